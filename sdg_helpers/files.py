@@ -1,0 +1,227 @@
+"""Files that survive being killed: append-only JSONL, atomic replacement, fingerprints, locks."""
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from .errors import SdgError
+
+_BLOCK = 1 << 20
+
+
+def content_id(*parts: str) -> str:
+    """16 hex digits that depend on the parts alone; ids are content, never line numbers."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def dumps(row: dict[str, Any]) -> bytes:
+    """One JSONL line, newline included. A lone surrogate (broken text from outside) becomes U+FFFD."""
+    try:
+        return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        text = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace")
+        return orjson.dumps(orjson.loads(text), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def read_jsonl(path: Path | str) -> Iterator[dict[str, Any]]:
+    """Rows of a JSONL file, one at a time; blank lines are passed over.
+
+    Raises SdgError naming file and line for a line that is not JSON or not an object.
+    """
+    for number, line in enumerate(_open_rows(path), 1):
+        if line.isspace():
+            continue
+        yield parse_row(line, path, number)
+
+
+def parse_row(line: bytes, path: Path | str, number: int) -> dict[str, Any]:
+    """The object on one line; `path` and `number` are for the error."""
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise SdgError(f"{path}, line {number}: expected one JSON object, found {_shown(line)} ({error}). "
+                       "Mend or remove that line and run again.") from None
+    if not isinstance(row, dict):
+        raise SdgError(f"{path}, line {number}: expected a JSON object ({{...}}), found {type(row).__name__} "
+                       f"{_shown(line)}. Mend or remove that line and run again.")
+    return row
+
+
+def _open_rows(path: Path | str) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise SdgError(f"{path}: expected a JSONL file, found none. Run the stage that makes it, "
+                       "or give the right path.") from None
+
+
+def _shown(line: bytes) -> str:
+    text = line[:80].decode("utf-8", "replace").rstrip("\n")
+    return repr(text + ("…" if len(line) > 80 else ""))
+
+
+@contextmanager
+def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
+    """A binary file that appears under `path` whole or not at all (temporary name, fsync, rename)."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb", buffering=_BLOCK) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except OSError as error:
+        _remove(name)
+        raise _disk_error(path, error) from error
+    except BaseException:
+        _remove(name)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _remove(name: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name)
+
+
+def _disk_error(path: Path, error: OSError) -> SdgError:
+    return SdgError(f"{path}: could not be written ({error.strerror or error}). What was complete is kept; "
+                    "free disk space or mend the permissions, then run again: it goes on where it stopped.")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Replace a small JSON file atomically; keys keep their order, two spaces of indent."""
+    with atomic_writer(path) as file:
+        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str))
+
+
+def read_json(path: Path | str) -> Any:
+    """The value of a small JSON file, or None when the file is not there."""
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise SdgError(f"{path}: expected JSON, found {_shown(data)} ({error}). "
+                       "Something else changed it: restore it, or remove it and run again.") from None
+
+
+class AppendLog:
+    """An append-only JSONL file with one writer. Every append reaches the operating system at once, so that kill -9
+    loses nothing; a last line torn by a power cut or a full disk is cut off when the file is opened again."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self.size = _cut_torn_line(self._fd)
+        except OSError as error:
+            raise _disk_error(self.path, error) from error
+
+    def append(self, row: dict[str, Any] | bytes) -> None:
+        """Add one row (an object, or a line already serialised with its newline; several such lines will do too)."""
+        data = row if isinstance(row, bytes) else dumps(row)
+        written = 0
+        try:
+            while written < len(data):
+                written += os.pwrite(self._fd, data[written:] if written else data, self.size + written)
+        except OSError as error:
+            os.ftruncate(self._fd, self.size)  # never leave half a line in front of later rows
+            raise _disk_error(self.path, error) from error
+        self.size += len(data)
+
+    def flush(self) -> None:
+        """Wait until the disk has it (against power cuts; kill -9 needs no flush)."""
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Flush and close; closing twice is harmless."""
+        if self._fd >= 0:
+            os.fsync(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> AppendLog:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _cut_torn_line(fd: int) -> int:
+    """Truncate to the end of the last whole line; return the new size in bytes."""
+    size = end = os.fstat(fd).st_size
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        found = os.pread(fd, end - start, start).rfind(b"\n")
+        if found >= 0:
+            end = start + found + 1
+            break
+        end = start
+    if end != size:
+        os.ftruncate(fd, end)
+    return end
+
+
+def fingerprint(path: Path | str) -> dict[str, Any]:
+    """{"bytes", "mtime_ns", "blake2b"} of a file; equal content gives an equal blake2b. Reads the file once."""
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+        status = os.fstat(file.fileno())
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "blake2b": digest.hexdigest()}
+
+
+class Lock:
+    """An exclusive lock that dies with its process; `what` names it in the message to the one who comes second."""
+
+    def __init__(self, path: Path | str, what: str):
+        self.path, self.what, self._file = Path(path), what, None
+
+    def __enter__(self) -> Lock:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(self.path, "a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise SdgError(f"{self.what} is at work already: {holder} holds {self.path}. "
+                           "Wait until it ends, or stop it, then run again.") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        self._file = file
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+        self._file = None

@@ -1,0 +1,157 @@
+"""A stage is a folder with a manifest: begun once, finished once, refused when its inputs or parameters change."""
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from . import files
+from .errors import SdgError
+
+_PACKAGES = ("sdg-helpers", "openai", "datasets", "pandas", "pyarrow", "math-verify", "transformers", "xllamacpp")
+
+
+class Stage:
+    """One stage's folder. `manifest.json` is written last, by rename: its existence means complete."""
+
+    def __init__(self, folder: Path | str, name: str, notebook: str = ""):
+        """`notebook` names the notebook that makes this stage, for messages (e.g. "math/03_generate_solutions")."""
+        self.folder, self.name, self.notebook = Path(folder), name, notebook
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest of a complete stage, else None."""
+        return files.read_json(self.folder / "manifest.json")
+
+    @property
+    def complete(self) -> bool:
+        """True when the stage's manifest is there."""
+        return (self.folder / "manifest.json").exists()
+
+    def require(self) -> dict[str, Any]:
+        """The manifest of a stage that must be complete before another begins."""
+        manifest = self.manifest
+        if manifest is None:
+            begun = "only begun" if (self.folder / "begun.json").exists() else "not begun"
+            first = f"notebook {self.notebook}" if self.notebook else f"the stage {self.name!r}"
+            raise SdgError(f"{self.folder}: expected the complete stage {self.name!r} (a manifest.json), "
+                           f"found it {begun}. Run {first} first.")
+        return manifest
+
+    @contextmanager
+    def work(self, parameters: Mapping[str, Any], inputs: Mapping[str, Path | str]) -> Iterator[Work]:
+        """Begin, or go on, under a lock. Refuses parameters or inputs that differ from those it was begun with.
+
+        parameters: what the result depends on (not how fast it is made); inputs: name -> file that is read.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with files.Lock(self.folder / ".lock", f"stage {self.name!r} of {self.folder.parent}"):
+            manifest = self.manifest
+            known = manifest or files.read_json(self.folder / "begun.json")
+            begun = {"stage": self.name, "parameters": _plain(parameters),
+                     "inputs": {name: self._input(path) for name, path in inputs.items()}}
+            if known is not None:
+                self._refuse_changes(known, begun, finished=manifest is not None)
+            else:
+                files.write_json(self.folder / "begun.json", {**begun, "begun_at": _now()})
+            yield Work(self, begun, manifest)
+
+    def _input(self, path: Path | str) -> dict[str, Any]:
+        return {"path": os.path.relpath(path, self.folder), **known_fingerprint(path)}
+
+    def _refuse_changes(self, known: dict, wanted: dict, finished: bool) -> None:
+        changes = [f"{key}: was {known['parameters'].get(key)!r}, now {wanted['parameters'].get(key)!r}"
+                   for key in sorted({*known["parameters"], *wanted["parameters"]})
+                   if known["parameters"].get(key) != wanted["parameters"].get(key)]
+        for name in sorted({*known["inputs"], *wanted["inputs"]}):
+            before, after = (side["inputs"].get(name) or {} for side in (known, wanted))
+            if before.get("blake2b") != after.get("blake2b"):
+                changes.append(f"input {name}: its content differs ({before.get('bytes')} bytes then, "
+                               f"{after.get('bytes')} now, {after.get('path') or before.get('path')})")
+        if changes:
+            state = "finished" if finished else "half done"
+            raise SdgError(f"{self.folder}: stage {self.name!r} is {state} with other settings.\n  "
+                           + "\n  ".join(changes)
+                           + "\nWays out: set them back; give the run another name; or drop this stage's results and "
+                             f"what follows with `sdg reset {self.folder.parent.parent.name} "
+                             f"{self.folder.parent.name}/{self.folder.name}`.")
+
+
+class Work:
+    """What a stage's code holds while it works."""
+
+    def __init__(self, stage: Stage, begun: dict[str, Any], manifest: dict[str, Any] | None):
+        self.stage, self.folder, self.manifest = stage, stage.folder, manifest
+        self._begun, self._start, self._reported = begun, time.time(), 0.0
+
+    @property
+    def done(self) -> bool:
+        """True when the stage was complete before: return `manifest` and do nothing."""
+        return self.manifest is not None
+
+    def progress(self, done: int, total: int | None, force: bool = False, **more: Any) -> None:
+        """Replace progress.json, at most once a second unless forced; `sdg run` and `sdg status` show it."""
+        now = time.time()
+        if force or now - self._reported >= 1:
+            self._reported = now
+            files.write_json(self.folder / "progress.json", {
+                "done": done, "total": total, "started_at": self._start, "updated_at": now, "pid": os.getpid(), **more})
+
+    def finish(self, *, rows_in: int, rows_out: int, dropped: Mapping[str, int] | None = None,
+               outputs: list[Path | str] = (), **more: Any) -> dict[str, Any]:
+        """Check that the counts add up, then write the manifest. `outputs` are files inside the stage's folder."""
+        dropped = {reason: int(count) for reason, count in (dropped or {}).items() if count}
+        if rows_in != rows_out + sum(dropped.values()):
+            raise SdgError(f"{self.folder}: the counts of stage {self.stage.name!r} do not add up: {rows_in} rows in, "
+                           f"{rows_out} out, dropped {dropped}. This is a fault of the cookbook: please report it.")
+        more.setdefault("seconds", round(time.time() - self._start, 3))
+        manifest = {**self._begun, "counts": {"rows_in": int(rows_in), "rows_out": int(rows_out), "dropped": dropped},
+                    **more, "outputs": {Path(path).relative_to(self.folder).as_posix(): files.fingerprint(path)
+                                        for path in outputs},
+                    "versions": versions(), "finished_at": _now()}
+        files.write_json(self.folder / "manifest.json", _plain(manifest))
+        for leftover in ("progress.json", "begun.json"):
+            (self.folder / leftover).unlink(missing_ok=True)
+        self.manifest = files.read_json(self.folder / "manifest.json")
+        return self.manifest
+
+
+def known_fingerprint(path: Path | str) -> dict[str, Any]:
+    """A file's fingerprint, taken from its own stage's manifest while size and time still match (200 GB are not
+    read again to see that nothing changed)."""
+    path = Path(path)
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise SdgError(f"{path}: expected this input file, found none. Run the stage that makes it first.") from None
+    manifest = files.read_json(path.parent / "manifest.json") or {}
+    known = manifest.get("outputs", {}).get(path.name)
+    if known is None or (known["bytes"], known["mtime_ns"]) != (status.st_size, status.st_mtime_ns):
+        known = files.fingerprint(path)
+    return known
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape the data."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON gives it back, so that what was written compares equal to what is asked for."""
+    import json
+
+    return json.loads(json.dumps(value, default=str))
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,110 @@
+"""The floor's promises: nothing torn, nothing half-written, clear errors."""
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdg_helpers import files
+from sdg_helpers.errors import SdgError
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+def test_content_id_depends_on_content_and_on_the_parts():
+    assert files.content_id("a b") == files.content_id("a b")
+    assert len({files.content_id("ab"), files.content_id("a", "b"), files.content_id("", "ab")}) == 3
+    assert len(files.content_id("\ud800")) == 16
+
+
+@pytest.mark.parametrize("line, said", [
+    (b'{"id": 1', "expected one JSON object"), (b"[1, 2]", "found list"), (b'"text"', "found str"),
+    (b"\xff\xfe", "expected one JSON object"), (b"NaN", "expected one JSON object")])
+def test_a_bad_line_is_named_by_file_and_line(tmp_path, line, said):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"ok": 1}\n\n' + line + b"\n")
+    with pytest.raises(SdgError) as error:
+        list(files.read_jsonl(path))
+    assert said in str(error.value) and f"{path}, line 3" in str(error.value)
+
+
+def test_a_missing_file_is_a_clear_error(tmp_path):
+    with pytest.raises(SdgError, match="expected a JSONL file, found none"):
+        list(files.read_jsonl(tmp_path / "none.jsonl"))
+
+
+def test_surrogates_do_not_stop_a_row():
+    assert files.dumps({"a": "x\ud800y"}) == b'{"a":"x?y"}\n'
+
+
+def test_a_torn_last_line_is_cut_at_every_byte(tmp_path):
+    whole = files.dumps({"id": "a"}) + files.dumps({"id": "b", "text": "é\n"})
+    for size in range(len(whole) + 1):
+        path = tmp_path / "log.jsonl"
+        path.write_bytes(whole[:size])
+        with files.AppendLog(path) as log:
+            log.append({"id": "c"})
+        kept = [row["id"] for row in files.read_jsonl(path)]
+        assert kept == ["a", "b"][: whole[:size].count(b"\n")] + ["c"]
+
+
+def test_kill_minus_nine_loses_no_appended_row(tmp_path):
+    path = tmp_path / "log.jsonl"
+    code = ("import sys, os; from sdg_helpers.files import AppendLog\nlog = AppendLog(sys.argv[1])\n"
+            "for i in range(500): log.append({'i': i})\nprint('written', flush=True)\nimport time; time.sleep(60)")
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, cwd=REPO)
+    assert process.stdout.readline() == b"written\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert [row["i"] for row in files.read_jsonl(path)] == list(range(500))
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_whole_rows(tmp_path):
+    """A file-size limit stands in for the full disk: the write really fails in its middle."""
+    path = tmp_path / "log.jsonl"
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+            log = files.AppendLog(path)
+            try:
+                for _ in range(100):
+                    log.append({"text": "x" * 90})
+            except SdgError as error:
+                status = 0 if "free disk space" in str(error) else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert path.stat().st_size <= 1000
+    assert all(row == {"text": "x" * 90} for row in files.read_jsonl(path))
+
+
+def test_atomic_writer_leaves_the_old_file_when_it_fails(tmp_path):
+    path = tmp_path / "out.json"
+    files.write_json(path, {"old": True})
+    with pytest.raises(RuntimeError), files.atomic_writer(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert files.read_json(path) == {"old": True}
+    assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_a_lock_refuses_the_second_and_dies_with_its_process(tmp_path):
+    with (files.Lock(tmp_path / ".lock", "stage x"), pytest.raises(SdgError, match=f"process {os.getpid()}"),
+          files.Lock(tmp_path / ".lock", "stage x")):
+        pass
+    code = ("import sys, time; from sdg_helpers.files import Lock\nwith Lock(sys.argv[1], 'x'):\n"
+            "    print('held', flush=True); time.sleep(60)")
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / ".lock")], stdout=subprocess.PIPE, cwd=REPO)
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(SdgError, match=f"process {process.pid}"), files.Lock(tmp_path / ".lock", "stage x"):
+        pass
+    process.kill()
+    process.wait()
+    with files.Lock(tmp_path / ".lock", "stage x"):
+        pass

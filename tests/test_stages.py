@@ -1,0 +1,82 @@
+"""A manifest means complete; a change is refused and named; counts add up."""
+import os
+
+import pytest
+
+from sdg_helpers import files
+from sdg_helpers.errors import SdgError
+from sdg_helpers.stages import Stage
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "run" / "math" / "problems" / "problems.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(files.dumps({"id": "a"}))
+    return path
+
+
+def make(source, parameters=None, times=None):
+    stage = Stage(source.parent.parent / "relabeled", "relabel", "math/05_relabel_with_majority")
+    with stage.work(parameters=parameters or {"min_votes": 1}, inputs={"problems": source}) as work:
+        if work.done:
+            return work.manifest
+        (stage.folder / "labels.jsonl").write_bytes(b"{}\n")
+        if times is not None:
+            times.append(1)
+        return work.finish(rows_in=3, rows_out=1, dropped={"repeated": 2}, outputs=[stage.folder / "labels.jsonl"])
+
+
+def test_a_finished_stage_does_nothing_again(source):
+    times = []
+    first, second = make(source, times=times), make(source, times=times)
+    assert times == [1] and first == second
+    assert first["counts"] == {"rows_in": 3, "rows_out": 1, "dropped": {"repeated": 2}}
+    assert first["outputs"]["labels.jsonl"]["bytes"] == 3
+
+
+def test_touching_an_input_is_no_change_but_editing_is(source):
+    make(source)
+    os.utime(source, ns=(1, 1))
+    make(source)
+    source.write_bytes(files.dumps({"id": "b"}))
+    with pytest.raises(SdgError, match=r"finished with other settings(.|\n)*input problems: its content differs"):
+        make(source)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_other_parameters_are_refused_with_the_ways_out(source, finished):
+    make(source)
+    manifest = source.parent.parent / "relabeled" / "manifest.json"
+    if not finished:
+        files.write_json(manifest.parent / "begun.json", files.read_json(manifest))
+        manifest.unlink()
+    with pytest.raises(SdgError) as error:
+        make(source, {"min_votes": 2})
+    assert "min_votes: was 1, now 2" in str(error.value) and "sdg reset run math/relabeled" in str(error.value)
+    assert ("finished" if finished else "half done") in str(error.value)
+
+
+def test_counts_that_do_not_add_up_are_refused_and_leave_no_manifest(source):
+    stage = Stage(source.parent.parent / "sft", "export")
+    with stage.work(parameters={}, inputs={}) as work, pytest.raises(SdgError, match="do not add up"):
+        work.finish(rows_in=3, rows_out=1, dropped={"repeated": 1})
+    assert not stage.complete
+
+
+def test_require_says_which_notebook_to_run(source):
+    with pytest.raises(SdgError, match="found it not begun. Run notebook math/03_generate_solutions first"):
+        Stage(source.parent.parent / "solutions", "solutions", "math/03_generate_solutions").require()
+
+
+def test_two_workers_refuse_each_other(source):
+    stage = Stage(source.parent.parent / "sft", "export")
+    with (stage.work(parameters={}, inputs={}), pytest.raises(SdgError, match="is at work already"),
+          stage.work(parameters={}, inputs={})):
+        pass
+
+
+def test_a_missing_input_is_a_clear_error(tmp_path):
+    with (pytest.raises(SdgError, match="expected this input file, found none"),
+          Stage(tmp_path / "s", "s").work(parameters={}, inputs={"x": tmp_path / "none"})):
+        pass
