@@ -1,0 +1,36 @@
+# Every target does its own set-up in .venv; it needs Python 3.10-3.13, pip and make.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?= demo
+
+.PHONY: demo test lab lint bench lock help
+help:                     ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ /'
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "expected Python 3.10 to 3.13, found none: install one, or say make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,lab,dev]'
+	@touch $@
+
+demo: $(VENV)/installed   ## the math track on an embedded model: outputs/demo
+	$(BIN)/sdg run math --profile demo --run $(RUN)
+
+test: $(VENV)/installed   ## all tests
+	$(BIN)/python -m pytest
+
+lab: $(VENV)/installed    ## the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+lint: $(VENV)/installed   ## style of code; notebooks without outputs
+	$(BIN)/ruff check .
+	$(BIN)/nbstripout --verify $$(git ls-files 'notebooks/**.ipynb')
+
+bench: $(VENV)/installed  ## speed and memory against a bare loop: minutes
+	$(BIN)/python -m pytest -m slow -s
+
+lock: $(VENV)/installed   ## resolve constraints.txt anew, with what sglang pins
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python tests/lock.py
