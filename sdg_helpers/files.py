@@ -7,10 +7,11 @@ import json
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import orjson
 
@@ -208,14 +209,12 @@ class Lock:
     def __enter__(self) -> Lock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = open(self.path, "a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._taken(file):
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
             raise SdgError(f"{self.what} is at work already: {holder} holds {self.path}. "
-                           "Wait until it ends, or stop it, then run again.") from None
+                           "Wait until it ends, or stop it, then run again.")
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -225,3 +224,25 @@ class Lock:
     def __exit__(self, *exc: object) -> None:
         self._file.close()
         self._file = None
+
+    @staticmethod
+    def _taken(file: TextIO) -> bool:
+        for pause_s in (0.05, 0.1, 0):  # someone who only looks (`is_free`) lets go at once
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                time.sleep(pause_s)
+        return False
+
+    @staticmethod
+    def is_free(path: Path | str) -> bool:
+        """Whether nobody holds the lock of this path, without taking it."""
+        try:
+            with open(path) as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return True
+        except BlockingIOError:
+            return False
+        return True
