@@ -10,7 +10,8 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -74,7 +75,8 @@ def fetch(name: str, on_progress: OnProgress | None = None) -> Path:
     report = _forward(on_progress, entry.bytes)
     if _is_verified(target, entry):
         return target
-    with _waiting_lock(folder / f".{entry.file}.lock", lambda: report(_arrived(_parts(target)))):
+    lock = folder / f".{entry.file}.lock"
+    with waiting_lock(lock, "a fetch of weights", lambda: report(_arrived(_parts(target)))):
         if not _is_verified(target, entry):
             if not target.exists():
                 _bring(entry, target, report)
@@ -273,20 +275,18 @@ def _verify(target: Path, entry: Weights) -> None:
     files.write_json(_stamp(target), {"sha256": entry.sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns})
 
 
-class _waiting_lock:
-    """files.Lock that waits for its turn, telling how far the one before has come."""
-
-    def __init__(self, path: Path, meanwhile: Callable[[], None]):
-        self._lock, self._meanwhile = files.Lock(path, "a fetch of weights"), meanwhile
-
-    def __enter__(self) -> None:
-        while True:
-            try:
-                self._lock.__enter__()
-                return
-            except SdgError:
-                self._meanwhile()
-                time.sleep(_POLL_S)
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.__exit__()
+@contextmanager
+def waiting_lock(path: Path, what: str, meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """files.Lock that waits for its turn; `meanwhile` is called now and then until it comes."""
+    lock = files.Lock(path, what)
+    while True:
+        try:
+            lock.__enter__()
+            break
+        except SdgError:
+            meanwhile()
+            time.sleep(_POLL_S)
+    try:
+        yield
+    finally:
+        lock.__exit__()
