@@ -1,0 +1,152 @@
+"""A profile is refused, with key, file and what is allowed, before anything starts."""
+import pytest
+
+from sdg_helpers import notebooks, parameters, runs
+from sdg_helpers.errors import SdgError
+from sdg_helpers.profiles import load_profile, refuse_secrets
+
+from .clone import ROOT, make_clone
+
+SERVER = "engine: endpoint, model: tiny, base_url: 'http://127.0.0.1:9/v1'"
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    monkeypatch.delenv("SDG_OUTPUTS", raising=False)
+    monkeypatch.chdir(make_clone(tmp_path))
+    return tmp_path
+
+
+def write(clone, text):
+    path = clone / "notebooks" / "profiles" / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def values(profile, overrides=(), only=None):
+    every = notebooks.discover()
+    selected = [one for one in every if only is None or one.key == only]
+    return parameters.values_for(selected, every, profile, overrides)
+
+
+REFUSED = [
+    ("server: {}", ["unknown key server", "Did you mean servers?", "description, servers, parameters"]),
+    (f"servers: {{slover: {{{SERVER}}}}}", ["unknown key servers.slover", "Did you mean solver?"]),
+    (f"servers: {{solver: {{{SERVER}, slotss: 4}}}}", ["servers.solver.slotss", "Did you mean slots?"]),
+    (f"servers: {{judge: {{{SERVER}, slots: many}}}}", ["servers.judge.slots", "many"]),
+    ("servers: {solver: {engine: embedded, model: tiny, base_url: 'http://a/v1'}}",
+     ["servers.solver: base_url", "does not read this"]),
+    ("description: [1]", ["description", "[1]"]),
+    ("- a list", ["expected a mapping", "found list"]),
+    ("description: 'open", ["expected YAML"]),
+    ("parameters: {all: {A: 1}}\nparameters: {}", ["'parameters' stands twice", "line 2"]),
+    (f"servers: {{solver: {{{SERVER}, api_key: abc}}}}", ["servers.solver.api_key", "like a secret", "api_key_env"]),
+    ("parameters: {all: {HF_TOKEN: abc}}", ["HF_TOKEN", "looks like a secret"]),
+    ("parameters: {all: {NOTE: 'sk-abcdefghijklmnop1234'}}", ["NOTE", "looks like a secret"]),
+    ("parameters: {all: {URLS: ['https://me:pass@host/v1']}}", ["URLS", "looks like a secret"]),
+]
+
+
+@pytest.mark.parametrize("text, told", REFUSED)
+def test_a_bad_profile_is_refused(clone, text, told):
+    path = write(clone, text)
+    with pytest.raises(SdgError) as error:
+        load_profile("mine")
+    for part in [str(path), *told]:
+        assert part in str(error.value)
+    for secret in ("abc", "me:pass"):
+        assert secret not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["max_tokens", "TOKENIZER", "api_key_env", "num_generated_tokens", "keyboard"])
+def test_names_that_are_no_secrets(key):
+    refuse_secrets({key: "value"}, "here")
+
+
+def test_an_unknown_profile_names_those_there_are(clone):
+    with pytest.raises(SdgError, match=r"Did you mean demo\?.*Profiles here: demo"):
+        load_profile("dmo")
+    with pytest.raises(SdgError, match="expected the file"):
+        load_profile("nowhere/else.yaml")
+
+
+def test_a_profile_elsewhere_is_known_by_its_path(clone, tmp_path):
+    path = tmp_path / "lab.yaml"
+    path.write_text("description: my own\n")
+    assert load_profile("demo").key == "demo"
+    assert load_profile(path).key == load_profile("lab.yaml").key == str(path)
+
+
+def test_a_missing_judge_is_the_solver(clone):
+    write(clone, f"servers: {{solver: {{{SERVER}}}, judge: {{{SERVER.replace('tiny', 'wise')}}}}}")
+    assert load_profile("mine").server("judge").model == "wise"
+    write(clone, f"servers: {{solver: {{{SERVER}}}}}")
+    profile = load_profile("mine")
+    assert profile.server("judge") == profile.server("solver") and profile.server("judge").model == "tiny"
+    assert runs.open_run("a", "mine").model("judge") == "tiny"
+    with pytest.raises(SdgError, match=r"'jugde'.*Did you mean judge\?"):
+        profile.server("jugde")
+    write(clone, "description: none")
+    with pytest.raises(SdgError, match="expected a server for the solver"):
+        load_profile("mine").server("solver")
+
+
+def test_profile_values_reach_their_notebooks(clone):
+    write(clone, "parameters: {math/03_generate_solutions: {SLEEP-s: 1, LIMIT: null}, all: {num_seeds: 4, sleep_s: 9}}")
+    given = values(load_profile("mine"), [("Num_Seeds", "8")])
+    assert given == {"start/00_start_here": {}, "math/01_download_problems": {},
+                     "math/03_generate_solutions": {"NUM_SEEDS": 8, "SLEEP_S": 1.0, "LIMIT": None}}
+    assert isinstance(given["math/03_generate_solutions"]["SLEEP_S"], float)
+
+
+WRONG = [
+    ("{math/3_generate: {A: 1}}", ["parameters: math/3_generate", "Did you mean math/03_generate_solutions?"]),
+    ("{math/03: {NUM_SEED: 1}}", ["parameters: math/03: unknown parameter NUM_SEED", "Did you mean NUM_SEEDS?"]),
+    ("{all: {NUM_PROBLEM: 1}}", ["parameters: all", "Did you mean NUM_PROBLEMS?"]),
+    ("{math/01: {NUM_SEEDS: 1}}", ["unknown parameter NUM_SEEDS", "math/03_generate_solutions has it"]),
+    ("{math/03: {NUM_SEEDS: four}}", ["NUM_SEEDS: expected int (the default is 2), found str 'four'", "a problem"]),
+    ("{math/03: {NUM_SEEDS: true}}", ["expected int", "found bool"]),
+    ("{math/03: {NUM_SEEDS: null}}", ["expected int", "found NoneType"]),
+    ("{math/03: {THEN: 3}}", ["expected str", "found int"]),
+    ("{all: {RUN: mine}}", ["RUN", "given by --run"]),
+    ("{all: {profile: mine}}", ["given by --profile"]),
+]
+
+
+@pytest.mark.parametrize("text, told", WRONG)
+def test_a_wrong_parameter_is_refused(clone, text, told):
+    path = write(clone, f"parameters: {text}")
+    with pytest.raises(SdgError) as error:
+        values(load_profile("mine"))
+    for part in [str(path), *told]:
+        assert part in str(error.value)
+
+
+PARSED = [("4", "2", 4), ("1e3", "2", 1000), ("1e-3", "0.5", 0.001), ("3", "0.5", 3.0), ("true", "False", True),
+          ("12", "'text'", "12"), ("no", "'text'", "no"), ("[a, 2]", "[]", ["a", 2]), ("[1]", "(1, 2)", [1]),
+          ("2024-01-01", "None", "2024-01-01"), ("a: b: c", "None", "a: b: c"), ("7", "None", 7)]
+
+
+@pytest.mark.parametrize("text, default, value", PARSED)
+def test_command_line_values(text, default, value):
+    found = parameters.Parameter("NAME", default, "help").parse(text, "-p")
+    assert found == value and type(found) is type(value)
+
+
+def test_an_override_must_fit_a_selected_notebook(clone):
+    profile = load_profile("demo")
+    with pytest.raises(SdgError, match=r"-p: unknown parameter NUM_SEED. Did you mean NUM_SEEDS\?"):
+        values(profile, [("NUM_SEED", "3")])
+    with pytest.raises(SdgError, match="math/03_generate_solutions has it, but is not selected"):
+        values(profile, [("NUM_SEEDS", "3")], only="math/01_download_problems")
+    with pytest.raises(SdgError, match="looks like a secret"):
+        values(profile, [("THEN", "hf_abcdefghijklmnopqrst")])
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "notebooks" / "profiles").glob("*.yaml")))
+def test_shipped_profiles_fit_the_shipped_notebooks(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    profile = load_profile(name)
+    assert profile.description
+    assert profile.server("solver") and profile.server("judge")
+    values(profile)
