@@ -1,0 +1,238 @@
+"""Notebooks are executed in order, passed over when nothing is left to do, and stopped cleanly: real kernels."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+from sdg_helpers import chain, cli, files, notebooks, serving
+from sdg_helpers.errors import SdgError
+
+from .clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
+
+ENV_CELL = 'print(os.getcwd(), os.environ["SDG_OWNER_PID"], RUN)'
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    monkeypatch.delenv("SDG_OUTPUTS", raising=False)
+    folder = tmp_path / "a {clone} with spaces"
+    folder.mkdir()
+    monkeypatch.chdir(make_clone(folder))
+    return folder
+
+
+@pytest.fixture
+def run(clone, capsys, monkeypatch):
+    """`sdg run` in this process: (exit code, out, err). Starting Python anew takes longer than a notebook here."""
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+
+    def main(*words, command="run"):
+        capsys.readouterr()
+        return SimpleNamespace(returncode=cli.main([command, *words]), **capsys.readouterr()._asdict())
+
+    return main
+
+
+def record(clone, run, notebook="03_generate_solutions"):
+    return json.loads((clone / "outputs" / run / "notebooks" / "math" / f"{notebook}.json").read_text())
+
+
+def texts(path):
+    cells = nbformat.read(path, 4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", ()))
+
+
+def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
+    first = run( "math", "-p", "NUM_PROBLEMS", "5")
+    assert first.returncode == 0, first.err
+    lines = first.out.splitlines()
+    assert re.fullmatch(r"01 download problems   5/6 rows  [\d.]+s.*", lines[1])
+    assert re.fullmatch(r"03 generate solutions  4/5 rows  [\d.]+s.*", lines[2])
+    assert first.err == ""
+    executed = clone / "outputs" / "demo" / "notebooks" / "math" / "01_download_problems.ipynb"
+    assert texts(executed) == f"{clone / 'notebooks' / 'math'}\n"
+    assert not executed.with_suffix(".log").exists()
+
+    again = run( "math", "-p", "num-problems", "5")
+    assert again.out.count("complete, nothing to do") == 2, again.err
+
+    changed = run( "math", "-p", "NUM_PROBLEMS", "6")
+    assert changed.returncode == 1
+    assert "rows: was 5, now 6" in changed.err and "sdg reset demo math/problems" in changed.err
+    assert "Traceback" not in changed.err
+    assert changed.err.endswith("To go on: sdg run math --run demo -p NUM_PROBLEMS 6\n")
+
+    shown = clone / "notebooks" / "math" / "03_generate_solutions.ipynb"
+    shown.write_text(shown.read_text().replace('"# A title"', '"# Another title"'))
+    third = run( "math", "-p", "NUM_PROBLEMS", "5")
+    assert third.returncode == 0 and "03 generate solutions  4/5 rows" in third.out
+    assert "01 download problems   5/6 rows" in third.out  # the refused attempt left no executed copy of this
+
+    (clone / "outputs" / "demo" / "math" / "problems" / "problems.jsonl").write_text("changed by hand\n")
+    touched = run( "math", "--from", "3")
+    assert touched.returncode == 1 and "input problems: its content differs" in touched.err
+
+
+def test_a_failing_cell_stops_the_chain_and_says_how_to_go_on(clone, run):
+    failed = run( "start", "math", "--run", "f", "-p", "THEN", "raise")
+    assert failed.returncode == 1
+    assert "03 generate solutions  failed" in failed.out
+    told = failed.err
+    assert "math/03_generate_solutions stopped in cell [4]: with math.stage('solutions')" in told
+    assert "ZeroDivisionError: division by zero" in told and "---> 10     1 / 0" in told and "\x1b" not in told
+    assert f"{clone}/outputs/f/notebooks/math/03_generate_solutions.ipynb" in told
+    assert "To go on: sdg run start math --run f -p THEN raise" in told
+    assert record(clone, "f")["error"] == "ZeroDivisionError: division by zero"
+    stopped_later = run("f", command="status").out
+    assert re.search(r"math/solutions +complete +4/5 rows .*stopped later: ZeroDivisionError", stopped_later)
+
+
+def test_a_dead_kernel_is_an_error_not_a_hang(run):
+    failed = run("math", "-p", "THEN", "die")
+    assert failed.returncode == 1 and "the kernel died" in failed.err and "cell 5 of 5" in failed.err
+
+
+def start(clone, *words, **more):
+    driver = subprocess.Popen(command(*words), cwd=clone, env=environment(), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, **more)
+    wait_for(lambda: (files.read_json(clone / "outputs/k/math/solutions/progress.json") or {}).get("done", 0) > 0)
+    return driver
+
+
+def wait_for(condition, seconds=30):
+    deadline = time.time() + seconds
+    while not condition():
+        assert time.time() < deadline, "it did not come to that"
+        time.sleep(0.1)
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(one) for one in file.read().split()]
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the kernel in /proc")
+def test_ctrl_c_ends_the_kernel_and_a_killed_driver_is_followed_by_another(clone):
+    slow = ["run", "math", "--run", "k", "-p", "NUM_SEEDS", "40", "-p", "SLEEP_S", "0.3"]
+    driver = start(clone, *slow)
+    kernel, = children(driver.pid)
+    busy = sdg(clone, *slow)
+    assert busy.returncode == 2 and f"run 'k' is at work already: process {driver.pid}" in busy.stderr
+    driver.send_signal(signal.SIGINT)
+    out, told = driver.communicate(timeout=30)
+    assert driver.returncode == 130 and not alive(kernel)
+    assert "03 generate solutions  stopped" in out and "Traceback" not in told
+    assert "stopped (Ctrl-C)" in told
+    assert told.endswith("To go on: sdg run math --run k -p NUM_SEEDS 40 -p SLEEP_S 0.3\n")
+    assert record(clone, "k")["state"] == "interrupted"
+
+    (clone / "outputs/k/math/solutions/progress.json").unlink()
+    driver = start(clone, *slow)
+    kernel, = children(driver.pid)
+    driver.kill()
+    driver.communicate()
+    after = sdg(clone, "run", "math", "--run", "k", "-p", "NUM_SEEDS", "40")
+    assert after.returncode == 0, after.stderr
+    assert "03 generate solutions  40/41 rows" in after.stdout and not alive(kernel)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_the_driver_as_ctrl_c_does(number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt, match=number.name), chain._signals():
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    assert signal.getsignal(number) is before
+
+
+def test_a_terminal_sees_one_live_line(clone):
+    import pty
+
+    shown, terminal = pty.openpty()
+    driver = subprocess.Popen(command("run", "math", "-p", "SLEEP_S", "0.3"), cwd=clone, env=environment(),
+                              stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    seen = b""
+    try:
+        while block := os.read(shown, 4096):
+            seen += block
+    except OSError:  # the terminal's other end is closed
+        pass
+    assert driver.wait() == 0
+    text = seen.decode()
+    assert re.search(r"\r03 generate solutions  [123]/4 rows  \d+%  31 tok/s  ETA [\d.]+s  [\d.]+s\x1b\[K\r", text)
+    assert re.search(r"\r03 generate solutions  4/5 rows  [\d.]+s  31 tok/s\x1b\[K\r\n", text)
+    assert text.count("\n") == 4
+
+
+def test_kernels_have_the_drivers_folder_and_owner_and_servers_are_stopped(clone, run, monkeypatch):
+    write_notebook(clone / "notebooks" / "other" / "01_look.ipynb", PARAMETERS, OPEN, ENV_CELL)
+    stopped = []
+    monkeypatch.setattr(serving, "stop_servers", stopped.append)
+    (clone / "outputs" / "demo" / "servers").mkdir(parents=True)
+    assert run("other").returncode == 0
+    executed = clone / "outputs" / "demo" / "notebooks" / "other" / "01_look.ipynb"
+    assert texts(executed) == f"{clone / 'notebooks' / 'other'} {os.getpid()} demo\n"
+    assert stopped == [clone / "outputs" / "demo" / "servers"] and "SDG_OWNER_PID" not in os.environ
+    assert re.search(r"01 look  [\d.]+s\n", run("other", "--again").out)
+
+
+def test_plain_papermill_refuses_an_unknown_parameter_too(clone, monkeypatch):
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.execute import execute_notebook
+
+    from sdg_helpers.notebooks import escaped
+
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    with pytest.raises(PapermillExecutionError, match=r"NUM_SEED: this notebook.*Did you mean NUM_SEEDS\?"):
+        execute_notebook(escaped(clone / "notebooks/math/03_generate_solutions.ipynb"), "out.ipynb", {"NUM_SEED": 3},
+                         progress_bar=False)
+
+
+def test_the_runner_refuses_an_unknown_parameter_before_anything_starts(clone, tmp_path):
+    from sdg_helpers.execution import execute
+
+    notebook = notebooks.find("math/03", notebooks.discover())
+    with pytest.raises(SdgError, match=r"unknown parameter NUM_SEED. Did you mean NUM_SEEDS\?"):
+        execute(notebook, tmp_path / "out.ipynb", {"NUM_SEED": 3})
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_notebooks_are_found_in_order_and_by_any_of_their_names(clone):
+    (clone / "notebooks" / "math" / ".ipynb_checkpoints").mkdir()
+    write_notebook(clone / "notebooks" / "math" / ".ipynb_checkpoints" / "01_old.ipynb", PARAMETERS)
+    write_notebook(clone / "notebooks" / "math" / "scratch.ipynb", PARAMETERS)
+    every = notebooks.discover()
+    assert [one.key for one in every] == ["start/00_start_here", "math/01_download_problems",
+                                          "math/03_generate_solutions"]
+    for name in ("math/03", "03", "MATH/03-generate-solutions", "notebooks/math/03_generate_solutions.ipynb"):
+        assert notebooks.find(name, every).title == "03 generate solutions"
+    assert [info.name for info in every[2].stages] == ["solutions"]
+    assert every[2].parameters["LIMIT"].help == "rows at most; None: all"
+    with pytest.raises(SdgError, match="no notebook is '04'"):
+        notebooks.find("04", every)
+    with pytest.raises(SdgError, match=r"track 'maths': expected one of start, math.*Did you mean math\?"):
+        notebooks.discover("maths")
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"cells": 3}'])
+def test_a_broken_notebook_is_named(clone, text):
+    path = clone / "notebooks" / "math" / "01_download_problems.ipynb"
+    path.write_text(text)
+    with pytest.raises(SdgError, match="01_download_problems.ipynb: expected a notebook"):
+        notebooks.find("01", notebooks.discover()).parameters  # noqa: B018
