@@ -179,7 +179,9 @@ class _Request(aiohttp.ClientRequest):
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     """The whole body, or None when it is longer than the cap."""
     length = response.content_length
-    if length is not None and length <= REPLY_CAP_BYTES and "Content-Encoding" not in response.headers:
+    if length is not None and length > REPLY_CAP_BYTES:
+        return None  # leaving the response unread closes its connection
+    if length is not None and "Content-Encoding" not in response.headers:
         return await response.read()
     parts, size = [], 0
     async for part in response.content.iter_any():

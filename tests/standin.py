@@ -32,9 +32,9 @@ from statistics import NormalDist
 
 import orjson
 
-FAULTS = ("429", "503", "500", "502", "400", "401", "404", "413", "hang", "disconnect", "truncated", "cut_json",
-          "garbage", "empty", "no_message", "length", "null_content", "null_finish", "no_usage", "surrogate",
-          "bad_utf8", "huge", "duplicate", "error_200", "abort", "parts", "die")
+FAULTS = ("429", "503", "500", "502", "400", "401", "413", "301", "quota", "hang", "disconnect", "truncated",
+          "cut_json", "garbage", "empty", "no_message", "length", "null_content", "null_finish", "no_usage",
+          "surrogate", "bad_utf8", "huge", "duplicate", "late_copy", "error_200", "abort", "parts", "die")
 
 HUGE = 70 << 20
 
@@ -50,8 +50,9 @@ def draw(*parts: object) -> float:
     return int.from_bytes(blake2b(repr(parts).encode(), digest_size=7).digest(), "big") / 2 ** 56
 
 
-_EXPRESSION = re.compile(r"[(\d][\d\s.,+\-*/()]*[-+*/][\d\s.+\-*/()]*[)\d]")
-_WORDS = {r"\cdot": "*", r"\times": "*", r"\div": "/", "×": "*", "÷": "/", "−": "-", r"\left": "", r"\right": ""}
+_EXPRESSION = re.compile(r"-?[(\d][\d\s.,+\-*/()]*[-+*/][\d\s.+\-*/()]*[)\d]")
+_WORDS = {r"\cdot": "*", r"\times": "*", r"\div": "/", "×": "*", "÷": "/", "−": "-", r"\left": "", r"\right": "",
+          r"\(": "", r"\)": ""}
 
 
 def evaluate(text: str) -> Fraction | None:
@@ -106,7 +107,7 @@ def answer(problem: str, seed: int | None, accuracy: float) -> str:
     return spell(truth, draw("form", problem, seed))
 
 
-_LINE = re.compile(r"(predicted|expected) answer\W*?:\W*?[ \t]*(.*)", re.IGNORECASE)
+_LINE = re.compile(r"(predicted|expected) answer\** ?:\**[ \t]*(.*)", re.IGNORECASE)
 
 
 def judge(text: str) -> str | None:
@@ -263,7 +264,7 @@ class Connection(asyncio.Protocol):
 
     def request(self, head: bytes, body: bytes) -> None:
         method, path = head.split(b" ", 2)[:2]
-        if method == b"POST" and path.partition(b"?")[0].endswith(b"/chat/completions"):
+        if method == b"POST" and path.partition(b"?")[0] == b"/v1/chat/completions":
             self.completion(head, body)
         elif path == b"/stats":
             self.transport.write(http(200, orjson.dumps(self.state.stats())))
@@ -324,6 +325,8 @@ class Connection(asyncio.Protocol):
             os.kill(os.getpid(), signal.SIGKILL)
         elif fault in ("429", "503"):
             self.send(int(fault), self.refusal(int(fault)))
+        elif fault == "quota":
+            self.send(429, http(429, b'{"error":{"message":"no credit left","code":"insufficient_quota"}}'))
         elif fault.isdigit():
             self.send(int(fault), http_error(int(fault), f"scripted failure {fault}"))
         elif fault == "disconnect":
@@ -354,6 +357,8 @@ class Connection(asyncio.Protocol):
             self.transport.close()
             return
         self.transport.write(data * 2 if fault == "duplicate" else data)
+        if fault == "late_copy":
+            asyncio.get_running_loop().call_later(0.003, self.send, 200, data)
 
     def body(self, asked: dict, key: bytes, fault: str | None) -> dict:
         options = self.state.options

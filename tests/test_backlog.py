@@ -1,0 +1,53 @@
+"""What is sent next: what fell due first, then new input, as long as not too many wait."""
+import time
+
+from sdg_helpers.backlog import Backlog, Job
+from sdg_helpers.exchanges import Request
+
+
+def backlog(count, most_waiting=3):
+    return Backlog((Request(number, []) for number in range(count)), most_waiting)
+
+
+def keys(queue, now=None):
+    """Everything that can be sent now, in order."""
+    taken = []
+    while (job := queue.next(time.monotonic() if now is None else now)) is not None:
+        taken.append(job.request.key)
+    return taken
+
+
+def test_what_is_due_comes_first_and_what_is_not_waits():
+    queue = backlog(4)
+    first, second = queue.next(0.0), queue.next(0.0)
+    queue.later(first, 50.0)
+    queue.later(second, 0.0)
+    assert keys(queue) == [1, 2, 3] and not queue.empty and queue.waiting == 1
+    assert keys(queue, queue.next_due) == [0] and queue.empty
+
+
+def test_no_new_input_while_too_many_wait():
+    queue = backlog(10)
+    for wait in (10.0, 20.0, 30.0):
+        queue.later(queue.next(0.0), wait)
+    assert queue.crowded and keys(queue) == []
+    assert keys(queue, queue.next_due) == [0, *range(3, 10)]
+
+
+def test_connections_lost_with_the_server_are_pardoned_a_bounded_number_of_times():
+    queue, now = backlog(0), time.monotonic()
+    for key, lost_at, failures in (("lost now", now - 1, 2), ("lost long ago", now - 60, 2), ("failed else", 0.0, 2)):
+        job = Job(Request(key, []))
+        job.lost_at, job.failures = lost_at, failures
+        queue.later(job, 0.0)
+    queue.pardon(now)
+    queue.pardon(now)  # once for each loss
+    jobs = {job.request.key: job for job in (queue.next(now + 1), queue.next(now + 1), queue.next(now + 1))}
+    assert {key: job.failures for key, job in jobs.items()} == {"lost now": 1, "lost long ago": 2, "failed else": 2}
+    poison = jobs["lost now"]
+    for _ in range(100):
+        poison.failures, poison.lost_at = poison.failures + 1, now
+        queue.later(poison, 0.0)
+        queue.pardon(now)
+        queue.next(now + 1)
+    assert poison.failures > 90

@@ -1,0 +1,464 @@
+"""Many requests against a real server process that fails in every way we know of."""
+import asyncio
+import errno
+import http.server
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+
+import openai
+import psutil
+import pytest
+
+from sdg_helpers import dispatch, transport
+from sdg_helpers.completions import Completion, Limits, Request, Sampling, ServerGone, complete
+from sdg_helpers.errors import SdgError
+from sdg_helpers.exchanges import Failure
+from tests.standin import Script, StandIn
+
+SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
+
+
+def request(key, extra="", seed=None):
+    return Request(key, [{"role": "user", "content": f"What is {key} + 7? {extra}"}], seed)
+
+
+def text(asked, size=0):
+    """What the server must say to this request."""
+    thinking, answer = Script(0.6, size).reply(asked.messages, asked.seed)
+    return f"<think>\n{thinking}\n</think>\n\n{answer}"
+
+
+class Outcomes(dict):
+    """key -> Completion or Failure; a key that ends twice is an error."""
+
+    def __init__(self):
+        self.order = []
+
+    def __call__(self, asked, outcome):
+        assert asked.key not in self, f"{asked.key} ended twice"
+        self[asked.key] = outcome
+        self.order.append(asked)
+
+
+def ask(server, requests, **options):
+    """complete() with everything recorded: (outcomes, progress)."""
+    outcomes = Outcomes()
+    limits = Limits(**{"concurrency": 32, "timeout_s": 20.0, **options.pop("limits", {})})
+    options = {"on_completion": outcomes, "on_failure": outcomes, "model": "standin", "sampling": SAMPLING, **options}
+    progress = complete(requests, options.pop("client", None) or server.client(), limits=limits, **options)
+    return outcomes, progress
+
+
+@pytest.fixture(scope="module")
+def plain():
+    with StandIn() as server:
+        yield server
+
+
+# --- every kind of reply and failure, all in one run
+
+ANSWERED, SENT = "answered", 3  # max_retries=2: three attempts
+CASES = {  # what the server does -> how the request ends, how often it was sent
+    "": (ANSWERED, 1), "[[500 x2]]": (ANSWERED, 3), "[[500]]": ("http_500", SENT), "[[502 x1]]": (ANSWERED, 2),
+    "[[429 x4]]": (ANSWERED, 5), "[[503 x4]]": (ANSWERED, 5), "[[400]]": ("http_400", 1), "[[413]]": ("http_413", 1),
+    "[[hang x1]]": (ANSWERED, 2), "[[hang]]": ("timeout", SENT), "[[disconnect x2]]": (ANSWERED, 3),
+    "[[disconnect]]": ("disconnected", SENT), "[[truncated x1]]": (ANSWERED, 2),
+    "[[truncated]]": ("disconnected", SENT), "[[cut_json x1]]": (ANSWERED, 2), "[[cut_json]]": ("bad_json", SENT),
+    "[[garbage x1]]": (ANSWERED, 2), "[[garbage]]": ("bad_json", SENT), "[[empty x1]]": (ANSWERED, 2),
+    "[[empty]]": ("empty_choices", SENT), "[[no_message]]": ("bad_reply", SENT),
+    "[[error_200]]": ("error_in_reply", SENT), "[[abort x1]]": (ANSWERED, 2), "[[abort]]": ("aborted", SENT),
+    "[[huge]]": ("too_long", SENT), "[[parts]]": (ANSWERED, 1), "[[duplicate]]": (ANSWERED, 1),
+}
+
+
+@pytest.fixture(scope="module")
+def every_kind(plain):
+    plain.reset()
+    requests = [request(number, fault) for number, fault in enumerate(CASES)]
+    outcomes, progress = ask(plain, requests, limits={"max_retries": 2, "timeout_s": 1.0})
+    return requests, outcomes, progress, plain.stats()
+
+
+@pytest.mark.parametrize("fault", CASES)
+def test_every_kind_of_reply_ends_as_it_should(every_kind, fault):
+    requests, outcomes, _, _ = every_kind
+    number = list(CASES).index(fault)
+    outcome, (expected, sent) = outcomes[number], CASES[fault]
+    if expected == ANSWERED:
+        assert isinstance(outcome, Completion), outcome
+        assert outcome.content == text(requests[number]) and outcome.finish_reason == "stop"
+        assert outcome.completion_tokens > 0 and outcome.prompt_tokens > 0
+    else:
+        assert isinstance(outcome, Failure) and (outcome.reason, outcome.attempts) == (expected, sent), outcome
+        assert outcome.detail
+
+
+def test_every_kind_adds_up(every_kind):
+    requests, outcomes, progress, stats = every_kind
+    ended = Counter(type(outcome).__name__ for outcome in outcomes.values())
+    assert len(outcomes) == len(requests) == progress.done + progress.failed
+    assert (ended["Completion"], ended["Failure"]) == (progress.done, progress.failed)
+    assert stats["requests"] == sum(sent for _, sent in CASES.values())
+    assert progress.pushed_back == 8 and progress.in_flight == progress.waiting == 0
+    assert progress.retried == stats["requests"] - len(CASES) - progress.pushed_back
+
+
+@pytest.mark.parametrize(("fault", "check"), [
+    ("length", lambda got, asked: got.finish_reason == "length" and "</think>" not in got.content),
+    ("null_content", lambda got, asked: got.content == "" and got.finish_reason == "stop"),
+    ("null_finish", lambda got, asked: got.finish_reason == "unknown" and got.content == text(asked)),
+    ("no_usage", lambda got, asked: (got.prompt_tokens, got.completion_tokens) == (0, 0)),
+    ("surrogate", lambda got, asked: got.content == "\ufffd" + text(asked)),
+    ("bad_utf8", lambda got, asked: got.content == "\ufffd\ufffd" + text(asked)),
+])
+def test_odd_replies_are_still_replies(plain, fault, check):
+    asked = request(1, f"[[{fault}]]")
+    outcomes, _ = ask(plain, [asked])
+    assert isinstance(outcomes[1], Completion) and check(outcomes[1], asked), outcomes[1]
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_reasoning_set_apart_is_kept_apart(field):
+    with StandIn(reasoning_field=field) as server:
+        outcomes, _ = ask(server, [request(1)])
+    thinking, answer = Script(0.6, 0).reply(request(1).messages, None)
+    assert (outcomes[1].reasoning, outcomes[1].content) == (thinking, answer)
+
+
+def test_a_storm_of_faults_loses_and_alters_nothing(monkeypatch):
+    monkeypatch.setattr(dispatch, "backoff_s", lambda *_: random.uniform(0.01, 0.1))
+    faults = "500=0.05,disconnect=0.05,truncated=0.05,cut_json=0.05,empty=0.05,429=0.1,duplicate=0.1,abort=0.02"
+    requests = [request(number, seed=number % 3) for number in range(600)]
+    with StandIn(faults=faults, latency="0.005", size=30000) as server:
+        outcomes, progress = ask(server, iter(requests), limits={"max_retries": 10, "concurrency": 64})
+        stats = server.stats()
+    assert progress.done == len(outcomes) == 600 and progress.failed == 0
+    assert all(outcomes[asked.key].content == text(asked, 30000) for asked in requests)
+    assert min(stats["injected"][name.partition("=")[0]] for name in faults.split(",")) > 3
+    assert len({asked.key for asked in outcomes.order}) == 600
+
+
+@pytest.mark.parametrize(("fault", "size", "latency"), [("duplicate", 300_000, "0"), ("late_copy", 3000, "0.02")])
+def test_an_unasked_reply_on_a_kept_connection_is_never_taken_for_ours(fault, size, latency):
+    with StandIn(faults=f"{fault}=0.5", size=size, latency=latency) as server:
+        requests = [request(number) for number in range(150)]
+        outcomes, _ = ask(server, requests, limits={"concurrency": 10, "max_retries": 20})
+    assert all(outcomes[asked.key].content == text(asked, size) for asked in requests)
+
+
+# --- what stops the run
+
+@pytest.mark.parametrize(("options", "client", "fault", "model", "told"), [
+    ({"key": "right"}, {"api_key": "sk-secret-123"}, "", "standin", ["401", "API key"]),
+    ({"strict": True}, {}, "", "stand-in", ["'stand-in'", "found standin", "Did you mean standin?"]),
+    ({}, {"base_url": "/elsewhere"}, "", "standin", ["/elsewhere/chat/completions", "/v1", "404"]),
+    ({}, {}, "[[301]]", "standin", ["moved", "base_url"]),
+    ({}, {}, "[[quota]]", "standin", ["no credit left", "credit"]),
+])
+def test_what_no_request_can_survive_stops_the_run(options, client, fault, model, told):
+    pulled = []
+
+    def many():
+        for number in range(10_000):
+            pulled.append(1)
+            yield request(number, fault)
+
+    with StandIn(**options) as server:
+        if "base_url" in client:
+            client = {"base_url": server.base_url.replace("/v1", client["base_url"])}
+        with pytest.raises(SdgError) as error:
+            ask(server, many(), client=server.client(**client), model=model, limits={"concurrency": 4})
+    assert all(word in str(error.value) for word in told), error.value
+    assert len(pulled) < 20
+    assert "sk-secret-123" not in str(error.value) and "sk-secret-123" not in repr(error.value)
+
+
+def test_failures_alone_stop_the_run_before_they_burn_the_input():
+    pulled = []
+    with StandIn(faults="400=1") as server, pytest.raises(SdgError, match="50 requests in a row failed.*http_400"):
+        ask(server, (pulled.append(n) or request(n) for n in range(100_000)),
+            limits={"concurrency": 8, "max_failures_in_a_row": 50})
+    assert 50 <= len(pulled) <= 58
+
+
+def test_a_server_that_never_has_room_stops_the_run():
+    with StandIn(faults="503=1") as server:
+        with pytest.raises(ServerGone, match="no room for a single request"):
+            ask(server, (request(n) for n in range(10 ** 6)), limits={"concurrency": 8, "outage_deadline_s": 1.0})
+        assert server.stats()["requests"] < 30  # it is left in peace meanwhile
+
+
+def test_one_request_that_is_always_pushed_back_fails_at_its_deadline(plain):
+    outcomes, _ = ask(plain, [request(1, "[[429]]"), *(request(n) for n in range(2, 50))],
+                      limits={"pushback_deadline_s": 1.0})
+    assert outcomes.pop(1).reason == "pushed_back"
+    assert all(isinstance(outcome, Completion) for outcome in outcomes.values()) and len(outcomes) == 48
+
+
+def test_retry_after_is_honoured():
+    with StandIn(retry_after="1") as server:
+        started = time.monotonic()
+        outcomes, _ = ask(server, [request(1, "[[503 x1]]")])
+    assert isinstance(outcomes[1], Completion) and 1.0 <= time.monotonic() - started < 3.0
+
+
+# --- the server goes away
+
+def test_no_server_at_all():
+    with StandIn() as server:
+        client = server.client(api_key="sk-secret-123")
+    started = time.monotonic()
+    with pytest.raises(ServerGone) as error:
+        ask(None, [request(1)], client=client, limits={"outage_deadline_s": 1.0, "max_retries": 0})
+    assert time.monotonic() - started < 5
+    assert server.base_url in str(error.value) and "sk-secret" not in str(error.value)
+
+
+def test_a_server_killed_and_started_again_costs_no_request():
+    seen, outcomes, told = [], Outcomes(), []
+
+    def on_completion(asked, completion):
+        outcomes(asked, completion)
+        if len(outcomes) == 100:
+            server.kill()
+            seen.append(threading.Timer(1.2, server.again))
+            seen[0].start()
+
+    with StandIn(latency="0.02") as server:
+        _, progress = ask(server, (request(n) for n in range(400)), on_completion=on_completion,
+                          on_progress=told.append, limits={"max_retries": 1, "concurrency": 40})
+    assert progress.done == len(outcomes) == 400 and progress.failed == 0
+    assert any("is unreachable" in progress.trouble for progress in told) and told[-1].trouble == ""
+
+
+# --- pace
+
+def test_goodput_under_a_hidden_capacity():
+    at_the_end = {}
+
+    def requests():
+        yield from (request(number) for number in range(1000))
+        at_the_end.update(server.stats())
+
+    with StandIn(latency="lognormal:0.1:0.5", capacity=32) as server:
+        _, progress = ask(server, requests(), limits={"concurrency": 256})
+    used = at_the_end["busy_s"] / (at_the_end["now"] - at_the_end["first"]) / 32
+    assert progress.done == 1000 and progress.failed == 0 and progress.pushed_back >= 224
+    assert used >= 0.9, used
+
+
+def test_slow_requests_leave_no_slot_empty():
+    """Heavy-tailed latencies, some requests that fail and wait: what is allowed is in flight until work runs out."""
+    at_the_end = {}
+
+    def requests():
+        yield from (request(number) for number in range(800))
+        at_the_end.update(server.stats())
+
+    with StandIn(latency="tail:0.2:1.5:0.04", faults="500=0.05") as server:
+        _, progress = ask(server, requests(), limits={"concurrency": 64})
+        assert server.stats()["in_flight_max"] == 64
+    used = at_the_end["busy_s"] / (at_the_end["now"] - at_the_end["first"]) / 64
+    assert progress.done == 800 and progress.retried > 20
+    assert used >= 0.97, used
+
+
+def test_input_is_pulled_only_when_a_slot_is_free():
+    outcomes, pulled, ahead = Outcomes(), [], []
+
+    def requests():
+        for number in range(500):
+            pulled.append(number)
+            ahead.append(len(pulled) - len(outcomes))
+            yield request(number)
+
+    with StandIn(latency="lognormal:0.005:1") as server:
+        ask(server, requests(), on_completion=outcomes, limits={"concurrency": 10})
+    assert len(outcomes) == 500 and max(ahead) == 10
+    assert [asked.key for asked in outcomes.order] != list(range(500))  # as they come, not as they were asked
+
+
+def test_memory_does_not_grow_with_the_input():
+    used = []
+
+    def sample(progress):
+        used.append(psutil.Process().memory_info().rss)
+
+    with StandIn(size=4000, no_track=True) as server:
+        for count in (3000, 20_000):
+            complete((request(n) for n in range(count)), server.client(), model="standin", sampling=SAMPLING,
+                     limits=Limits(128), on_completion=lambda *_: None, on_failure=lambda *_: None, on_progress=sample)
+            if count == 3000:
+                before = max(used)
+    assert max(used) - before < 12 << 20
+
+
+# --- stopping, and where it runs
+
+@pytest.mark.parametrize("where", ["on_completion", "on_failure", "on_progress", "requests"])
+def test_an_error_of_the_callers_stops_the_run_and_comes_back(plain, where):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    calls = []
+
+    def broken(*_):
+        calls.append(1)
+        raise full
+
+    def requests():
+        yield from (request(number, "[[hang]]") for number in range(10))
+        yield request(98, "[[400]]" if where == "on_failure" else "")
+        if where == "requests":
+            broken()
+        yield from (request(number, "[[hang]]") for number in range(200, 250))
+
+    plain.reset()
+    callbacks = {where: broken} if where != "requests" else {}
+    started = time.monotonic()
+    with pytest.raises(OSError) as error:
+        ask(plain, requests(), limits={"concurrency": 20}, **callbacks)
+    assert error.value is full and calls == [1] and time.monotonic() - started < 5
+    assert plain.stats()["in_flight"] == 0  # nothing is left running
+
+
+def test_an_interrupt_stops_the_run():
+    with StandIn() as server:
+        timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            ask(server, (request(number, "[[hang]]") for number in range(100)))
+        assert time.monotonic() - started < 3 and server.stats()["in_flight"] == 0
+    assert not [thread for thread in threading.enumerate() if thread.name == "completions"]
+
+
+def test_inside_a_running_event_loop(plain):
+    async def cell():
+        return ask(plain, [request(1), request(2)])
+
+    outcomes, _ = asyncio.run(cell())
+    assert len(outcomes) == 2
+
+
+def test_without_uvloop(plain, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "uvloop", None)
+    assert len(ask(plain, [request(1), request(2, "[[disconnect x1]]")])[0]) == 2
+
+
+def test_nothing_to_ask(plain):
+    outcomes, progress = ask(plain, [])
+    assert not outcomes and progress.done == 0 and progress.latency_p50_s == 0.0
+
+
+def test_progress_tells_what_happens():
+    told = []
+    with StandIn(latency="0.1") as server:
+        outcomes, last = ask(server, (request(n) for n in range(200)), on_progress=told.append,
+                             limits={"concurrency": 16})
+    assert 2 <= len(told) <= 5 and told[-1] == last and last.done == 200
+    assert 0 < told[0].done < 200 and told[0].in_flight == told[0].limit == 16
+    assert 0.09 <= last.latency_p50_s <= last.latency_p90_s <= last.latency_p99_s < 0.5
+    tokens = sum(outcome.completion_tokens for outcome in outcomes.values())
+    assert last.completion_tokens == tokens and last.tokens_per_s == pytest.approx(tokens / last.elapsed_s)
+    assert 50 < last.requests_per_s < 170
+
+
+# --- what is sent
+
+@pytest.fixture
+def listener():
+    """A server that keeps what it is sent."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.server.got.append((self.path, dict(self.headers),
+                                    self.rfile.read(int(self.headers["Content-Length"]))))
+            reply = json.dumps({"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.got = []
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", [openai.OpenAI, openai.AsyncOpenAI])
+def test_the_clients_settings_are_used(listener, monkeypatch, kind):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # must not come between us and our own machine
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    client = kind(base_url=f"http://127.0.0.1:{listener.server_port}/v1", api_key="the-key",
+                  default_headers={"X-Team": "blue"}, default_query={"version": "2"})
+    messages = [{"role": "user", "content": "lone \ud83d surrogate, {braces}"}]
+    ask(None, [Request("a", messages, seed=7), Request("b", [{"role": "user", "content": "b"}])], client=client,
+        sampling=Sampling(temperature=0.0, max_tokens=5, extra_body={"top_k": 3}), limits={"concurrency": 1})
+    (path, headers, body), (_, _, second) = listener.got
+    assert path == "/v1/chat/completions?version=2"
+    assert headers["Authorization"] == "Bearer the-key" and headers["X-Team"] == "blue"
+    assert headers["Content-Type"] == "application/json"
+    assert json.loads(body) == {"model": "standin", "temperature": 0.0, "max_tokens": 5, "top_k": 3, "seed": 7,
+                                "messages": [{"role": "user", "content": "lone \ufffd surrogate, {braces}"}]}
+    assert "seed" not in json.loads(second) and "top_p" not in json.loads(second)
+
+
+def test_a_prompt_of_some_megabytes(plain):
+    asked = Request(1, [{"role": "user", "content": "What is 2 + 2? " + "x" * (3 << 20)}])
+    assert isinstance(ask(plain, [asked])[0][1], Completion)
+
+
+def test_a_server_that_says_the_same_to_everyone_is_believed(listener):
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{listener.server_port}/v1", api_key="x")
+    outcomes, progress = ask(None, [request(n) for n in range(20)], client=client, limits={"concurrency": 2})
+    assert progress.done == 20 and progress.retried <= 1
+
+
+@pytest.mark.parametrize(("url", "environment", "expected"), [
+    ("https://models.example/v1", {"https_proxy": "http://proxy:3128"}, "http://proxy:3128"),
+    ("https://models.example/v1", {"https_proxy": "http://proxy:3128", "no_proxy": "models.example"}, None),
+    ("http://10.0.0.7:30000/v1", {"http_proxy": "http://proxy:3128"}, None),
+    ("https://models.example/v1", {}, None),
+])
+def test_proxies_serve_https_addresses_only(monkeypatch, url, environment, expected):
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert transport._proxy(url) == expected
+
+
+@pytest.mark.parametrize(("base_url", "hidden"), [
+    ("127.0.0.1:8000/v1", ""), ("ftp://host/v1", ""), ("http://me:hush@host/v1", "hush")])
+def test_an_address_that_cannot_be_meant(base_url, hidden):
+    class Client:
+        pass
+
+    client = Client()
+    client.base_url = base_url
+    with pytest.raises(SdgError, match="base_url: expected http") as error:
+        ask(None, [], client=client)
+    assert not hidden or hidden not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("concurrency", 0), ("concurrency", 2.5), ("max_retries", -1), ("timeout_s", 0), ("outage_deadline_s", -1),
+    ("max_failures_in_a_row", 0)])
+def test_limits_that_make_no_sense(name, value):
+    with pytest.raises(SdgError, match=f"{name}: expected .* found"):
+        Limits(**{name: value})
+
+
+def test_messages_that_are_not_json(plain):
+    with pytest.raises(SdgError, match="request 'odd': expected messages of plain JSON"):
+        ask(plain, [Request("odd", [{"role": "user", "content": {1, 2}}])])
