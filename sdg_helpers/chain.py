@@ -110,9 +110,11 @@ def _manifest_digests(run: Run, track: str) -> dict[str, str]:
 
 
 def _untouched(stage: Path) -> bool:
-    """Whether a stage's inputs and outputs have the sizes and times of its manifest; if not, the stage itself looks
-    closer and says what changed."""
-    manifest = files.read_json(stage / "manifest.json") or {}
+    """Whether a stage is not half done, and its inputs and outputs have the sizes and times of its manifest; if not,
+    the stage itself looks closer and says what changed."""
+    manifest = files.read_json(stage / "manifest.json")
+    if manifest is None:
+        return not (stage / "begun.json").exists()
     known = [*manifest.get("outputs", {}).items(),
              *((one["path"], one) for one in manifest.get("inputs", {}).values())]
     return all(_mark(stage / name) == [one["bytes"], one["mtime_ns"]] for name, one in known)

@@ -20,7 +20,7 @@ from .errors import SdgError
 from .serving import Server, ServerSpec, served_models
 
 _TAIL_LINES = 20
-_children: list[subprocess.Popen] = []  # kept, so that Python collects them quietly after they have ended
+_children: list[subprocess.Popen] = []  # started here; collected after they have ended (_collect)
 
 
 def open_embedded(spec: ServerSpec, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Server:
@@ -147,8 +147,14 @@ def _end(place: Place) -> bool:
             end = time.monotonic() + patience_s
             while owners.is_alive(record["pid"], record["started"]) and time.monotonic() < end:
                 time.sleep(0.02)
+    _collect()
     place.record.unlink(missing_ok=True)
     return alive
+
+
+def _collect() -> None:
+    """Let go of children that have ended: no zombies, no warnings about them."""
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def usable_cores() -> int:

@@ -260,6 +260,7 @@ class Connection(asyncio.Protocol):
             if len(self.buffer) < stop:
                 return
             body, self.buffer = self.buffer[end + 4:stop], self.buffer[stop:]
+            self.last_one = b"\r\nconnection: close" in head.lower()
             self.request(head, body)
 
     def request(self, head: bytes, body: bytes) -> None:
@@ -267,17 +268,17 @@ class Connection(asyncio.Protocol):
         if method == b"POST" and path.partition(b"?")[0] == b"/v1/chat/completions":
             self.completion(head, body)
         elif path == b"/stats":
-            self.transport.write(http(200, orjson.dumps(self.state.stats())))
+            self.write(http(200, orjson.dumps(self.state.stats())))
         elif path == b"/reset":
             self.state.reset()
-            self.transport.write(http(200, b"{}"))
+            self.write(http(200, b"{}"))
         elif path == b"/health":
-            self.transport.write(http(200, b'{"status":"ok"}'))
+            self.write(http(200, b'{"status":"ok"}'))
         elif path == b"/v1/models":
             models = [{"id": self.state.options.model, "object": "model", "created": 1, "owned_by": "standin"}]
-            self.transport.write(http(200, orjson.dumps({"object": "list", "data": models})))
+            self.write(http(200, orjson.dumps({"object": "list", "data": models})))
         else:
-            self.transport.write(http_error(404, "no such path"))
+            self.write(http_error(404, "no such path"))
 
     def completion(self, head: bytes, body: bytes) -> None:
         state, options = self.state, self.state.options
@@ -337,8 +338,13 @@ class Connection(asyncio.Protocol):
 
     def send(self, status: int, data: bytes) -> None:
         self.state.status[str(status)] += 1
+        self.write(data)
+
+    def write(self, data: bytes) -> None:
         if self.transport is not None:
             self.transport.write(data)
+            if self.last_one:
+                self.transport.close()
 
     def _done(self) -> None:
         self.working, self.pending = False, None
@@ -356,7 +362,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(data[:-len(body) // 2])
             self.transport.close()
             return
-        self.transport.write(data * 2 if fault == "duplicate" else data)
+        self.write(data * 2 if fault == "duplicate" else data)
         if fault == "late_copy":
             asyncio.get_running_loop().call_later(0.003, self.send, 200, data)
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from sdg_helpers import chain, cli, files, notebooks, serving
+from sdg_helpers import chain, cli, files, notebooks, runs, serving
 from sdg_helpers.errors import SdgError
 
 from .clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
@@ -149,6 +149,14 @@ def test_ctrl_c_ends_the_kernel_and_a_killed_driver_is_followed_by_another(clone
     after = sdg(clone, "run", "math", "--run", "k", "-p", "NUM_SEEDS", "40")
     assert after.returncode == 0, after.stderr
     assert "03 generate solutions  40/41 rows" in after.stdout and not alive(kernel)
+
+
+def test_a_notebook_whose_stage_is_half_done_is_not_complete(clone):
+    stage = runs.open_run("a").track("math").stage("problems")
+    with stage.work({}, {}) as work:
+        assert not chain._untouched(stage.folder)  # jobs may go on after their notebook has ended
+        work.finish(rows_in=0, rows_out=0)
+    assert chain._untouched(stage.folder)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

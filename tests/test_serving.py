@@ -1,0 +1,317 @@
+"""Serving: a real llama.cpp process with the small model, and endpoints on loopback that misbehave."""
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psutil
+import pytest
+from pydantic import ValidationError
+
+from sdg_helpers import owners, serving, weights
+from sdg_helpers.errors import SdgError
+from sdg_helpers.serving import ServerSpec, ask, open_server, stop_servers
+
+SMALL = "smollm2-135m-instruct"
+SPEC = ServerSpec(model=SMALL, slots=2, context_length=512)
+REPO = Path(__file__).resolve().parent.parent
+# Opens the server (argv: folder), tells its pid, and waits to be killed.
+OPENER = f"""
+import sys, time, signal
+from sdg_helpers.serving import ServerSpec, open_server
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print(open_server(ServerSpec(model={SMALL!r}, slots=2, context_length=512), sys.argv[1]).pid, flush=True)
+time.sleep(60 if len(sys.argv) < 3 else 0)
+"""
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    for name in ("SDG_GGUF", "SDG_OWNER_PID", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    yield tmp_path / "servers"
+    stop_servers(tmp_path / "servers")
+
+
+def opener(folder, *more, **environment):
+    return subprocess.Popen([sys.executable, "-c", OPENER, str(folder), *more], cwd=REPO, text=True,
+                            stdout=subprocess.PIPE, start_new_session=True, env={**os.environ, **environment})
+
+
+def gone_within(pid, seconds):
+    end = time.monotonic() + seconds
+    while owners.start_time(pid) is not None and time.monotonic() < end:
+        time.sleep(0.02)
+    return owners.start_time(pid) is None
+
+
+def post(server, **body):
+    with server.blocking_client() as client:
+        return client.post("/chat/completions", body={"model": server.model, **body}, cast_to=object)
+
+
+# The embedded engine: one server for the tests that only look at it.
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "servers"
+    server = open_server(SPEC, folder)
+    yield server
+    stop_servers(folder)
+    assert gone_within(server.pid, 5)
+
+
+@pytest.mark.model
+def test_it_answers_and_is_shared(embedded):
+    assert ask(embedded, "What is 2+3?") == "2 + 3 = 5"
+    begin, again = time.monotonic(), open_server(SPEC, embedded.log_path.parent)
+    assert (again.pid, again.base_url, again.api_key) == (embedded.pid, embedded.base_url, embedded.api_key)
+    assert time.monotonic() - begin < 2
+    assert (embedded.model, embedded.slots, embedded.engine) == (SMALL, 2, "embedded")
+
+
+@pytest.mark.model
+def test_the_key_guards_the_server_and_shows_nowhere(embedded):
+    record = embedded.log_path.with_suffix(".json")
+    assert json.loads(record.read_text())["api_key"] == embedded.api_key and len(embedded.api_key) >= 24
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    stranger = serving.Server(embedded.base_url, SMALL, "endpoint", "guess")
+    with pytest.raises(SdgError, match="401"):
+        ask(stranger, "What is 2+3?")
+    process = psutil.Process(embedded.pid)
+    shown = [repr(embedded), str(embedded), embedded.log_path.read_text(), *process.cmdline(),
+             *process.environ().values()]
+    assert not any(embedded.api_key in text for text in shown)
+
+
+@pytest.mark.model
+def test_thinking_stays_in_the_text_and_sampling_is_the_requests(embedded):
+    reply = post(embedded, messages=[{"role": "user", "content": "hi"}], max_tokens=40,
+                 grammar='root ::= "<think>\\na\\n</think>\\nb"')
+    assert reply["choices"][0]["message"] == {"role": "assistant", "content": "<think>\na\n</think>\nb"}
+    import httpx
+
+    key = {"Authorization": f"Bearer {embedded.api_key}"}
+    page = httpx.get(embedded.base_url.replace("/v1", "/props"), headers=key, trust_env=False).json()
+    page = page["default_generation_settings"]
+    assert page["n_ctx"] == 512
+    sampling = page["params"]
+    assert [sampling[name] for name in ("temperature", "top_p", "top_k", "min_p")] == [1.0, 1.0, 0, 0.0]
+
+
+@pytest.mark.model
+def test_a_prompt_too_long_and_an_answer_cut_off(embedded):
+    with pytest.raises(SdgError, match="exceeds the available context size"):
+        ask(embedded, "word " * 600)
+    reply = post(embedded, messages=[{"role": "user", "content": "hi"}], max_tokens=3, grammar='root ::= "a"+')
+    assert reply["choices"][0]["finish_reason"] == "length" and reply["usage"]["completion_tokens"] == 3
+
+
+@pytest.mark.model
+def test_the_async_client_inside_a_running_loop(embedded):
+    import asyncio
+
+    async def two():
+        async with embedded.client(timeout_s=60) as client:
+            assert client.max_retries == 0
+            return await asyncio.gather(*(client.chat.completions.create(
+                model=SMALL, messages=[{"role": "user", "content": "What is 2+3?"}], max_tokens=10, temperature=0)
+                for _ in range(2)))
+
+    assert [reply.choices[0].message.content for reply in asyncio.run(two())] == ["2 + 3 = 5"] * 2
+
+
+@pytest.mark.model
+def test_another_spec_has_a_server_of_its_own(embedded):
+    other = open_server(SPEC.model_copy(update={"slots": 1}), embedded.log_path.parent)
+    assert other.pid != embedded.pid and other.slots == 1
+    other.stop()
+    assert gone_within(other.pid, 1) and owners.start_time(embedded.pid) is not None
+
+
+@pytest.mark.model
+def test_a_killed_owner_takes_the_server_with_it_but_an_interrupt_does_not(folder):
+    first, second = opener(folder), opener(folder)
+    pids = {int(first.stdout.readline()), int(second.stdout.readline())}
+    assert len(pids) == 1  # opened at the same time, started once
+    pid = pids.pop()
+    for process in (first, second):
+        os.killpg(process.pid, signal.SIGINT)
+    os.kill(first.pid, signal.SIGKILL)  # a zombie until it is waited for, below: dead all the same
+    assert not gone_within(pid, 1.5)
+    os.kill(second.pid, signal.SIGKILL)
+    assert gone_within(pid, 2.5)
+    assert not list(folder.glob("embedded-*.json"))
+    for process in (first, second):
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.model
+def test_notebooks_of_one_driver_use_one_server(folder):
+    mine = {"SDG_OWNER_PID": str(os.getpid())}
+    found = [subprocess.run([sys.executable, "-c", OPENER, str(folder), "end at once"], cwd=REPO, text=True, check=True,
+                            capture_output=True, env={**os.environ, **mine}).stdout for _ in range(2)]
+    assert found[0] == found[1]
+    assert not gone_within(int(found[0]), 1.2)  # every notebook has ended, the driver lives
+    assert stop_servers(folder) == 1 and gone_within(int(found[0]), 0.1) and stop_servers(folder) == 0
+
+
+@pytest.mark.model
+def test_stop_leaves_a_server_that_others_need(folder):
+    other, mine = opener(folder), open_server(SPEC, folder)
+    assert int(other.stdout.readline()) == mine.pid
+    mine.stop()
+    assert not gone_within(mine.pid, 1.2)
+    other.kill()
+    other.wait()
+    other.stdout.close()
+    assert gone_within(mine.pid, 2.5)
+
+
+@pytest.mark.model
+def test_a_server_that_died_is_started_again(folder):
+    first = open_server(SPEC, folder)
+    os.kill(first.pid, signal.SIGKILL)
+    second = open_server(SPEC, folder)
+    assert second.pid != first.pid and ask(second, "What is 2+3?") == "2 + 3 = 5"
+
+
+@pytest.mark.model
+def test_weights_that_do_not_load_show_the_servers_own_words(folder, tmp_path, monkeypatch):
+    broken = tmp_path / "broken.gguf"
+    with open(weights.fetch(SMALL), "rb") as whole:
+        broken.write_bytes(whole.read(10_000_000))
+    monkeypatch.setenv("SDG_GGUF", str(broken))
+    assert SPEC.served_model == "broken"
+    with pytest.raises(SdgError, match=r"ended with status 1(.|\n)*embedded-\w+\.log:\n(.|\n)*corrupted or incomplete"):
+        open_server(SPEC, folder)
+    assert not list(folder.glob("*.json"))
+
+
+@pytest.mark.model
+def test_the_deadline(folder):
+    with pytest.raises(SdgError, match=r"still loading after 0\.05 s(.|\n)*raise start_deadline_s"):
+        open_server(SPEC.model_copy(update={"start_deadline_s": 0.05}), folder)
+    assert not list(folder.glob("*.json"))
+    assert not [p for p in psutil.Process().children() if any(str(folder) in word for word in p.cmdline())]
+
+
+def test_a_driver_that_is_not_there(folder, monkeypatch):
+    monkeypatch.setenv("SDG_OWNER_PID", "999999999")
+    with pytest.raises(SdgError, match="SDG_OWNER_PID=999999999: expected the number of a running process"):
+        owners.owner_pid()
+
+
+def test_a_pid_used_again_is_not_the_owner(tmp_path):
+    owners.register(tmp_path, os.getpid())
+    assert owners.any_alive(tmp_path)
+    (tmp_path / str(os.getpid())).write_text("another start")
+    assert not owners.any_alive(tmp_path)
+
+
+# Endpoints.
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.keys.append(self.headers.get("Authorization"))
+        answers = self.server.pages.get(self.path, (404, {}))
+        status, body = answers.pop(0) if isinstance(answers, list) else answers
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if isinstance(body, str) else "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def endpoint(pages):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server.pages, server.keys = pages, []
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield server, f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def models(*names):
+    return 200, {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
+
+
+@pytest.mark.parametrize(("pages", "path", "said"), [
+    ({"/v1/models": models("Qwen/Qwen3-8B", "b")}, "/v1", r"it serves Qwen/Qwen3-8B, b\. Did you mean Qwen/Q"),
+    ({"/v1/models": models(*map(str, range(20)))}, "/v1", "serves 0, 1, 2, 3, 4, 5, 6, 7 and 12 more"),
+    ({"/v1/models": models()}, "/v1", "serves none"),
+    ({"/v1/models": (401, {"error": {"message": "bad key sk-mine"}})}, "/v1", r"key in MY_KEY.*401.*bad key \(key\)"),
+    ({"/v1/models": (403, {})}, "/v1", "key in MY_KEY.*403"),
+    ({"/v1/models": (500, {})}, "/v1", r"answers within 1 s, found InternalServerError.*ends in /v1"),
+    ({"/v1/models": (400, {"error": "odd"})}, "/v1", "BadRequestError"),
+    ({"/v1/models": models("Qwen/Qwen3-8B-FP8")}, "", r"one step further\. Did you mean http://127.0.0.1:\d+/v1\?"),
+    ({"/models": (200, "<html>"), "/v1/models": models("m")}, "/", "one step further"),
+])
+def test_endpoints_that_will_not_do(pages, path, said, monkeypatch, tmp_path):
+    monkeypatch.setenv("MY_KEY", "sk-mine")
+    with endpoint(pages) as (_, url):
+        spec = ServerSpec(engine="endpoint", model="Qwen/Qwen3-8B-FP8", base_url=url + path, api_key_env="MY_KEY",
+                          start_deadline_s=1)
+        with pytest.raises(SdgError, match=said) as error:
+            open_server(spec, tmp_path)
+    assert "sk-mine" not in str(error.value)
+
+
+@pytest.mark.parametrize("pages", [
+    {"/v1/models": models("a", "m")}, {}, {"/v1/models": [(503, {}), (429, {}), models("m")]}])
+def test_endpoints_that_will_do(pages, monkeypatch, tmp_path):
+    with endpoint(pages) as (fake, url):
+        monkeypatch.setenv("OPENAI_BASE_URL", url + "/v1/")
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+        server = open_server(ServerSpec(engine="endpoint", model="m"), tmp_path)
+        assert (server.base_url, server.model, server.pid, server.slots) == (url + "/v1", "m", None, None)
+        assert set(fake.keys) == {"Bearer sk-mine"} and "sk-mine" not in repr(server)
+        server.stop()  # not ours: nothing happens
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_endpoint_on_this_machine_needs_no_key(tmp_path):
+    with endpoint({"/v1/models": models("m")}) as (_, url):
+        assert open_server(ServerSpec(engine="endpoint", model="m", base_url=url + "/v1"), tmp_path).model == "m"
+
+
+@pytest.mark.parametrize(("spec", "environment", "said"), [
+    ({}, {}, "base_url in the profile, or the environment variable OPENAI_BASE_URL"),
+    ({}, {"OPENAI_BASE_URL": "localhost:8000/v1"}, "OPENAI_BASE_URL: base_url: expected an address such as"),
+    ({"base_url": "https://models.example/v1"}, {}, r"OPENAI_API_KEY, found none.*export OPENAI_API_KEY="),
+    ({"base_url": "https://models.example/v1", "api_key_env": "K"}, {"OPENAI_API_KEY": "k", "K": " "}, "variable K,"),
+    ({"base_url": "http://127.0.0.1:9/v1"}, {}, r"found APIConnectionError: .*refused.*Check the address"),
+])
+def test_endpoints_that_cannot_be_asked(spec, environment, said, monkeypatch, tmp_path):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SdgError, match=said):
+        open_server(ServerSpec(engine="endpoint", model="m", start_deadline_s=0.5, **spec), tmp_path)
+
+
+@pytest.mark.parametrize(("values", "said"), [
+    ({"base_url": "http://x/v1"}, r"base_url: the engine 'embedded' does not read this; it reads context_length, sl"),
+    ({"engine": "endpoint", "slots": 4}, "slots: the engine 'endpoint' does not read this; it reads api_key_env, base"),
+    ({"engine": "endpoint", "base_url": "http://me:secret@x/v1"}, r"without a user name or password"),
+    ({"slots": 0}, "greater than 0"), ({"modle": "x"}, "modle"), ({"model": ""}, "at least 1 character"),
+])
+def test_a_spec_refuses_what_nobody_reads(values, said):
+    with pytest.raises(ValidationError, match=said):
+        ServerSpec(**{"model": "m", **values})
