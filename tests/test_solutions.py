@@ -1,0 +1,239 @@
+"""Stage 03 against a real server process: exact rows, resume after kill -9, failures with reasons, flat memory."""
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sdg_helpers import files, seed_files, solutions
+from sdg_helpers.completions import Limits, Sampling
+from sdg_helpers.errors import SdgError
+from sdg_helpers.problems import ProblemIndex
+from sdg_helpers.prompts import load_prompt
+from tests.standin import StandIn
+
+REPO = Path(__file__).resolve().parent.parent
+HOSTILE = 'Braces {problem} {__class__} {0} "quoted" \\frac{1}{2} \u2028 é'
+
+
+@dataclass
+class Endpoint:
+    """A server that runs elsewhere, as serving.Server is for an endpoint."""
+
+    base_url: str
+
+    def client(self, timeout_s=None):
+        import openai
+        return openai.AsyncOpenAI(base_url=self.base_url, api_key="x", timeout=timeout_s)
+
+
+def write_problems(path, count):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as out:
+        for i in range(count):
+            text = HOSTILE if i == 1 else f"What is {i} + {i * 7 % 11}?"
+            out.write(files.dumps({"id": files.content_id(text), "problem": text, "expected_answer": str(i)}))
+    return path
+
+
+def generate(problems, folder, base_url, num_seeds=3, concurrency=16, **more):
+    options = {"prompt": load_prompt("math/solve-few-shot"), "sampling": Sampling(0.6, 0.95, 200),
+               "limits": Limits(concurrency=concurrency, timeout_s=30), "model": "standin", **more}
+    return solutions.generate_solutions(problems, folder, open_server=lambda: Endpoint(base_url), num_seeds=num_seeds,
+                                        **options)
+
+
+def rows_of(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).glob("output-rs*.jsonl")}
+
+
+@pytest.fixture
+def problems(tmp_path):
+    return write_problems(tmp_path / "problems" / "problems.jsonl", 40)
+
+
+def test_every_problem_has_a_row_a_seed_in_problem_order(problems, tmp_path):
+    with StandIn() as server:
+        manifest = generate(problems, tmp_path / "solutions", server.base_url)
+        assert server.stats()["requests"] == 120
+    of_one = solutions.solutions_of(tmp_path / "solutions", list(files.read_jsonl(problems))[7]["id"])
+    assert [row["seed"] for row in of_one] == [0, 1, 2] and {row["expected_answer"] for row in of_one} == {"7"}
+    assert solutions.solutions_of(tmp_path / "solutions", "nobody") == []
+    ids = [row["id"] for row in files.read_jsonl(problems)]
+    for seed, path in seed_files.seed_files(tmp_path / "solutions").items():
+        rows = list(files.read_jsonl(path))
+        assert [row["id"] for row in rows] == ids and {row["seed"] for row in rows} == {seed}
+        assert list(rows[1]) == ["id", "problem", "expected_answer", "seed", "generation", "finish_reason",
+                                 "num_generated_tokens"]
+        assert rows[1]["problem"] == HOSTILE
+        assert all(re.fullmatch(r"(?s)<think>.*</think>.*\\boxed\{.*\}.*", row["generation"]) for row in rows)
+    assert manifest["counts"] == {"rows_in": 120, "rows_out": 120, "dropped": {}}
+    assert manifest["finish_reasons"] == {"stop": 120}
+    assert manifest["distinct_solutions"] > 60
+    assert sum(manifest["length_counts"]) == 120
+    assert not (tmp_path / "solutions" / "partial").exists()
+
+
+def test_a_finished_stage_asks_nothing_and_starts_no_server(problems, tmp_path):
+    with StandIn() as server:
+        first = generate(problems, tmp_path / "s", server.base_url)
+    before = rows_of(tmp_path / "s")
+    assert generate(problems, tmp_path / "s", "http://127.0.0.1:9/v1") == first
+    assert rows_of(tmp_path / "s") == before
+
+
+@pytest.mark.parametrize("shape", [{}, {"reasoning_field": "reasoning_content"}, {"reasoning_field": "reasoning"}])
+def test_all_shapes_of_reasoning_give_the_same_rows(problems, tmp_path, shape):
+    """Fault 13 of the reference: its client moved the thinking away, and its filter then dropped every row."""
+    with StandIn() as plain, StandIn(**shape) as server:
+        generate(problems, tmp_path / "plain", plain.base_url, num_seeds=1)
+        generate(problems, tmp_path / "other", server.base_url, num_seeds=1)
+    assert rows_of(tmp_path / "plain") == rows_of(tmp_path / "other")
+
+
+def test_faults_change_nothing_but_the_time(problems, tmp_path):
+    faults = "429=0.1,503=0.05,500=0.1,disconnect=0.05,cut_json=0.05,garbage=0.05,empty=0.05"
+    with StandIn() as calm, StandIn(faults=faults) as server:
+        generate(problems, tmp_path / "calm", calm.base_url)
+        manifest = generate(problems, tmp_path / "faults", server.base_url,
+                            limits=Limits(concurrency=32, timeout_s=30, max_retries=20))
+    assert rows_of(tmp_path / "calm") == rows_of(tmp_path / "faults")
+    assert manifest["requests"]["retried"] > 0
+
+
+def test_what_keeps_failing_is_recorded_and_asked_again(tmp_path):
+    """Fault 6 of the reference: one failed request took the whole job down."""
+    problems = write_problems(tmp_path / "problems.jsonl", 20)
+    with open(problems, "ab") as out:
+        out.write(files.dumps({"id": "bad", "problem": "[[400 x2]] What is 1 + 1?", "expected_answer": "2"}))
+    with StandIn() as server:
+        with pytest.raises(SdgError, match=r"1 of 21 solutions are missing \(1 × http_400\); at most 1.0% may be"):
+            generate(problems, tmp_path / "s", server.base_url, num_seeds=1)
+        assert not (tmp_path / "s" / "manifest.json").exists()
+        with pytest.raises(SdgError, match="1 × http_400"):
+            generate(problems, tmp_path / "s", server.base_url, num_seeds=1)
+        manifest = generate(problems, tmp_path / "s", server.base_url, num_seeds=1)
+        assert server.stats()["requests"] == 20 + 3
+    assert manifest["counts"] == {"rows_in": 21, "rows_out": 21, "dropped": {}} and manifest["resumed_rows"] == 20
+
+
+def test_failures_that_are_allowed_are_counted_and_kept(tmp_path):
+    problems = write_problems(tmp_path / "problems.jsonl", 9)
+    with open(problems, "ab") as out:
+        out.write(files.dumps({"id": "bad", "problem": "[[400 x9]] What is 1 + 1?", "expected_answer": "2"}))
+    with StandIn() as server:
+        manifest = generate(problems, tmp_path / "s", server.base_url, num_seeds=1, max_failed_fraction=0.1)
+    assert manifest["counts"] == {"rows_in": 10, "rows_out": 9, "dropped": {"http_400": 1}}
+    failures = list(files.read_jsonl(tmp_path / "s" / "failures.jsonl"))
+    assert [(row["id"], row["seed"], row["reason"]) for row in failures] == [("bad", 0, "http_400")]
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"num_seeds": 4}, "num_seeds: was 3, now 4"), ({"run_seed": 1}, "run_seed: was 0, now 1"),
+    ({"model": "other"}, "model: was 'standin', now 'other'"),
+    ({"prompt": load_prompt("math/solve")}, "prompt: was"),
+    ({"sampling": Sampling(0.7, 0.95, 200)}, "temperature: was 0.6, now 0.7")])
+def test_changes_over_a_half_done_stage_are_refused(problems, tmp_path, change, said):
+    with StandIn() as server:
+        server.kill()
+        with pytest.raises(SdgError, match="reach"):
+            generate(problems, tmp_path / "s", server.base_url, limits=Limits(outage_deadline_s=0.1))
+        with pytest.raises(SdgError, match=f"half done with other settings(.|\n)*{said}"):
+            generate(problems, tmp_path / "s", server.base_url, **change)
+
+
+def test_twenty_kills_end_in_the_same_bytes(tmp_path):
+    """kill -9 at random moments; a kill costs at most the requests that were in flight, counted at the server."""
+    problems, kills, concurrency = write_problems(tmp_path / "p" / "problems.jsonl", 300), 20, 8
+    with StandIn(latency="0.02") as server:
+        generate(problems, tmp_path / "calm", server.base_url, concurrency=64)
+        server.reset()
+        command = [sys.executable, "-m", "tests.solve", problems, tmp_path / "killed", server.base_url, concurrency]
+        rng = random.Random(7)
+        for asked_before in sorted(rng.sample(range(1, 850), kills)):
+            process = subprocess.Popen(list(map(str, command)), cwd=REPO, stdout=subprocess.PIPE, text=True)
+            while server.stats()["requests"] < asked_before:
+                assert process.poll() is None
+                time.sleep(rng.uniform(0.0, 0.01))
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+            process.stdout.close()
+        assert subprocess.run(list(map(str, command)), cwd=REPO, stdout=subprocess.PIPE).returncode == 0
+        asked = server.stats()["requests"]
+    assert rows_of(tmp_path / "killed") == rows_of(tmp_path / "calm")
+    assert 900 <= asked <= 900 + kills * concurrency
+    assert files.read_json(tmp_path / "killed" / "manifest.json")["resumed_rows"] > 0
+
+
+def test_torn_and_doubled_partial_rows_do_no_harm(problems, tmp_path):
+    """A power cut tears the last line; a node that was thought lost finishes a solution a second time."""
+    with StandIn() as server:
+        generate(problems, tmp_path / "calm", server.base_url)
+        partial = tmp_path / "s" / "partial" / "rs1"
+        partial.mkdir(parents=True)
+        lines = (tmp_path / "calm" / "output-rs1.jsonl").read_bytes().splitlines(keepends=True)
+        (partial / "solve-a.jsonl").write_bytes(b"".join(lines[5:9]) + lines[9][:50])
+        (partial / "solve-b.jsonl").write_bytes(b"".join(reversed(lines[3:7])))
+        server.reset()
+        generate(problems, tmp_path / "s", server.base_url)
+        assert server.stats()["requests"] == 120 - 6
+    assert rows_of(tmp_path / "s") == rows_of(tmp_path / "calm")
+
+
+def test_killed_while_merging_goes_on(problems, tmp_path):
+    """The manifest is last: a merge that stopped half-way is taken up with what is there."""
+    with StandIn() as server:
+        generate(problems, tmp_path / "calm", server.base_url)
+        generate(problems, tmp_path / "s", server.base_url)
+        manifest = files.read_json(tmp_path / "s" / "manifest.json")
+        files.write_json(tmp_path / "s" / "begun.json", manifest)
+        (tmp_path / "s" / "manifest.json").unlink()
+        (tmp_path / "s" / "partial" / "rs2").mkdir(parents=True)
+        (tmp_path / "s" / "output-rs2.jsonl").rename(tmp_path / "s" / "partial" / "rs2" / "solve-x.jsonl")
+        server.reset()
+        generate(problems, tmp_path / "s", server.base_url)
+        assert server.stats()["requests"] == 0
+    assert rows_of(tmp_path / "s") == rows_of(tmp_path / "calm")
+
+
+def test_a_stranger_among_the_solutions_is_refused(problems, tmp_path):
+    partial = tmp_path / "s" / "partial" / "rs0"
+    partial.mkdir(parents=True)
+    (partial / "x.jsonl").write_bytes(b'{"id":"nobody","generation":""}\n')
+    with pytest.raises(SdgError, match="expected a solution of a problem of this run"):
+        generate(problems, tmp_path / "s", "http://127.0.0.1:9/v1")
+
+
+def test_chunk_files_and_other_names_are_no_seeds(tmp_path):
+    """Fault 2 of the reference: output-rs1_chunk_0.jsonl was picked up as a seed."""
+    for name in ("output-rs0.jsonl", "output-rs10.jsonl", "output-rs2.jsonl", "output-rs1_chunk_0.jsonl",
+                 "output-rs3.jsonl-async", "output.jsonl", "output-rs3.jsonl.done"):
+        (tmp_path / name).touch()
+    assert list(seed_files.seed_files(tmp_path)) == [0, 2, 10]
+
+
+def test_sampling_seeds_differ_and_repeat():
+    seeds = {solutions.sampling_seed(run, problem, k) for run in (0, 1) for problem in ("a", "b") for k in range(500)}
+    assert len(seeds) == 2000 and all(0 <= seed < 2 ** 31 for seed in seeds)
+    assert solutions.sampling_seed(0, "a", 3) == solutions.sampling_seed(0, "a", 3)
+
+
+def test_a_problem_that_has_our_keys_does_not_break_its_row(tmp_path):
+    problems = tmp_path / "problems.jsonl"
+    problems.write_bytes(files.dumps({"id": "a", "generation": "old", "finish_reason": "x", "problem": "What is 2 + 2?",
+                                      "expected_answer": "4", "num_generated_tokens": 1, "seed": 99}))
+    with StandIn() as server:
+        generate(problems, tmp_path / "s", server.base_url, num_seeds=2)
+    rows = list(solutions.read_solutions(tmp_path / "s"))
+    assert [row["seed"] for row in rows] == [0, 1] and all("<think>" in row["generation"] for row in rows)
+
+
+def test_an_index_finds_what_is_finished(problems, tmp_path):
+    with StandIn() as server:
+        generate(problems, tmp_path / "s", server.base_url)
+    assert seed_files.finished(tmp_path / "s", ProblemIndex.build(problems), 3).all()
