@@ -26,17 +26,18 @@ STAGE = ("generate solutions", "math/03_generate_solutions")
 
 def generate_solutions(problems: Path, folder: Path, *, open_server: Callable[[], Server], model: str, prompt: Prompt,
                        num_seeds: int, sampling: Sampling, limits: Limits, run_seed: int = 0,
-                       max_failed_fraction: float = 0.01) -> dict[str, Any]:
+                       max_failed_fraction: float = 0.01, stage: tuple[str, str] = STAGE) -> dict[str, Any]:
     """Write `output-rs{seed}.jsonl` for seeds 0 … num_seeds-1; go on where an earlier attempt stopped.
 
     open_server is called only when there is work left. A request that keeps failing goes to failures.jsonl; the stage
-    is complete when at most max_failed_fraction of all solutions are missing. Returns the manifest.
+    is complete when at most max_failed_fraction of all solutions are missing. stage: name and notebook, for messages.
+    Returns the manifest.
     """
     if num_seeds < 1:
         raise SdgError(f"num_seeds: expected 1 or more, found {num_seeds}.")
     parameters = {"model": model, "prompt": prompt.id, "prompt_name": prompt.name, "num_seeds": num_seeds,
                   "run_seed": run_seed, **asdict(sampling)}
-    with Stage(folder, *STAGE).work(parameters, {"problems": problems}) as work:
+    with Stage(folder, *stage).work(parameters, {"problems": problems}) as work:
         if work.done:
             return work.manifest
         index = ProblemIndex.build(problems)
