@@ -4,9 +4,10 @@
 
 prints its base URL as the first line. The text depends on nothing but the messages and the seed, so that an undisturbed
 run and one that was killed and resumed can be compared byte for byte. It answers arithmetic as a solver would
-(`<think>…</think>… \\boxed{…}`, right with probability --accuracy) and judges comparisons ("Predicted answer: …",
-"Expected answer: …") as a judge would. Faults come by probability, drawn from the request and the number of the
-attempt, or on request: a message that holds `[[500 x2]]` is answered by 500 twice, then properly.
+(`<think>…</think>… \\boxed{…}`, right with probability --accuracy), judges comparisons ("Predicted answer: …",
+"Expected answer: …") as a judge would, and picks one of several solutions ("Solution 0:"). Faults come by probability,
+drawn from the request and the number of the attempt, or on request: a message that holds `[[500 x2]]` is answered by
+500 twice, then properly.
 
     GET /health, /v1/models, /stats; POST /reset, /v1/chat/completions
 """
@@ -129,6 +130,21 @@ def comparable(text: str) -> Fraction | str:
         return text
 
 
+_SHOWN = re.compile(r"^Solution (\d+):\n(.*?)(?=\n\nSolution \d+:|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def select(text: str, seed: int | None, accuracy: float) -> str | None:
+    """The reply to a request to pick one of several solutions, None when the text is not one."""
+    shown = [int(number) for number, _ in _SHOWN.findall(text)]
+    if len(shown) < 2:
+        return None
+    truth = evaluate(text.partition("Solution 0:")[0])
+    right = [int(number) for number, said in _SHOWN.findall(text)
+             if comparable(said.partition("boxed{")[2].rpartition("}")[0]) == truth]
+    picks = right if right and draw("pick", text, seed) < accuracy else shown
+    return f"Judgment: {picks[int(draw('which', text, seed) * len(picks))]}"
+
+
 _FILLER = ("Let me restate the question in my own words and look for what is asked. Trying a small case first: "
            "with $a = {} $ and $b = {}$ we get $\\frac{{a}}{{b}}$, which looks right – I will check it once more.\n")
 
@@ -146,6 +162,9 @@ class Script:
         verdict = judge(problem)
         if verdict is not None:
             return "", verdict
+        pick = select(problem, seed, self.accuracy)
+        if pick is not None:
+            return "I compare the attempts with each other.", pick
         boxed = answer(problem, seed, self.accuracy)
         start = int(draw("filler", problem, seed) * 3000)
         thinking = self._filler[start:start + self.size] or "I will work it out step by step."
