@@ -52,7 +52,8 @@ def test_thinking_and_answer_are_split_at_the_last_closing_tag(generation, expec
     (r"\boxed{\boxed{3}}", "3"), (r"\boxed{1 + \boxed{2} + 3}", "2"), (r"\boxed{4} and then \boxed{5", "4"),
     (r"\boxed{5", None), ("no box", None), ("", None), (r"\fbox{3}", None), (r"\boxed 3", None),
     (r"} } \boxed{6} {", "6"), (r"\boxed{\text{a } b}", r"\text{a } b"), ("\\boxed{1\n+2}", "1\n+2"),
-    (r"\boxed{a \\ b}", r"a \\ b"), (r"\\boxed{8}", "8"), (r"\boxedtext \boxed{9}", "9"), (r"\boxed{9} \boxedtext", "9"),
+    (r"\boxed{a \\ b}", r"a \\ b"), (r"\\boxed{8}", "8"), (r"\boxedtext \boxed{9}", "9"),
+    (r"\boxed{9} \boxedtext", "9"),
 ])
 def test_the_last_balanced_box_is_taken(text, expected):
     assert extract_boxed(text) == expected
