@@ -50,6 +50,15 @@ def read_jsonl(path: Path | str) -> Iterator[dict[str, Any]]:
         yield parse_row(line, path, number)
 
 
+def read_log(path: Path | str) -> Iterator[dict[str, Any]]:
+    """Rows of an AppendLog's file; a last line that is torn does not count, and a file that is not there is empty."""
+    if Path(path).exists():
+        with open(path, "rb", buffering=_BLOCK) as file:
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n"):
+                    yield parse_row(line, path, number)
+
+
 def parse_row(line: bytes, path: Path | str, number: int) -> dict[str, Any]:
     """The object on one line; `path` and `number` are for the error."""
     try:
