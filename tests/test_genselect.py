@@ -1,0 +1,143 @@
+"""GenSelect: which solutions are candidates, what is compared, how picks are read, the two stages on real files."""
+import random
+from collections import Counter
+
+import pandas as pd
+import pytest
+
+from sdg_helpers import files, genselect, selections, solutions
+from sdg_helpers.completions import Limits, Sampling
+from sdg_helpers.errors import SdgError
+from sdg_helpers.genselect import Candidate, Rules, candidates_of, draw
+from sdg_helpers.prompts import load_prompt
+from sdg_helpers.verdict_reader import Verdict
+from tests.standin import StandIn
+from tests.test_solutions import Endpoint, generate, write_problems
+
+
+def some(right, wrong):
+    return [Candidate(seed, f"text {seed} \\boxed{{{seed}}}", str(seed), "7", seed < right)
+            for seed in range(right + wrong)]
+
+
+@pytest.mark.parametrize("right, wrong", [(1, 3), (3, 1), (2, 2), (1, 15), (15, 1), (8, 8), (12, 20), (4, 60)])
+def test_comparisons_have_a_right_one_and_no_more_right_than_wrong(right, wrong):
+    drawn = draw(some(right, wrong), Rules(), random.Random(3))
+    assert 1 <= len(drawn) <= 8
+    assert len({frozenset(one.seed for one in chosen) for chosen in drawn}) == len(drawn)
+    for chosen in drawn:
+        num_right = sum(one.correct for one in chosen)
+        assert 2 <= len(chosen) <= 16 and 1 <= num_right <= len(chosen) - num_right
+        assert len({one.seed for one in chosen}) == len(chosen)
+
+
+def test_sizes_lie_around_the_middle_and_places_do_not_tell():
+    rng, sizes, places = random.Random(0), Counter(), Counter()
+    for _ in range(400):
+        for chosen in draw(some(8, 24), Rules(), rng):
+            sizes[len(chosen)] += 1
+            if len(chosen) == 8:
+                places.update(place for place, one in enumerate(chosen) if one.correct)
+    mean = sum(size * count for size, count in sizes.items()) / sizes.total()
+    assert 8.5 < mean < 9.5 and sizes[9] > 3 * sizes[2] and sizes[9] > 3 * sizes[16]
+    assert max(places.values()) < 1.5 * min(places.values())
+
+
+@pytest.mark.parametrize("right, wrong", [(0, 9), (9, 0), (1, 2), (0, 0)])
+def test_what_cannot_be_compared_is_not(right, wrong):
+    assert draw(some(right, wrong), Rules(), random.Random(1)) == []
+
+
+def test_drawing_again_gives_the_same():
+    """Fault 10 of the reference: its sampling was not seeded."""
+    assert draw(some(5, 9), Rules(), random.Random("x")) == draw(some(5, 9), Rules(), random.Random("x"))
+    assert draw(some(5, 9), Rules(), random.Random("x")) != draw(some(5, 9), Rules(), random.Random("y"))
+
+
+def test_candidates_are_short_boxed_once_judged_and_all_different(tmp_path):
+    """Fault 10 of the reference: equal summaries shared one number."""
+    cases = [("The answer is \\boxed{7}", True, None), ("The answer is \\boxed{7}", True, "same_text"),
+             ("\\boxed{7} or \\boxed{8}", True, "not_one_box"), ("x" * 3000 + "\\boxed{7}", True, "too_long"),
+             ("\\boxed{8}", None, "no_answer_or_verdict"), ("It is \\boxed{9}", False, None)]
+    rows = [(files.dumps({"id": "a", "problem": "p", "seed": seed, "generation": f"<think>\\boxed{{1}}</think>\n{text}",
+                          "finish_reason": "stop", "num_generated_tokens": 5}), tmp_path / "x",
+             Verdict("a", "7", "7", correct, "exact")) for seed, (text, correct, _) in enumerate(cases)]
+    dropped = Counter()
+    found = candidates_of(iter(rows), Rules(), dropped)
+    assert [one.seed for one in found] == [0, 5]
+    assert dropped == Counter(reason for _, _, reason in cases if reason)
+
+
+@pytest.mark.parametrize("reply, pick", [
+    ("Judgment: 2", 2), ("Judgment: [2]", 2), ("**Judgment:** 2", 2), ("**Judgement: 2**", 2), ("judgment: 2.", 2),
+    ("Judgment: Solution 2", 2), ("Judgment: \\boxed{2}", 2), ("Judgment: **[2]**", 2), ("Judgment:\n2", 2),
+    ("Judgment: 1\nNo, wait.\nJudgment: 2", 2), ("Judgment: $2$", 2), ("Judgment: #2, since it checks", 2),
+    ("Judgment: 4", None), ("Judgment: 12", None), ("Judgment: 1 and 2", None), ("Judgment: 1, 2", None),
+    ("Judgment: 1.5", None), ("Judgment: none", None), ("Judgment:", None), ("I choose 2", None),
+    ("<think>Judgment: 1</think>", None), ("<think>Judgment: 1</think>\nJudgment: 3", 3), ("Judgment: -1", None),
+    ("Judgment: " + "[" * 100_000, None)])
+def test_picks_are_read_however_they_are_written(reply, pick):
+    """Fault 10 of the reference: `[2]` and `**Judgment:** 2` were not read."""
+    assert selections.picked(reply, 4) == pick
+
+
+@pytest.mark.parametrize("answers, right, said", [
+    (["1/2", "3", "0.5"], [True, False, True], True), (["3", "4"], [False, True], False),
+    (["3", "4"], [True, False], True), (["5", "3", "3"], [True, False, False], False)])
+def test_the_majority_counts_equal_answers_together(answers, right, said):
+    assert selections.majority_is_right(answers, right) is said
+
+
+@pytest.fixture
+def solved(tmp_path):
+    """(problems, solutions folder, verdicts) of 30 problems with 8 seeds, most of them with right and wrong ones."""
+    problems = write_problems(tmp_path / "problems" / "problems.jsonl", 30)
+    with StandIn(accuracy=0.5) as server:
+        generate(problems, tmp_path / "solutions", server.base_url, num_seeds=8)
+    truth = {row["id"]: row for row in files.read_jsonl(problems)}
+    rows = []
+    for row in solutions.read_solutions(tmp_path / "solutions"):
+        said = row["generation"].rpartition("boxed{")[2].rstrip("}")
+        i = int(truth[row["id"]]["expected_answer"])
+        rows.append((row["id"], row["seed"], said, str(i + i * 7 % 11), said == str(i + i * 7 % 11), "exact"))
+    verdicts = tmp_path / "judged" / "verdicts.parquet"
+    verdicts.parent.mkdir()
+    pd.DataFrame(rows, columns=["id", "seed", "predicted_answer", "expected_answer", "correct", "how"]).to_parquet(
+        verdicts)
+    return problems, tmp_path / "solutions", verdicts
+
+
+def test_from_verdicts_to_picks(solved, tmp_path):
+    problems, folder, verdicts = solved
+    # equal texts are one candidate here, so that a problem has at most one right and three wrong ones
+    manifest = genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=Rules(min_candidates=2))
+    counts = manifest["counts"]
+    assert counts["rows_in"] == 30 == counts["rows_out"] + sum(counts["dropped"].values()) and counts["rows_out"] > 15
+    rows = list(files.read_jsonl(tmp_path / "c" / "comparisons.jsonl"))
+    assert len(rows) == manifest["comparisons"] == len({row["id"] for row in rows})
+    assert all(row["right"].count(True) == 1 and row["answers"][row["right"].index(True)] == row["expected_answer"]
+               for row in rows)
+    with StandIn(accuracy=0.7) as server:
+        solutions.generate_solutions(
+            tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", open_server=lambda: Endpoint(server.base_url),
+            model="standin", prompt=load_prompt("math/genselect"), num_seeds=1, sampling=Sampling(0.6),
+            limits=Limits(16))
+    picks = selections.judge_picks(tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", tmp_path / "p")
+    told = picks["report"]
+    assert told["comparisons"] == told["readable"] == len(rows) and picks["how"] == {"picked": len(rows)}
+    assert told["chance_right"] < 0.51 and told["pick_right"] > 0.6 and 0 < told["majority_right"] < 1
+    table = pd.read_parquet(tmp_path / "p" / "verdicts.parquet")
+    by_id = {row["id"]: row for row in rows}
+    assert all(by_id[row.id]["right"][row.pick] == row.correct for row in table.itertuples())
+    places = selections.positions(tmp_path / "p" / "verdicts.parquet")
+    assert places["picked"].sum() == len(rows) and abs(places.iloc[:, 1].sum() - len(rows)) < 1e-9
+    assert genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c",
+                                      rules=Rules(min_candidates=2)) == manifest
+
+
+def test_nothing_to_compare_is_said(solved, tmp_path):
+    problems, folder, verdicts = solved
+    with pytest.raises(SdgError, match="lower MIN_CANDIDATES"):
+        genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=Rules(min_candidates=9))
+    with pytest.raises(SdgError, match="min_candidates: expected 2 or more, found 1"):
+        Rules(min_candidates=1)
