@@ -1,0 +1,45 @@
+"""Plans are arithmetic that a person can check; measured figures come from manifests."""
+import pytest
+
+from sdg_helpers import machine, planning, runs
+from sdg_helpers.errors import SdgError
+
+
+def test_a_plan_adds_up():
+    scale = planning.Scale(problems=1000, num_seeds=4, mean_tokens=500, gpus_a_server=8, tokens_per_s=1000, servers=2,
+                           comparisons_a_problem=2, judge_tokens=100, judge_gpus=4, judge_tokens_per_s=1000)
+    table = planning.plan(scale)
+    solving = table.loc["03 solutions"]
+    assert (solving["requests"], solving["tokens"]) == (4000, 2_000_000)
+    assert solving["gpu_hours"] == pytest.approx(2000 * 8 / 3600) and solving["hours"] == pytest.approx(1000 / 3600)
+    assert solving["gigabytes"] == pytest.approx(4000 * (500 * 4 + 1500) / 1e9)
+    assert table.loc["04 judged", "gpu_hours"] == pytest.approx(200 * 4 / 3600)
+    assert table.loc["all", "tokens"] == pytest.approx(2_000_000 + 200_000 * 1.05)
+
+
+def test_the_full_recipe_is_of_the_right_order():
+    table = planning.plan(planning.Scale())
+    assert 10_000 < table.loc["all", "gpu_hours"] < 100_000 and 200 < table.loc["03 solutions", "gigabytes"] < 600
+
+
+def test_what_a_run_took_is_read_from_its_manifests(tmp_path, monkeypatch):
+    monkeypatch.setenv("SDG_OUTPUTS", str(tmp_path))
+    track = runs.Track(tmp_path / "a" / "math", "math")
+    with pytest.raises(SdgError, match="Run notebook math/03_generate_solutions first"):
+        planning.scale_of(tmp_path / "a", 10, 2)
+    for stage, more in (("solutions", {"generated_tokens": 600, "problems": 3,
+                                       "requests": {"done": 6, "failed": 0, "completion_tokens": 600,
+                                                    "tokens_per_s": 30.0}}),
+                        ("judged", {"comparisons_asked": 6})):
+        with track.stage(stage).work({}, {}) as work:
+            work.finish(rows_in=6, rows_out=6, **more)
+    table = planning.measured(tmp_path / "a")
+    assert list(table.index) == ["solutions", "judged"] and table.loc["solutions", "tokens"] == 600
+    scale = planning.scale_of(tmp_path / "a", 500, 16)
+    assert (scale.mean_tokens, scale.tokens_per_s, scale.comparisons_a_problem) == (100, 30.0, 2)
+
+
+def test_a_check_of_the_machine_says_what_to_do():
+    rows = machine.check_machine()
+    assert {row["ready"] for row in rows} <= {"yes", "no", "not needed here"}
+    assert all(row["what to do"] for row in rows if row["ready"] == "no")
