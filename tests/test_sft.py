@@ -1,0 +1,239 @@
+"""Stage 07: which solutions become rows, what a row looks like, and that bytes depend on data and seed alone."""
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+
+from sdg_helpers import files
+from sdg_helpers.errors import SdgError
+from sdg_helpers.prompts import load_prompt
+from sdg_helpers.sft import export_sft
+from sdg_helpers.sft_filters import REASONS
+from sdg_helpers.shuffling import ShuffledRows
+from sdg_helpers.stages import Stage
+from sdg_helpers.verdict_writer import VerdictWriter
+from tests.clone import ROOT
+
+ANSWER = "The answer is \\boxed{4}"
+# name: generation, finish_reason, verdict -> why it is dropped, or None for a row
+CASES = {
+    "kept": (f"<think>\nTwo and two.\n</think>\n\n{ANSWER}", "stop", True, None),
+    "other": (f"<think>\nOtherwise.\n</think>\n\n{ANSWER}", "stop", True, None),
+    "twin": (f"<think>\nOtherwise.\n</think>\n\n{ANSWER}", "stop", True, "duplicate"),
+    "cut off": ("<think>\nCould it be \\boxed{4}?", "length", False, "unfinished"),
+    "cut in the answer": (f"<think>\nYes.\n</think>\n\n{ANSWER}", "length", True, "unfinished"),
+    "boxed in thought only": ("<think>\\boxed{4}", "stop", False, "no_think_tags"),
+    "wrong": ("<think>\nHm.\n</think>\n\n\\boxed{5}", "stop", False, "incorrect"),
+    "undecided": ("<think>\nHm.\n</think>\n\n\\boxed{four}", "stop", None, "undecided"),
+    "not judged": ("<think>\nHm.\n</think>\n\n\\boxed{4} ", "stop", "absent", "no_verdict"),
+    "ends early": (f"<think>\nI say <|im_end|> now.\n</think>\n\n{ANSWER}", "stop", True, "end_token_inside"),
+}
+PROBLEM = {"id": "p", "problem": "What is 2 + 2? {x} {{y}} {__class__}", "expected_answer": "4",
+"problem_source": "own"}
+
+
+def write_stages(folder, generations, problem=PROBLEM, relabel=None):
+    """(solutions folder, verdicts.parquet): one seed a generation; generations: (text, finish_reason, verdict)."""
+    verdicts = folder / "verdicts.parquet"
+    with Stage(folder / "solutions", "solutions").work({}, {}) as work, VerdictWriter(verdicts) as table:
+        paths = []
+        for seed, (text, finish, correct) in enumerate(generations):
+            paths.append(work.folder / f"output-rs{seed}.jsonl")
+            paths[-1].write_bytes(files.dumps({**problem, "seed": seed, "generation": text, "finish_reason": finish,
+                                               "num_generated_tokens": 10 + seed}))
+            if correct != "absent":
+                table.add(problem["id"], seed, "4", relabel or problem["expected_answer"], correct, "exact")
+        work.finish(rows_in=len(paths), rows_out=len(paths), outputs=paths)
+    return folder / "solutions", verdicts
+
+
+@pytest.fixture
+def stages(tmp_path):
+    return write_stages(tmp_path, [case[:3] for case in CASES.values()])
+
+
+def export(stages, folder, **more):
+    return export_sft(*stages, folder, prompt=load_prompt("math/solve"), licence="cc-by-4.0", **more)
+
+
+def rows_in(path):
+    return list(files.read_jsonl(path))
+
+
+def test_every_solution_is_a_row_or_has_the_first_reason_that_applies(stages, tmp_path):
+    """Faults 7 and 13 of the reference: truncated solutions got an end-of-turn token, and its filter dropped all."""
+    manifest = export(stages, tmp_path / "sft")
+    reasons = [reason for *_, reason in CASES.values() if reason]
+    assert manifest["counts"] == {"rows_in": 10, "rows_out": 2, "dropped": {one: reasons.count(one) for one in REASONS
+                                                                            if one in reasons}}
+    rows = rows_in(tmp_path / "sft" / "sft-data-math.jsonl")
+    assert sorted(row["output"] for row in rows) == sorted(CASES[name][0] + "<|im_end|>" for name in ("kept", "other"))
+    assert {tuple(row) for row in rows} == {("input", "output", "expected_answer")}
+    assert rows[0]["input"].startswith("<|im_start|>user\n") and rows[0]["input"].endswith("<|im_start|>assistant\n")
+    assert PROBLEM["problem"] in rows[0]["input"]
+
+
+@pytest.mark.parametrize("filters, kept", [
+    ({"use_judgement": False}, {"kept", "other", "wrong", "undecided"}), ({"deduplicate": False}, {"kept", "other"}),
+    ({"remove_unfinished": False}, {"kept", "other", "cut in the answer"}),
+    ({"remove_no_think_tags": False, "use_judgement": False},
+     {"kept", "other", "wrong", "undecided", "boxed in thought only"}),
+    ({"remove_len_outlier_solutions": True, "max_solution_length": 10}, {"kept"})])
+def test_filters_by_the_names_of_the_recipe(stages, tmp_path, filters, kept):
+    export(stages, tmp_path / "sft", filters=filters)
+    outputs = {row["output"] for row in rows_in(tmp_path / "sft" / "sft-data-math.jsonl")}
+    assert outputs == {text + ("<|im_end|>" if finish == "stop" else "") for name, (text, finish, *_) in CASES.items()
+                       if name in kept}, "a solution that was cut off has no end token"
+
+
+def test_trimming_leaves_the_thinking_alone(tmp_path):
+    """Fault 7 of the reference: an answer boxed only in the thinking cut </think> off."""
+    texts = ["<think>\n\\boxed{4}\nand more\n</think>\n\nI am done.", f"<think>\na\n</think>\n\n{ANSWER}.\nGood luck!"]
+    stages = write_stages(tmp_path, [(text, "stop", True) for text in texts])
+    export(stages, tmp_path / "sft")
+    outputs = {row["output"].removesuffix("<|im_end|>") for row in rows_in(tmp_path / "sft" / "sft-data-math.jsonl")}
+    assert outputs == {texts[0], f"<think>\na\n</think>\n\n{ANSWER}."}
+
+
+def test_messages_and_more_keys_in_the_same_order(stages, tmp_path):
+    export(stages, tmp_path / "sft", forms=("input_output", "messages"), extra_keys=("seed", "problem_source"))
+    plain = rows_in(tmp_path / "sft" / "sft-data-math.jsonl")
+    chat = rows_in(tmp_path / "sft" / "sft-data-math-messages.jsonl")
+    assert [row["seed"] for row in plain] == [row["seed"] for row in chat] and chat[0]["problem_source"] == "own"
+    assert [message["role"] for message in chat[0]["messages"]] == ["user", "assistant"]
+    assert plain[0]["output"] == chat[0]["messages"][1]["content"] + "<|im_end|>"
+
+
+def test_repaired_answers_are_counted_and_exported(tmp_path):
+    stages = write_stages(tmp_path, [CASES["kept"][:3]], problem={**PROBLEM, "expected_answer": "5"}, relabel="4")
+    manifest = export(stages, tmp_path / "sft")
+    assert manifest["rows_with_repaired_answer"] == 1
+    assert rows_in(tmp_path / "sft" / "sft-data-math.jsonl")[0]["expected_answer"] == "4"
+
+
+def test_the_card_says_what_is_in_it_and_cannot_be_taken_over(tmp_path):
+    stages = write_stages(tmp_path, [CASES["kept"][:3]], problem={**PROBLEM, "problem_source": "| x |\n# Mine <b>"})
+    export(stages, tmp_path / "sft", provenance={"problems": "our own"}, dataset_name="tiny")
+    card = (tmp_path / "sft" / "README.md").read_text()
+    assert "license: cc-by-4.0" in card and "1 worked solutions of 1 problems" in card and "our own" in card
+    assert "\n# Mine" not in card and "<b>" not in card
+
+
+def test_the_rl_form_counts_all_solutions(stages, tmp_path):
+    (tmp_path / "problems.jsonl").write_bytes(files.dumps(PROBLEM) + files.dumps({**PROBLEM, "id": "q"}))
+    export(stages, tmp_path / "sft", rl_form=True, problems=tmp_path / "problems.jsonl")
+    assert rows_in(tmp_path / "sft" / "rl-data-math.jsonl") == [
+        {"problem": PROBLEM["problem"], "expected_answer": "4", "pass_rate": round(5 / 9, 4)}]
+
+
+def test_the_order_depends_on_the_seed_and_the_data_alone(tmp_path):
+    generations = [(f"<think>\n{number}\n</think>\n\n{ANSWER}", "stop", True) for number in range(40)]
+    stages = write_stages(tmp_path, generations)
+    orders = []
+    for name, seed in (("a", 42), ("b", 42), ("c", 7)):
+        export(stages, tmp_path / name, shuffle_seed=seed, extra_keys=("seed",))
+        orders.append([row["seed"] for row in rows_in(tmp_path / name / "sft-data-math.jsonl")])
+    assert orders[0] == orders[1] != orders[2] and sorted(orders[0]) == sorted(orders[2]) == list(range(40))
+    assert orders[0] != list(range(40))
+
+
+def test_shuffling_is_the_same_whatever_the_buckets(tmp_path):
+    rng, results = random.Random(1), []
+    rows = [(rng.randbytes(16), f"line {number}\n".encode(), number) for number in range(3000)]
+    for bucket, buffer in ((10 ** 9, 10 ** 9), (2000, 5000), (500, 700)):
+        with ShuffledRows(tmp_path / "spill", 30_000, bucket, buffer) as shuffled:
+            for key, line, note in rows:
+                shuffled.add(key, line, note)
+            results.append([(bytes(line), note, again) for line, note, again in shuffled])
+    assert results[0] == results[1] == results[2] == [(line, note, False) for _, line, note in sorted(rows)]
+
+
+@pytest.mark.parametrize("more, said", [
+    ({"filters": {"use_judgment": False}}, "Did you mean use_judgement?"), ({"forms": ("message",)}, "mean messages?"),
+    ({"filters": {"min_solution_length": 10 ** 6, "remove_len_outlier_solutions": True}}, "found none of 10"),
+    ({"tokenizer": "/no/such/folder"}, "a tokenizer"), ({"rl_form": True}, "expected the path of problems.jsonl")])
+def test_bad_settings_are_refused(stages, tmp_path, more, said):
+    with pytest.raises(SdgError, match=said):
+        export(stages, tmp_path / "sft", **more)
+
+
+def test_a_broken_line_is_named(stages, tmp_path):
+    path = stages[0] / "output-rs3.jsonl"
+    path.write_bytes(path.read_bytes()[:-20] + b"\n")
+    with pytest.raises(SdgError, match=r"output-rs3.jsonl, line 1: expected one JSON object"):
+        export(stages, tmp_path / "sft")
+
+
+def test_a_template_that_opens_the_thinking_itself(tmp_path):
+    """DeepSeek-R1's template ends the prompt with <think>: the output must not open it again."""
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    source = ROOT / "sdg_helpers" / "data" / "chatml"
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_text((source / name).read_text())
+    template = (source / "chat_template.jinja").read_text().replace('assistant\\n"', 'assistant\\n<think>\\n"')
+    assert "<think>" in template
+    (folder / "chat_template.jinja").write_text(template)
+    export(write_stages(tmp_path, [CASES["kept"][:3]]), tmp_path / "sft", tokenizer=str(folder))
+    row = rows_in(tmp_path / "sft" / "sft-data-math.jsonl")[0]
+    assert row["input"].endswith("assistant\n<think>\n") and row["output"].startswith("Two and two.\n</think>")
+
+
+BIG = """\
+import re, sys
+from pathlib import Path
+from sdg_helpers.prompts import load_prompt
+from sdg_helpers.sft import export_sft
+folder = Path(sys.argv[1])
+export_sft(folder / "solutions", folder / "verdicts.parquet", folder / "sft", prompt=load_prompt("math/solve"),
+           licence="cc0-1.0")
+print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024)
+"""
+
+
+def write_big(folder, problems, seeds=4, size=30_000):
+    """Solutions of 30 KB each, all right."""
+    text = ("Some thought about it, with $x^{2}$ and \\frac{1}{2}.\n" * (size // 50))
+    (folder / "solutions").mkdir(parents=True)
+    with Stage(folder / "solutions", "solutions").work({}, {}) as work, \
+            VerdictWriter(folder / "verdicts.parquet") as table:
+        for seed in range(seeds):
+            with open(work.folder / f"output-rs{seed}.jsonl", "wb") as out:
+                for number in range(problems):
+                    out.write(files.dumps({**PROBLEM, "id": f"p{number}", "problem": f"What is {number} + 0?",
+                                           "seed": seed, "generation": f"<think>\n{seed} {text}\n</think>\n\n{ANSWER}",
+                                           "finish_reason": "stop", "num_generated_tokens": 9000}))
+                    table.add(f"p{number}", seed, "4", "4", True, "exact")
+        work.finish(rows_in=problems * seeds, rows_out=problems * seeds,
+                    outputs=sorted(work.folder.glob("output-rs*.jsonl")))
+
+
+def peak_mb(folder):
+    done = subprocess.run([sys.executable, "-c", BIG, str(folder)], cwd=ROOT, env=dict(os.environ), text=True,
+                          capture_output=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_memory_does_not_hold_the_data(tmp_path):
+    write_big(tmp_path, 2500)  # 300 MB
+    assert (tmp_path / "solutions" / "output-rs0.jsonl").stat().st_size > 70e6
+    assert peak_mb(tmp_path) < 450
+
+
+@pytest.mark.slow
+def test_memory_is_flat(tmp_path):
+    peaks = []
+    for problems in (8_000, 32_000):  # 1 and 4 GB
+        write_big(tmp_path / str(problems), problems)
+        peaks.append(peak_mb(tmp_path / str(problems)))
+    print(peaks)
+    assert max(peaks) < 600 and peaks[1] < peaks[0] + 100
+
+
+def test_no_secret_and_no_path_of_the_machine_in_the_card(stages, tmp_path):
+    export(stages, tmp_path / "sft")
+    assert not re.search(r"/tmp/|/home/|/root/", (tmp_path / "sft" / "README.md").read_text())
