@@ -90,6 +90,7 @@ def _add_exchange(commands: argparse._SubParsersAction) -> None:
     bring.add_argument("format", choices=["nemo-skills"])
     bring.add_argument("folder", metavar="FOLDER")
     bring.add_argument("run", metavar="RUN")
+    bring.add_argument("--profile", metavar="P", default="demo", help="where the run will go on (default: demo)")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -249,18 +250,21 @@ def _fetch_weights(names: list[str]) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from . import runs
+    from . import nemo_skills, runs
 
-    folder = runs.existing_run(arguments.run)
-    from . import nemo_skills
-
-    nemo_skills.export_nemo_skills(folder, Path(arguments.folder))
+    rows = nemo_skills.export_nemo_skills(runs.existing_run(arguments.run), Path(arguments.folder).expanduser())
+    _print_table([[stage, f"{count:,} rows"] for stage, count in rows.items()])
 
 
 def _import(arguments: argparse.Namespace) -> None:
-    from . import nemo_skills, runs
+    from . import nemo_skills_import, run_yaml, runs
+    from .profiles import load_profile
 
-    nemo_skills.import_nemo_skills(Path(arguments.folder), runs.run_folder(arguments.run))
+    folder = runs.run_folder(arguments.run)
+    rows = nemo_skills_import.import_nemo_skills(Path(arguments.folder).expanduser(), folder)
+    run_yaml.begin(folder, load_profile(arguments.profile))
+    _print_table([[stage, f"{count:,} rows"] for stage, count in rows.items()])
+    print(f"Go on with the notebook of the next stage: {_program()} run math --run {arguments.run} --from NN")
 
 
 def _print_table(rows: list[list[str]]) -> None:

@@ -14,7 +14,7 @@ from .equality import RULES
 
 # How a comparison was decided. Only the model's own verdicts can be in doubt: unreadable, failed.
 RULED = ("exact", "numeric", "symbolic")
-HOW = ("missing", *RULED, "model", "unreadable", "failed", "pending")
+HOW = ("missing", *RULED, "model", "imported", "unreadable", "failed", "pending")
 _CORRECT = (True, False, None)
 
 
@@ -85,6 +85,8 @@ class Comparisons:
     def _counts(self, row: dict[str, Any]) -> bool:
         if row["how"] in RULED:
             return row["rules"] == RULES and (self.tiers == "all" or row["how"] == "exact")
+        if row["how"] == "imported":  # from another tool, whose judge is not ours to question
+            return row["judgement"] is not None
         return row["how"] == "model" and (row["model"], row["prompt"]) == (self.judge.model, self.judge.prompt)
 
 

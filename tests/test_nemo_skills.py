@@ -1,0 +1,154 @@
+"""Exchange with NeMo-Skills: what we write reads back to the same bytes; what it writes is read as it is meant."""
+import pytest
+
+from sdg_helpers import cli, files, nemo_skills, runs
+from sdg_helpers.errors import SdgError
+from sdg_helpers.judging import judge_solutions, rejudge_solutions
+from sdg_helpers.nemo_skills_import import import_nemo_skills
+from sdg_helpers.problems import download_problems
+from sdg_helpers.prompts import load_prompt
+from sdg_helpers.relabeling import relabel_with_majority
+from sdg_helpers.sft import export_sft
+from tests.standin import StandIn
+from tests.test_judging import JUDGE, verdicts
+from tests.test_solutions import Endpoint, generate
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of the demo's problems by the scripted model, complete to the export."""
+    folder = tmp_path_factory.mktemp("outputs") / "first"
+    math = runs.Track(folder / "math", "math")
+    problems = math.problems / "problems.jsonl"
+    download_problems(math.problems, source="demo")
+    with StandIn(accuracy=0.5) as server:
+        asked = {"open_server": lambda: Endpoint(server.base_url), **JUDGE}
+        generate(problems, math.solutions, server.base_url)
+        judge_solutions(math.solutions, problems, math.judged, **asked)
+        relabel_with_majority(math.judged / "verdicts.parquet", problems, math.relabeled)
+        rejudge_solutions(math.judged, math.relabeled / "labels.parquet", problems, math.rejudged, **asked)
+    export_sft(math.solutions, math.rejudged / "verdicts.parquet", math.sft, prompt=load_prompt("math/solve"),
+               licence="cc-by-4.0", forms=("input_output", "messages"))
+    return folder
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
+
+
+def test_export_import_export_gives_identical_files(run, tmp_path):
+    rows = nemo_skills.export_nemo_skills(run, tmp_path / "a")
+    assert rows == {"problems": 25, **dict.fromkeys(("solutions", "judged", "relabeled", "rejudged"), 75)}
+    brought = import_nemo_skills(tmp_path / "a", tmp_path / "second")
+    assert brought.pop("relabeled") == 25 and brought.pop("sft") > 0 and brought == {
+        name: count for name, count in rows.items() if name != "relabeled"}
+    nemo_skills.export_nemo_skills(tmp_path / "second", tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert len(contents(tmp_path / "a")) == 1 + 4 * 6 + 3
+    math = [runs.Track(folder / "math", "math") for folder in (run, tmp_path / "second")]
+    for name in ("judged", "rejudged"):
+        one, two = (verdicts(getattr(track, name)) for track in math)
+        assert [row[:5] for row in one] == [row[:5] for row in two]
+
+
+@pytest.mark.parametrize("last", ["problems", "solutions", "judged", "relabeled", "rejudged"])
+def test_a_run_is_exchanged_after_every_stage(run, tmp_path, last):
+    half = tmp_path / "half"
+    for name in ("problems", "solutions", "judged", "relabeled", "rejudged"):
+        (half / "math").mkdir(parents=True, exist_ok=True)
+        (half / "math" / name).symlink_to(run / "math" / name)
+        if name == last:
+            break
+    nemo_skills.export_nemo_skills(half, tmp_path / "a")
+    import_nemo_skills(tmp_path / "a", tmp_path / "second")
+    assert runs.Track(tmp_path / "second" / "math", "math").stage(last).complete
+    nemo_skills.export_nemo_skills(tmp_path / "second", tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_rows_are_the_references(run, tmp_path):
+    nemo_skills.export_nemo_skills(run, tmp_path / "a")
+    judged = list(files.read_jsonl(tmp_path / "a" / "judged" / "output-rs0.jsonl"))
+    assert {"problem", "expected_answer", "generation", "finish_reason", "num_generated_tokens", "predicted_answer",
+            "judgement"} <= judged[0].keys()
+    assert all("Judgement: " in row["judgement"] for row in judged)
+    relabeled = list(files.read_jsonl(tmp_path / "a" / "relabeled" / "output-rs2.jsonl"))
+    changed = [row for row in relabeled if row["updated_answer_from_r1"]]
+    assert changed and all(row["expected_answer"] != row["original_expected_answer"] for row in changed)
+    assert (tmp_path / "a" / "solutions" / "output-rs1.jsonl.done").read_bytes() == b""
+
+
+def test_going_on_after_an_import_asks_only_what_is_new(run, tmp_path):
+    nemo_skills.export_nemo_skills(run, tmp_path / "a")
+    import_nemo_skills(tmp_path / "a", tmp_path / "second")
+    math = runs.Track(tmp_path / "second" / "math", "math")
+    (math.rejudged / "manifest.json").unlink()
+    with StandIn() as server:
+        manifest = rejudge_solutions(math.judged, math.relabeled / "labels.parquet", math.problems / "problems.jsonl",
+                                     tmp_path / "again", open_server=lambda: Endpoint(server.base_url), **JUDGE)
+    first = runs.Track(run / "math", "math")
+    assert manifest["comparisons_asked"] <= first.stage("rejudged").require()["comparisons_asked"]
+    assert [row[:5] for row in verdicts(tmp_path / "again")] == [row[:5] for row in verdicts(first.rejudged)]
+
+
+def theirs(folder, rows, name="output-rs0.jsonl", done=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b"".join(map(files.dumps, rows)))
+    if done:
+        (folder / f"{name}.done").touch()
+    return folder
+
+
+def test_files_that_nemo_skills_wrote_itself(tmp_path):
+    """Rows without id or seed, thinking apart, times beside them; a problem that stands twice; seeds of unequal length
+    (fault 2 of the reference: it crashed on them)."""
+    row = {"problem": "What is 1 + 1?", "expected_answer": "2", "generation": "\\boxed{2}", "num_generated_tokens": 5,
+           "reasoning_content": "One and one.", "finish_reason": "stop", "generation_start_time": 1.5,
+           "predicted_answer": "2", "judgement": "**Judgement:** Yes"}
+    other = {**row, "problem": "What is 2 + 2?", "expected_answer": 4, "judgement": None}
+    theirs(tmp_path / "a" / "solutions", [row, other, row])
+    theirs(tmp_path / "a" / "solutions", [other], "output-rs3.jsonl")
+    theirs(tmp_path / "a" / "judged", [row, other])
+    assert import_nemo_skills(tmp_path / "a", tmp_path / "r") == {"problems": 2, "solutions": 3, "judged": 2}
+    math = runs.Track(tmp_path / "r" / "math", "math")
+    rows = list(files.read_jsonl(math.solutions / "output-rs0.jsonl"))
+    assert rows[0] == {"id": files.content_id("What is 1 + 1?"), "problem": "What is 1 + 1?", "expected_answer": "2",
+                       "seed": 0, "generation": "<think>\nOne and one.\n</think>\n\n\\boxed{2}",
+                       "finish_reason": "stop", "num_generated_tokens": 5}
+    assert math.stage("solutions").require()["counts"]["dropped"] == {"repeated": 1}
+    assert [(one[4], one[5]) for one in verdicts(math.judged)] == [(True, "imported"), (None, "imported")]
+
+
+@pytest.mark.parametrize("name, done, said", [
+    ("output-rs0.jsonl", False, "expected output-rs0.jsonl.done beside it"),
+    ("output-rs0_chunk_1.jsonl", True, "Let NeMo-Skills merge its chunks first"),
+    ("output-rs0.jsonl-async", False, "Let NeMo-Skills finish it first")])
+def test_what_is_half_done_is_refused(tmp_path, name, done, said):
+    """Fault 5 of the reference: work in progress and stale chunks were taken for finished."""
+    theirs(tmp_path / "a" / "solutions", [{"problem": "x"}], name, done)
+    with pytest.raises(SdgError, match=said):
+        import_nemo_skills(tmp_path / "a", tmp_path / "r")
+
+
+def test_torn_rows_rows_out_of_order_and_empty_folders_are_named(tmp_path):
+    a, b = ({"problem": name, "generation": "x", "finish_reason": "stop"} for name in "ab")
+    theirs(tmp_path / "o" / "solutions", [a, b])
+    theirs(tmp_path / "o" / "solutions", [b, a], "output-rs1.jsonl")
+    with pytest.raises(SdgError, match=r"output-rs1.jsonl, row 2: expected the rows in the order of the problems"):
+        import_nemo_skills(tmp_path / "o", tmp_path / "r")
+    path = theirs(tmp_path / "t" / "solutions", [a]) / "output-rs0.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"problem": "b", "gen')
+    with pytest.raises(SdgError, match="output-rs0.jsonl, line 2: expected one JSON object"):
+        import_nemo_skills(tmp_path / "t", tmp_path / "r2")
+    (tmp_path / "e").mkdir()
+    with pytest.raises(SdgError, match="found neither"):
+        import_nemo_skills(tmp_path / "e", tmp_path / "r3")
+
+
+def test_by_the_command_line(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SDG_OUTPUTS", str(run.parent))
+    (run / "run.yaml").write_text("run: first\nprofile: demo\nbegun_at: now\nsessions: []\n")
+    assert cli.main(["export", "nemo-skills", "first", str(tmp_path / "a")]) == 0
+    monkeypatch.setenv("SDG_OUTPUTS", str(tmp_path / "o"))
+    assert cli.main(["import", "nemo-skills", str(tmp_path / "a"), "second"]) == 0
+    assert "75 rows" in capsys.readouterr().out and (tmp_path / "o" / "second" / "run.yaml").exists()
