@@ -1,0 +1,120 @@
+"""The notebooks of the math track, as they are committed, one after the other: exact counts, nothing done twice."""
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from sdg_helpers import files, notebooks, runs
+from tests.clone import ROOT, command, environment
+from tests.standin import StandIn
+
+KEY = "standin-secret-key-3141592653"
+PROFILE = """\
+description: the scripted model
+servers:
+  solver: {{engine: endpoint, model: standin, base_url: "{url}", api_key_env: STANDIN_KEY}}
+parameters:
+  all: {{concurrency: 16}}
+"""
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """(environment, run folder, server, what was printed) of a complete run of the whole track."""
+    folder = tmp_path_factory.mktemp("chain")
+    with StandIn(accuracy=0.6) as server:
+        (folder / "scripted.yaml").write_text(PROFILE.format(url=server.base_url))
+        env = {**environment(), "SDG_OUTPUTS": str(folder / "outputs"), "STANDIN_KEY": KEY, "HF_HUB_OFFLINE": "1"}
+        done = sdg(env, "run", "--profile", str(folder / "scripted.yaml"), "--run", "a")
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield env, folder / "outputs" / "a", server, done.stdout
+
+
+def sdg(env, *words):
+    return subprocess.run(command(*words), cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+
+
+def counts(run, stage):
+    return runs.Track(run / "math", "math").stage(stage).require()["counts"]
+
+
+def test_the_counts_add_up_from_stage_to_stage(chain):
+    _, run, _, _ = chain
+    assert counts(run, "problems") == {"rows_in": 41, "rows_out": 25, "dropped": {"repeated": 12, "converted_proof": 4}}
+    assert counts(run, "solutions") == {"rows_in": 100, "rows_out": 100, "dropped": {}}
+    for stage in ("judged", "rejudged"):
+        assert counts(run, stage) == {"rows_in": 100, "rows_out": 100, "dropped": {}}
+    sft = counts(run, "sft")
+    verdicts = pd.read_parquet(run / "math" / "rejudged" / "verdicts.parquet")
+    assert sft["rows_in"] == 100 and sft["rows_out"] == verdicts["correct"].sum() - sft["dropped"].get("duplicate", 0)
+    assert sft["dropped"]["incorrect"] == (~verdicts["correct"].astype(bool)).sum()
+    rows = list(files.read_jsonl(run / "math" / "sft" / "sft-data-math.jsonl"))
+    assert len(rows) == sft["rows_out"] and all("</think>" in row["output"] for row in rows)
+
+
+def test_every_notebook_was_executed_and_shows_something(chain):
+    _, run, _, printed = chain
+    for notebook in notebooks.discover():
+        if notebook.track not in ("start", "math"):
+            continue
+        executed = nbformat.read(run / "notebooks" / notebook.track / f"{notebook.name}.ipynb", 4)
+        outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+        assert not [output for output in outputs if output.output_type == "error"]
+        assert any("image/png" in output.get("data", {}) for output in outputs), notebook.key
+        assert notebook.title in printed
+    assert {path.name[:2] for path in (run / "figures").glob("*.png")} >= {"01", "02", "03", "04", "05", "06", "07"}
+
+
+def test_run_again_nothing_is_asked_and_nothing_executed(chain):
+    env, run, server, _ = chain
+    server.reset()
+    profile = run.parent.parent / "scripted.yaml"
+    done = sdg(env, "run", "--profile", str(profile), "--run", "a")
+    shown = [line for line in done.stdout.splitlines() if "complete, nothing to do" in line]
+    assert done.returncode == 0 and len(shown) >= 8, done.stdout
+    again = sdg(env, "run", "--profile", str(profile), "--run", "a", "--from", "03", "--to", "04", "--again")
+    assert again.returncode == 0 and server.stats()["requests"] == 0
+
+
+def test_a_notebook_runs_alone_by_plain_papermill(chain, tmp_path):
+    env, run, _, _ = chain
+    path = ROOT / "notebooks" / "math" / "05_relabel_with_majority.ipynb"
+    words = [sys.executable, "-m", "papermill", str(path), str(tmp_path / "out.ipynb"),
+    "-p", "RUN", "a", "-p", "PROFILE",
+             str(run.parent.parent / "scripted.yaml"), "--no-progress-bar"]
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    wrong = subprocess.run([*words, "-p", "MIN_VOTE", "2"], cwd=tmp_path, env=env, capture_output=True, text=True,
+                           timeout=300)
+    assert wrong.returncode != 0 and "Did you mean MIN_VOTES?" in wrong.stderr
+
+
+def test_unknown_parameters_are_refused_before_anything_starts(chain):
+    env, run, server, _ = chain
+    server.reset()
+    done = sdg(env, "run", "math", "--profile", "demo", "--run", "b", "-p", "NUM_SEED", "3")
+    assert done.returncode == 2 and "Did you mean NUM_SEEDS?" in done.stderr
+    assert not (run.parent / "b").exists() and server.stats()["requests"] == 0
+
+
+def test_changed_settings_over_a_finished_stage_are_refused_with_the_ways_out(chain):
+    env, run, _, _ = chain
+    done = sdg(env, "run", "math", "--run", "a", "--from", "03", "--to", "03", "-p", "TEMPERATURE", "0.7")
+    assert done.returncode == 1 and "temperature: was 0.6, now 0.7" in done.stderr and "sdg reset a" in done.stderr
+    assert sdg(env, "run", "math", "--run", "a", "--from", "03", "--to", "03").returncode == 0
+
+
+def test_no_file_of_the_run_holds_the_key(chain):
+    _, run, _, _ = chain
+    holders = [path for path in Path(run).rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    assert holders == []
+
+
+def test_status_shows_every_stage(chain):
+    env, _, _, _ = chain
+    shown = sdg(env, "status", "a")
+    assert shown.returncode == 0
+    assert len([line for line in shown.stdout.splitlines() if " complete " in line]) >= 7
