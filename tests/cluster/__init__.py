@@ -1,0 +1,1 @@
+"""A private Slurm of several nodes on this machine, for the tests."""

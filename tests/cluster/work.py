@@ -1,0 +1,54 @@
+"""Work for the jobs of the tests: each chunk writes rows to a file of its own, and goes on where it stopped."""
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+from sdg_helpers import ranks
+
+ROWS = 12
+
+
+def rows_of(folder: Path) -> list[int]:
+    """All rows that were written, by whichever job."""
+    return sorted(int(line) for path in Path(folder).glob("rows-*") for line in path.read_text().split())
+
+
+def left(folder: Path, num_chunks: int) -> list[int]:
+    """Chunks with rows that are not there yet."""
+    done = set(rows_of(folder))
+    return [chunk for chunk in range(num_chunks) if not set(range(chunk, ROWS, num_chunks)) <= done]
+
+
+def write_rows(folder: Path, chunk: int, num_chunks: int, row_s: float = 0.0, trouble: str = "") -> None:
+    """Write the rows of a chunk that are missing; trouble: what happens, once, after the chunk's first row."""
+    ranks.stand_by()
+    done, path = set(rows_of(folder)), Path(folder) / f"rows-{os.environ['SLURM_JOB_ID']}-{chunk}-{time.time_ns()}"
+    with open(path, "a") as out:
+        for row in range(chunk, ROWS, num_chunks):
+            if row in done:
+                continue
+            time.sleep(row_s)
+            out.write(f"{row}\n")
+            out.flush()
+            _meet(folder, chunk, trouble)
+
+
+def _meet(folder: Path, chunk: int, trouble: str) -> None:
+    mark = Path(folder) / f"met-{chunk}"
+    if trouble and not mark.exists():
+        mark.touch()
+        if trouble == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif trouble == "raises":
+            raise ValueError("no such luck")
+        elif trouble == "bad input":
+            from sdg_helpers.errors import SdgError
+
+            raise SdgError("expected better input, found this. Mend it.")
+
+
+def work(folder: Path, **more):
+    """The function that run_chunks is given."""
+    return partial(write_rows, Path(folder), **more)
