@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any
 
 from . import files
 from .answers import normalise_reasoning
+from .chunks import ChunkReport, note_took
 from .comparisons import Judge, row_key, row_of
-from .completions import Completion, Failure, Limits, Progress, Request, Sampling, complete
+from .completions import Completion, Failure, Limits, Progress, Request, Sampling
 from .judge_replies import read_judgement
 from .prompts import Prompt
 from .serving import Server
@@ -33,7 +34,7 @@ class Judging:
     max_tokens: int
 
 
-def ask_judge(work: Work, pending: Path, server: Server, how: Judging, chunk: int = 0,
+def ask_judge(work: Work | ChunkReport, pending: Path, server: Server, how: Judging, chunk: int = 0,
               num_chunks: int = 1) -> dict[str, Any]:
     """Ask the questions of a chunk (every num_chunks-th row of pending.jsonl) that have no reply yet.
 
@@ -46,6 +47,21 @@ def ask_judge(work: Work, pending: Path, server: Server, how: Judging, chunk: in
         for temperature, seed in _ROUNDS:
             asking.one_round(server, temperature, seed)
     return dict(asking.took)
+
+
+def unanswered(pending: Path, num_chunks: int) -> list[int]:
+    """Chunks with questions that have no reply yet."""
+    settled = {row_key(row) for path in replies(pending.parent) for row in files.read_log(path)}
+    return sorted({number % num_chunks for number, row in enumerate(files.read_jsonl(pending))
+                   if row_key(row) not in settled})
+
+
+def ask_chunk(chunk: int, num_chunks: int, *, pending: Path, open_server: Callable[[], Server | None],
+              how: Judging) -> None:
+    """What one job does: ask_judge for its chunk, with a server of its own."""
+    if chunk in unanswered(pending, num_chunks) and (server := open_server()) is not None:
+        folder = pending.parent.parent
+        note_took(folder, chunk, ask_judge(ChunkReport(folder, chunk), pending, server, how, chunk, num_chunks))
 
 
 def replies(folder: Path) -> list[Path]:
@@ -61,7 +77,8 @@ def failures(folder: Path) -> dict[int, dict[str, Any]]:
 class _Asking:
     """One call of ask_judge."""
 
-    def __init__(self, stack: ExitStack, work: Work, pending: Path, how: Judging, chunk: int, num_chunks: int):
+    def __init__(self, stack: ExitStack, work: Work | ChunkReport, pending: Path, how: Judging, chunk: int,
+                 num_chunks: int):
         self.work, self.pending, self.how, self.chunk, self.num_chunks = work, pending, how, chunk, num_chunks
         self.settled = {row_key(row) for path in replies(pending.parent) for row in files.read_log(path)}
         self.total, self.took, self.last = sum(1 for _ in files.read_jsonl(pending)), Counter(), False
@@ -71,8 +88,8 @@ class _Asking:
 
     def one_round(self, server: Server, temperature: float, seed: int) -> None:
         self.last = seed == len(_ROUNDS) - 1
-        progress = complete(
-            self._requests(seed), server.client(self.how.limits.timeout_s), model=self.how.judge.model,
+        progress = server.complete(
+            self._requests(seed), model=self.how.judge.model,
             sampling=Sampling(temperature=temperature, max_tokens=self.how.max_tokens), limits=self.how.limits,
             on_completion=self._answered, on_failure=self._failed, on_progress=self._report)
         self.took.update({name: getattr(progress, name) for name in _TOOK})

@@ -5,17 +5,20 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pandas as pd
 
 from . import files, seed_files
-from .asking import Judging, ask_judge, failures, replies
+from .asking import Judging, ask_chunk, ask_judge, failures, replies, unanswered
+from .chunks import run_in_jobs
 from .comparisons import HOW, PENDING, Comparisons, Judge, code, comparison_key, row_key, row_of
 from .completions import Limits
 from .equality import RULES, decide
 from .errors import SdgError
+from .jobs import JobSpec
 from .predicted import Judged, TakenOut, take_out
 from .problems import read_problems
 from .prompts import Prompt
@@ -23,19 +26,22 @@ from .serving import Server
 from .stages import Stage, Work
 from .verdict_writer import VerdictWriter
 
+OpenServer = Callable[[], Server | None]
 JUDGED = ("judged", "math/04_judge_solutions")
 REJUDGED = ("rejudged", "math/06_rejudge_solutions")
 
 
-def judge_solutions(solutions: Path, problems: Path, folder: Path, *, open_server: Callable[[], Server], model: str,
+def judge_solutions(solutions: Path, problems: Path, folder: Path, *, open_server: OpenServer, model: str,
                     prompt: Prompt, limits: Limits, tiers: str = "all", reasoning: bool = True, max_tokens: int = 512,
-                    max_failed_fraction: float = 0.01, stage: tuple[str, str] = JUDGED) -> dict[str, Any]:
+                    max_failed_fraction: float = 0.01, stage: tuple[str, str] = JUDGED,
+                    jobs: JobSpec | None = None) -> dict[str, Any]:
     """Write verdicts.parquet: id, seed, predicted_answer, expected_answer, correct (null: undecided), how.
 
     solutions: folder of output-rs{seed}.jsonl. reasoning: the model that wrote them thinks, so that an answer without
     closed thinking does not count. tiers: "all", or "exact" for the reference's rule (everything but equal texts goes
     to the model). prompt: needs predicted_answer and expected_answer. open_server is called only when the model must be
-    asked. Complete when at most max_failed_fraction of the comparisons have no reply. Returns the manifest.
+    asked. Complete when at most max_failed_fraction of the comparisons have no reply. jobs: ask in jobs of Slurm, each
+    with a server of its own; None: here. Returns the manifest.
     """
     seeds = seed_files.seed_files(solutions)
     Stage(solutions, "solutions", "math/03_generate_solutions").require()
@@ -48,12 +54,13 @@ def judge_solutions(solutions: Path, problems: Path, folder: Path, *, open_serve
         expected = [(row.get("expected_answer") or "").strip() for row in read_problems(problems)]
         pairs = _Pairs(TakenOut(work.folder / "partial", list(seeds)), problems, expected)
         how = Judging(Judge(model, prompt.id), prompt, limits, max_tokens)
-        return _judge(work, pairs, how, tiers, open_server, max_failed_fraction)
+        return _judge(work, pairs, how, tiers, open_server, max_failed_fraction, jobs)
 
 
-def rejudge_solutions(judged: Path, labels: Path, problems: Path, folder: Path, *, open_server: Callable[[], Server],
+def rejudge_solutions(judged: Path, labels: Path, problems: Path, folder: Path, *, open_server: OpenServer,
                       model: str, prompt: Prompt, limits: Limits, tiers: str = "all", max_tokens: int = 512,
-                      max_failed_fraction: float = 0.01, stage: tuple[str, str] = REJUDGED) -> dict[str, Any]:
+                      max_failed_fraction: float = 0.01, stage: tuple[str, str] = REJUDGED,
+                      jobs: JobSpec | None = None) -> dict[str, Any]:
     """The same against labels.parquet. judged: folder of the first judging, whose answers and decisions are used: only
     comparisons with a new answer cost anything, and no solution is read again. Returns the manifest."""
     first = Stage(judged, *JUDGED).require()
@@ -64,7 +71,7 @@ def rejudge_solutions(judged: Path, labels: Path, problems: Path, folder: Path, 
             return work.manifest
         pairs = _Pairs(Judged(verdicts, first["seeds"]), problems, _labels(labels, problems))
         how = Judging(Judge(model, prompt.id), prompt, limits, max_tokens)
-        return _judge(work, pairs, how, tiers, open_server, max_failed_fraction, [store])
+        return _judge(work, pairs, how, tiers, open_server, max_failed_fraction, jobs, [store])
 
 
 def _parameters(model: str, prompt: Prompt, tiers: str, max_tokens: int) -> dict[str, Any]:
@@ -107,24 +114,33 @@ class _Pairs:
                 yield seed, problem, predicted, expected
 
 
-def _judge(work: Work, pairs: _Pairs, how: Judging, tiers: str, open_server: Callable[[], Server],
-           max_failed_fraction: float, earlier: list[Path] = ()) -> dict[str, Any]:
+def _judge(work: Work, pairs: _Pairs, how: Judging, tiers: str, open_server: OpenServer, max_failed_fraction: float,
+           jobs: JobSpec | None, earlier: list[Path] = ()) -> dict[str, Any]:
     """Rules, then the model, then the table. earlier: stores of stages before this one."""
-    partial, store = work.folder / "partial", work.folder / "comparisons.jsonl"
+    folder, store = work.folder / "partial", work.folder / "comparisons.jsonl"
     known = Comparisons(how.judge, tiers)
-    for path in (*earlier, store, *replies(partial)):
+    for path in (*earlier, store, *replies(folder)):
         known.read(path)
-    counts = _apply_rules(work, pairs, known, store, partial / "pending.jsonl")
+    counts = _apply_rules(work, pairs, known, store, folder / "pending.jsonl")
     asked: dict[str, Any] = {}
     if counts["pending"]:
-        asked = ask_judge(work, partial / "pending.jsonl", open_server(), how)
-        for path in replies(partial):
+        asked = _ask(work, folder / "pending.jsonl", open_server, how, jobs, counts["pending"])
+        for path in replies(folder):
             known.read(path)
-    undecided = _undecided(work, known, partial, max_failed_fraction)
-    _keep_replies(store, partial)
+    undecided = _undecided(work, known, folder, max_failed_fraction)
+    _keep_replies(store, folder)
     return _finish(work, pairs, known, outputs=[work.folder / "verdicts.parquet", store], undecided=dict(undecided),
                    comparisons_asked=counts["pending"], model_calls=asked.get("done", 0) + asked.get("failed", 0),
                    reference_calls=counts["reference_calls"], requests=asked)
+
+
+def _ask(work: Work, pending: Path, open_server: OpenServer, how: Judging, jobs: JobSpec | None,
+         total: int) -> dict[str, Any]:
+    """Ask what is pending, here or in jobs; returns what it took."""
+    if jobs is None:
+        return ask_judge(work, pending, open_server(), how)
+    function = partial(ask_chunk, pending=pending.resolve(), open_server=open_server, how=how)
+    return run_in_jobs(work, function, jobs, partial(unanswered, pending), 0, total)
 
 
 def _apply_rules(work: Work, pairs: _Pairs, known: Comparisons, store: Path, pending: Path) -> Counter:
@@ -156,10 +172,10 @@ def _decide(known: Comparisons, problem: Mapping[str, Any], predicted: str, expe
     return not how
 
 
-def _undecided(work: Work, known: Comparisons, partial: Path, max_failed_fraction: float) -> Counter:
+def _undecided(work: Work, known: Comparisons, folder: Path, max_failed_fraction: float) -> Counter:
     """Mark what has no verdict with why, and keep its failures; refuse to go on when too many requests failed."""
-    told, reasons = failures(partial), Counter()
-    lost = [row for row in files.read_log(partial / "pending.jsonl") if known[row_key(row)] == PENDING]
+    told, reasons = failures(folder), Counter()
+    lost = [row for row in files.read_log(folder / "pending.jsonl") if known[row_key(row)] == PENDING]
     for row in lost:
         failure = told.get(row_key(row), {"reason": "not_asked"})
         reasons[failure["reason"]] += 1
@@ -168,7 +184,7 @@ def _undecided(work: Work, known: Comparisons, partial: Path, max_failed_fractio
     if failed > max_failed_fraction * len(known):
         why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
         raise SdgError(f"{work.folder}: {failed} of {len(known)} comparisons have no reply ({why}); at most "
-                       f"{max_failed_fraction:.1%} may have none. {partial}/failures-*.jsonl have every failure. "
+                       f"{max_failed_fraction:.1%} may have none. {folder}/failures-*.jsonl have every failure. "
                        "Nothing that was decided is lost: run again to ask for the missing ones, or allow more with "
                        "MAX_FAILED_FRACTION.")
     if lost:
@@ -177,11 +193,11 @@ def _undecided(work: Work, known: Comparisons, partial: Path, max_failed_fractio
     return reasons
 
 
-def _keep_replies(store: Path, partial: Path) -> None:
+def _keep_replies(store: Path, folder: Path) -> None:
     """Move the judge's replies into the store, every comparison once."""
     kept = {row_key(row) for row in files.read_log(store) if row["how"] == "model"}
     with files.AppendLog(store) as log:
-        for row in (row for path in replies(partial) for row in files.read_log(path)):
+        for row in (row for path in replies(folder) for row in files.read_log(path)):
             if row_key(row) not in kept:
                 kept.add(row_key(row))
                 log.append(row)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from . import runs
 from .errors import SdgError, did_you_mean
+from .jobs import Jobs
 from .serving import ServerSpec
 
 _SECRET_NAMES = {"secret", "password", "passwd", "passphrase", "credential", "credentials", "authorization"}
@@ -33,6 +34,7 @@ class Profile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     description: str = ""
     servers: Servers = Servers()
+    jobs: Jobs = Jobs()
     parameters: dict[str, dict[str, Any] | None] = {}
     _path: Path = PrivateAttr(default=Path())
 

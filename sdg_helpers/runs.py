@@ -12,6 +12,7 @@ from . import stages
 from .errors import SdgError, did_you_mean
 
 if TYPE_CHECKING:
+    from .jobs import JobSpec
     from .profiles import Profile
     from .serving import Server
 
@@ -136,15 +137,24 @@ class Run:
         """One of the run's tracks ("math")."""
         return Track(self.folder / name, name)
 
-    def server(self, role: str, on_progress: Callable[[int, int], None] | None = None) -> Server:
+    def server(self, role: str, on_progress: Callable[[int, int], None] | None = None) -> Server | None:
         """The model server of a role ("solver", "judge"), started unless it answers already.
 
         Roles with equal settings share one server. on_progress(bytes done, bytes in all): while weights are fetched.
-        Raises SdgError for a role that the profile does not have, and when the server does not answer.
+        In a job of several nodes only the first rank gets a server; the others serve their part, and get None when it
+        is over. Raises SdgError for a role that the profile does not have, and when the server does not answer.
         """
-        from .serving import open_server
+        from . import ranks, serving
 
-        return open_server(self.profile.server(role), self.servers, on_progress)
+        spec = self.profile.server(role)
+        if ranks.current().rank:
+            return serving.follow(spec, self.servers)
+        return serving.open_server(spec, self.servers, on_progress)
+
+    def jobs(self, role: str) -> JobSpec | None:
+        """How the profile wants a role's work run ("generate", "judge", "cpu", …): as jobs of Slurm, or None: here."""
+        spec = self.profile.jobs.spec(role)
+        return spec if spec.where == "slurm" else None
 
     def model(self, role: str) -> str:
         """The name of the model that will answer for a role; starts nothing."""

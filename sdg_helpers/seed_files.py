@@ -58,14 +58,34 @@ class PartialWriter:
             log.close()
 
 
-def finished(folder: Path | str, index: ProblemIndex, num_seeds: int) -> np.ndarray:
-    """Which solutions are on disk: a bool array of shape (problems, seeds). Counts whatever split they were made in."""
+def finished(folder: Path | str, index: ProblemIndex, num_seeds: int, writer: str | None = None) -> np.ndarray:
+    """Which solutions are on disk: a bool array of shape (problems, seeds). Counts whatever split they were made in.
+
+    writer: only what writers of this name have written.
+    """
     done = np.zeros((len(index), num_seeds), dtype=bool)
     for seed in range(num_seeds):
         for path in _sources(Path(folder), seed):
+            if writer is not None and not path.name.startswith(f"{writer}-"):
+                continue
             for _, _, position in _lines(path, index):
                 done[position, seed] = True
     return done
+
+
+def write_done(folder: Path, done: np.ndarray) -> None:
+    """Keep what `finished` found, for the jobs of a stage: a bit a solution."""
+    with files.atomic_writer(folder / "partial" / "done.npy") as out:
+        np.save(out, np.packbits(done, axis=0), allow_pickle=False)
+        out.write(done.shape[0].to_bytes(8, "little"))
+
+
+def read_done(folder: Path, num_seeds: int) -> np.ndarray:
+    """What `write_done` kept: a bool array of shape (problems, num_seeds)."""
+    with open(folder / "partial" / "done.npy", "rb") as file:
+        bits = np.load(file, allow_pickle=False)
+        count = int.from_bytes(file.read(8), "little")
+    return np.unpackbits(bits, axis=0, count=count).astype(bool).reshape(count, num_seeds)
 
 
 @dataclass

@@ -4,62 +4,28 @@ from __future__ import annotations
 import ipaddress
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
-
 from .errors import SdgError, did_you_mean
+from .server_specs import ServerSpec, check_url
 
 if TYPE_CHECKING:
     import openai
 
-# Which settings an engine reads; any other is refused rather than passed over.
-_READS = {"embedded": {"slots", "context_length", "threads"}, "endpoint": {"base_url", "api_key_env"}}
-_EVERY_ENGINE = {"engine", "model", "start_deadline_s"}
+    from .exchanges import Limits, Request
+    from .meter import Progress
+
 _RETRY_S = 1.0
-
-
-class ServerSpec(BaseModel):
-    """How to get a model server: a profile's `servers: {solver: {...}}`. Equal specs share a server."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    engine: Literal["embedded", "endpoint"] = "embedded"
-    model: str = Field(min_length=1)        # embedded: a name of weights.CATALOGUE; endpoint: a name it serves
-    start_deadline_s: PositiveFloat | None = None  # until it answers; default 300 for embedded, 10 for an endpoint
-    slots: PositiveInt = 4                  # embedded: requests answered at the same time (2 a core serve best)
-    context_length: PositiveInt = 2048      # embedded: tokens a slot, prompt and answer together
-    threads: PositiveInt | None = None      # embedded: default one a usable core
-    base_url: str | None = None             # endpoint: https://host/v1; default: OPENAI_BASE_URL
-    api_key_env: str = "OPENAI_API_KEY"     # endpoint: the environment variable that holds the key
-
-    @model_validator(mode="after")
-    def _check(self) -> ServerSpec:
-        foreign = self.model_fields_set - _EVERY_ENGINE - _READS[self.engine]
-        if foreign:
-            raise ValueError(f"{', '.join(sorted(foreign))}: the engine {self.engine!r} does not read this; it reads "
-                             f"{', '.join(sorted(_READS[self.engine] | {'start_deadline_s'}))}")
-        if self.base_url is not None:
-            _check_url(self.base_url)
-        return self
-
-    @property
-    def served_model(self) -> str:
-        """The name of the weights that will answer: `model`, or the file that SDG_GGUF puts in its place."""
-        if self.engine == "embedded":
-            from . import weights
-
-            own = weights.override()
-            return own.stem if own else self.model
-        return self.model
 
 
 @dataclass
 class Server:
-    """A server that answers. `slots`: requests it works on at once, None when unknown; the key shows nowhere."""
+    """A server that answers. `slots`: requests it works on at once, None when unknown; the key shows nowhere.
+    `restart_s`: how long it may be away while somebody starts it anew; 0 when nobody does."""
 
     base_url: str
     model: str
@@ -68,6 +34,8 @@ class Server:
     slots: int | None = None
     pid: int | None = None
     log_path: Path | None = None
+    restart_s: float = 0.0
+    _check: Callable[[], None] | None = field(default=None, repr=False)
     _stop: Callable[[], None] | None = field(default=None, repr=False)
 
     def client(self, timeout_s: float = 3600, max_retries: int = 0) -> openai.AsyncOpenAI:
@@ -76,14 +44,32 @@ class Server:
 
         return openai.AsyncOpenAI(base_url=self.base_url, api_key=self.api_key, timeout=timeout_s,
                                   max_retries=max_retries, http_client=openai.DefaultAsyncHttpxClient(
-                                      trust_env=not is_loopback(self.base_url)))
+                                      trust_env=self.base_url.startswith("https:")))
 
     def blocking_client(self, timeout_s: float = 600) -> openai.OpenAI:
-        """A client for a question or two; no proxy stands between us and a server on this machine."""
+        """A client for a question or two; no proxy stands between us and one's own machines (http addresses)."""
         import openai
 
         return openai.OpenAI(base_url=self.base_url, api_key=self.api_key, timeout=timeout_s, max_retries=0,
-                             http_client=openai.DefaultHttpxClient(trust_env=not is_loopback(self.base_url)))
+                             http_client=openai.DefaultHttpxClient(trust_env=self.base_url.startswith("https:")))
+
+    def complete(self, requests: Iterable[Request], *, limits: Limits, on_progress: Callable[[Progress], None],
+                 **more: Any) -> Progress:
+        """completions.complete through this server: waits while it is started anew, and ends when there will be no
+        server any more (what was answered is with its caller by then)."""
+        from . import completions
+
+        def report(progress: Progress) -> None:
+            self.check()
+            on_progress(progress)
+
+        limits = replace(limits, outage_deadline_s=max(limits.outage_deadline_s, self.restart_s))
+        return completions.complete(requests, self.client(limits.timeout_s), limits=limits, on_progress=report, **more)
+
+    def check(self) -> None:
+        """Raise TryAgain when the server has died for good; an endpoint's owner alone knows that."""
+        if self._check is not None:
+            self._check()
 
     def stop(self) -> None:
         """Say that this process needs the server no longer; it ends when nobody else does. An endpoint goes on."""
@@ -99,10 +85,22 @@ def open_server(spec: ServerSpec, folder: Path | str,
     process that opened it has ended (or the driver that SDG_OWNER_PID names), however they ended.
     Raises SdgError: no weights, not ready by the deadline (with the end of its log), the model is not served.
     """
-    from . import launching
+    from . import launching, supervision
 
-    engines = {"embedded": launching.open_embedded, "endpoint": _open_endpoint}
+    engines = {"embedded": launching.open_embedded, "endpoint": _open_endpoint, "sglang": supervision.open_sglang}
     return engines[spec.engine](spec, Path(folder), on_progress)
+
+
+def follow(spec: ServerSpec, folder: Path | str) -> None:
+    """What every rank of a job but the first calls in place of open_server: this node's part of the server, until the
+    first rank has no more use for it. An engine that lives on one node has no part elsewhere: then this only waits."""
+    from . import ranks, supervision
+
+    if spec.engine == "sglang":
+        supervision.follow_sglang(spec, Path(folder))
+    else:
+        while True:  # ended with this rank, when the first one ends
+            ranks.current().receive(60)
 
 
 def stop_servers(folder: Path | str) -> int:
@@ -156,7 +154,7 @@ def _open_endpoint(spec: ServerSpec, folder: Path, on_progress: Any) -> Server:
         raise SdgError(f"The endpoint for {spec.model}: expected its address, found none. Set base_url in the profile, "
                        "or the environment variable OPENAI_BASE_URL, for example http://localhost:8000/v1.")
     try:
-        _check_url(url)
+        check_url(url)
     except ValueError as error:
         raise SdgError(f"OPENAI_BASE_URL: {error}") from None
     key = os.environ.get(spec.api_key_env, "").strip()
@@ -178,7 +176,7 @@ def _await_models(server: Server, spec: ServerSpec) -> list[str] | None:
     """What it serves, asked again until the deadline while it is out of reach or busy; other errors end it at once."""
     import openai
 
-    deadline = time.monotonic() + (spec.start_deadline_s or 10)
+    deadline = time.monotonic() + spec.deadline_s
     while True:
         left = deadline - time.monotonic()
         try:
@@ -190,7 +188,7 @@ def _await_models(server: Server, spec: ServerSpec) -> list[str] | None:
             passing = isinstance(error, (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError))
             if not passing or left <= _RETRY_S:
                 raise SdgError(f"{server.base_url}: expected a model server that answers within "
-                               f"{spec.start_deadline_s or 10:g} s, found {_told(error, server)}. Check the address "
+                               f"{spec.deadline_s:g} s, found {_told(error, server)}. Check the address "
                                "(it ends in /v1 as a rule) and that the server runs.") from None
             time.sleep(_RETRY_S)
 
@@ -214,11 +212,3 @@ def _told(error: Exception, server: Server) -> str:
     text = str(error.__cause__ or error) if type(error).__name__ == "APIConnectionError" else str(error)
     return f"{type(error).__name__}: {' '.join(text.split())[:300]}".replace(server.api_key, "(key)")
 
-
-def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"base_url: expected an address such as http://localhost:8000/v1, found {url!r}")
-    if parts.username or parts.password:
-        raise ValueError("base_url: expected an address without a user name or password in it, found one (not shown). "
-                         "Put the key into an environment variable and name it with api_key_env")

@@ -6,15 +6,18 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import answers, files, seed_files
-from .completions import Completion, Failure, Limits, Progress, Request, Sampling, complete
+from .chunks import ChunkReport, chunk_range, note_took, run_in_jobs
+from .completions import Completion, Failure, Limits, Progress, Request, Sampling
 from .errors import SdgError
+from .jobs import JobSpec
 from .problems import ProblemIndex, read_problems
 from .prompts import Prompt
 from .serving import Server
@@ -24,19 +27,21 @@ _OURS = {"seed", "generation", "finish_reason", "num_generated_tokens"}
 STAGE = ("generate solutions", "math/03_generate_solutions")
 
 
-def generate_solutions(problems: Path, folder: Path, *, open_server: Callable[[], Server], model: str, prompt: Prompt,
-                       num_seeds: int, sampling: Sampling, limits: Limits, run_seed: int = 0,
-                       max_failed_fraction: float = 0.01, stage: tuple[str, str] = STAGE) -> dict[str, Any]:
+def generate_solutions(problems: Path, folder: Path, *, open_server: Callable[[], Server | None], model: str,
+                       prompt: Prompt, num_seeds: int, sampling: Sampling, limits: Limits, run_seed: int = 0,
+                       max_failed_fraction: float = 0.01, stage: tuple[str, str] = STAGE,
+                       jobs: JobSpec | None = None) -> dict[str, Any]:
     """Write `output-rs{seed}.jsonl` for seeds 0 … num_seeds-1; go on where an earlier attempt stopped.
 
     open_server is called only when there is work left. A request that keeps failing goes to failures.jsonl; the stage
     is complete when at most max_failed_fraction of all solutions are missing. stage: name and notebook, for messages.
-    Returns the manifest.
+    jobs: run as jobs of Slurm, each with a server of its own; None: here. The rows are the same. Returns the manifest.
     """
     if num_seeds < 1:
         raise SdgError(f"num_seeds: expected 1 or more, found {num_seeds}.")
     parameters = {"model": model, "prompt": prompt.id, "prompt_name": prompt.name, "num_seeds": num_seeds,
                   "run_seed": run_seed, **asdict(sampling)}
+    asking = Asking(model, prompt, sampling, limits, run_seed)
     with Stage(folder, *stage).work(parameters, {"problems": problems}) as work:
         if work.done:
             return work.manifest
@@ -44,9 +49,51 @@ def generate_solutions(problems: Path, folder: Path, *, open_server: Callable[[]
         done = seed_files.finished(folder, index, num_seeds)
         before = int(done.sum())
         measured: dict[str, Any] = {}
-        if before < done.size:
-            measured = _solve(work, problems, done, open_server(), model, prompt, sampling, limits, run_seed)
-        return _finish(work, index, done, max_failed_fraction, resumed_rows=before, **measured)
+        if before < done.size and jobs is None:
+            measured = _solve(work, problems, done, open_server(), asking)
+        elif before < done.size:
+            measured = _solve_in_jobs(work, problems, index, done, open_server, asking, jobs)
+        return _finish(work, index, done, max_failed_fraction, resumed_rows=before, requests=measured)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of which model, and how."""
+
+    model: str
+    prompt: Prompt
+    sampling: Sampling
+    limits: Limits
+    run_seed: int
+
+
+def _solve_in_jobs(work: Work, problems: Path, index: ProblemIndex, done: np.ndarray,
+                   open_server: Callable[[], Server | None], asking: Asking, jobs: JobSpec) -> dict[str, Any]:
+    """The same by jobs; `done` is brought up to date in place."""
+    seed_files.write_done(work.folder, done)
+
+    def left(num_chunks: int) -> list[int]:
+        done[:] = seed_files.finished(work.folder, index, done.shape[1])
+        places = [chunk_range(len(index), chunk, num_chunks) for chunk in range(num_chunks)]
+        return [chunk for chunk, mine in enumerate(places) if not done[mine.start:mine.stop].all()]
+
+    function = partial(solve_chunk, problems=problems.resolve(), folder=work.folder.resolve(),
+                       num_seeds=done.shape[1], open_server=open_server, asking=asking)
+    return run_in_jobs(work, function, jobs, left, int(done.sum()), done.size)
+
+
+def solve_chunk(chunk: int, num_chunks: int, *, problems: Path, folder: Path, num_seeds: int,
+                open_server: Callable[[], Server | None], asking: Asking) -> None:
+    """What one job does: the solutions of a contiguous part of the problems that are still missing.
+
+    Reads what the driver knew to be done, and what jobs of this chunk have written; not the rest of 200 GB.
+    """
+    index, writer = ProblemIndex.build(problems), f"solve-{chunk:04d}of{num_chunks:04d}"
+    done = seed_files.read_done(folder, num_seeds) | seed_files.finished(folder, index, num_seeds, writer)
+    mine = chunk_range(len(index), chunk, num_chunks)
+    done[:mine.start], done[mine.stop:] = True, True
+    if not done.all() and (server := open_server()) is not None:  # None: a rank whose part in serving is over
+        note_took(folder, chunk, _solve(ChunkReport(folder, chunk), problems, done, server, asking, writer))
 
 
 def sampling_seed(run_seed: int, problem_id: str, seed: int) -> int:
@@ -77,22 +124,25 @@ def solutions_of(folder: Path | str, problem_id: str) -> list[dict[str, Any]]:
     return found
 
 
-def _requests(problems: Path, done: np.ndarray, prompt: Prompt, run_seed: int) -> Iterator[Request]:
+def _requests(problems: Path, done: np.ndarray, asking: Asking) -> Iterator[Request]:
     """What is left to do; the samples of one problem come one after the other, for the server's prefix cache."""
     for position, problem in enumerate(read_problems(problems)):
         missing = np.flatnonzero(~done[position])
         if len(missing):
-            messages = prompt.messages(problem)
+            messages = asking.prompt.messages(problem)
             for seed in missing.tolist():
-                yield Request((position, seed, problem), messages, sampling_seed(run_seed, problem["id"], seed))
+                yield Request((position, seed, problem), messages, sampling_seed(asking.run_seed, problem["id"], seed))
 
 
-def _solve(work: Work, problems: Path, done: np.ndarray, server: Server, model: str, prompt: Prompt,
-           sampling: Sampling, limits: Limits, run_seed: int) -> dict[str, Any]:
-    """Stream what is left through the server into partial files, marking it in `done`; returns what was measured."""
-    before, total = int(done.sum()), done.size
-    writer = seed_files.PartialWriter(work.folder, "solve")
-    with closing(writer), files.AppendLog(work.folder / "partial" / "failures.jsonl") as failures:
+def _solve(work: Work | ChunkReport, problems: Path, done: np.ndarray, server: Server, asking: Asking,
+           name: str = "solve") -> dict[str, Any]:
+    """Stream what is left through the server into partial files, marking it in `done`; returns what was measured.
+
+    A chunk's job counts its own rows only: what others do is `done` to it from the beginning.
+    """
+    before, total = (int(done.sum()), done.size) if isinstance(work, Work) else (0, int((~done).sum()))
+    writer = seed_files.PartialWriter(work.folder, name)
+    with closing(writer), files.AppendLog(work.folder / "partial" / f"failures-{writer.name}.jsonl") as failures:
 
         def on_completion(request: Request, completion: Completion) -> None:
             position, seed, problem = request.key
@@ -109,10 +159,10 @@ def _solve(work: Work, problems: Path, done: np.ndarray, server: Server, model: 
                           requests_per_s=round(progress.requests_per_s, 2))
 
         work.progress(before, total, force=True)
-        progress = complete(_requests(problems, done, prompt, run_seed), server.client(limits.timeout_s), model=model,
-                            sampling=sampling, limits=limits, on_completion=on_completion, on_failure=on_failure,
-                            on_progress=on_progress)
-    return {"requests": asdict(progress)}
+        progress = server.complete(_requests(problems, done, asking), model=asking.model, sampling=asking.sampling,
+                                   limits=asking.limits, on_completion=on_completion, on_failure=on_failure,
+                                   on_progress=on_progress)
+    return asdict(progress)
 
 
 def solution_row(problem: dict[str, Any], seed: int, completion: Completion) -> dict[str, Any]:
@@ -132,7 +182,7 @@ def _finish(work: Work, index: ProblemIndex, done: np.ndarray, max_failed_fracti
     if missing > max_failed_fraction * total:
         told = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common()) or "no reason recorded"
         raise SdgError(f"{work.folder}: {missing} of {total} solutions are missing ({told}); at most "
-                       f"{max_failed_fraction:.1%} may be. {work.folder}/partial/failures.jsonl has every failure. "
+                       f"{max_failed_fraction:.1%} may be. {work.folder}/partial/failures-*.jsonl have every failure. "
                        "Nothing that was written is lost: run again to ask for the missing ones, or allow more with "
                        "MAX_FAILED_FRACTION.")
     if failures:
@@ -158,9 +208,8 @@ def _distinct(checksums: np.ndarray) -> int:
 
 def _outstanding(folder: Path, index: ProblemIndex, done: np.ndarray) -> dict[tuple[str, int], dict[str, Any]]:
     """The latest failure of every solution that is still missing, by (id, seed)."""
-    path = folder / "partial" / "failures.jsonl"
     latest = {}
-    for row in files.read_jsonl(path) if path.exists() else ():
+    for row in (row for path in sorted((folder / "partial").glob("failures-*.jsonl")) for row in files.read_log(path)):
         position = index.position(row["id"])
         if position >= 0 and row["seed"] < done.shape[1] and not done[position, row["seed"]]:
             latest[row["id"], row["seed"]] = row

@@ -30,7 +30,7 @@ def values(profile, overrides=(), only=None):
 
 
 REFUSED = [
-    ("server: {}", ["unknown key server", "Did you mean servers?", "description, servers, parameters"]),
+    ("server: {}", ["unknown key server", "Did you mean servers?", "description, servers, jobs, parameters"]),
     (f"servers: {{slover: {{{SERVER}}}}}", ["unknown key servers.slover", "Did you mean solver?"]),
     (f"servers: {{solver: {{{SERVER}, slotss: 4}}}}", ["servers.solver.slotss", "Did you mean slots?"]),
     (f"servers: {{judge: {{{SERVER}, slots: many}}}}", ["servers.judge.slots", "many"]),

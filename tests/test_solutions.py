@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,16 @@ from sdg_helpers.completions import Limits, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems import ProblemIndex
 from sdg_helpers.prompts import load_prompt
+from sdg_helpers.serving import Server
 from tests.standin import StandIn
 
 REPO = Path(__file__).resolve().parent.parent
 HOSTILE = 'Braces {problem} {__class__} {0} "quoted" \\frac{1}{2} \u2028 é'
 
 
-@dataclass
-class Endpoint:
-    """A server that runs elsewhere, as serving.Server is for an endpoint."""
-
-    base_url: str
-
-    def client(self, timeout_s=None):
-        import openai
-        return openai.AsyncOpenAI(base_url=self.base_url, api_key="x", timeout=timeout_s)
+def Endpoint(base_url):
+    """A server that runs elsewhere."""
+    return Server(base_url, "standin", "endpoint", "x")
 
 
 def write_problems(path, count):
