@@ -1,0 +1,104 @@
+"""`python -m sglang.launch_server …` that adds numbers instead of running a model, and fails on demand.
+
+STANDIN names a folder. `starts` there grows by a line at each start; what else lies in it is a fault: `die-at-start`
+(end with the status in it), `garble` (the numbers of the starts that answer nonsense), `load` (seconds until it
+answers), `slow` (seconds that a reply takes, with tokens made meanwhile), `silent` (no reply and no token, though pages
+are served).
+"""
+import argparse
+import json
+import os
+import re
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+FOLDER = Path(os.environ["STANDIN"])
+tokens = 0
+
+
+def fault(name):
+    path = FOLDER / name
+    return path.read_text() if path.exists() else ""
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    for name in ("config", "model-path", "served-model-name", "host", "load-format", "dist-init-addr",
+                 "context-length"):
+        parser.add_argument(f"--{name}")
+    for name in ("port", "tp-size", "nnodes", "node-rank", "dist-timeout"):
+        parser.add_argument(f"--{name}", type=int, default=0)
+    parser.add_argument("--enable-metrics", action="store_true")
+    return parser.parse_args()
+
+
+def reply(question):
+    numbers = re.findall(r"\d+", question)
+    garbled = str(number) in fault("garble").split()
+    return "la la la" if garbled else f"\\boxed{{{sum(map(int, numbers[-2:]))}}}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.path == "/metrics":
+            return self.answer(200, f'sglang:realtime_tokens_total{{mode="decode"}} {tokens}.0\n'.encode())
+        if self.path == "/v1/models" and not given.node_rank:
+            return self.guarded({"data": [{"id": given.served_model_name, "object": "model"}], "object": "list"})
+        return self.answer(404, b"{}")
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        text = reply(body["messages"][-1]["content"])
+        while fault("silent"):
+            time.sleep(0.1)
+        end = time.monotonic() + float(fault("slow") or 0)
+        make_tokens()
+        while time.monotonic() < end:
+            time.sleep(0.1)
+            make_tokens()
+        self.guarded({"id": "1", "object": "chat.completion", "created": 0, "model": given.served_model_name, "usage": {
+            "prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}, "choices": [{
+                "index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}]})
+
+    def guarded(self, value):
+        allowed = self.headers.get("Authorization") == f"Bearer {key}"
+        self.answer(200 if allowed else 401, json.dumps(value if allowed else {"error": "Unauthorized"}).encode())
+
+    def answer(self, status, data):
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+def make_tokens():
+    global tokens
+    with lock:
+        tokens += 1
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 512
+
+
+if __name__ == "__main__":
+    lock, given = threading.Lock(), arguments()
+    key = json.loads(Path(given.config).read_text())["api-key"]
+    print(f"the stand-in begins, with the key {key}", flush=True)
+    with open(FOLDER / "starts", "a") as file:
+        file.write(f"{os.getpid()} {given.node_rank} {given.port} {given.dist_init_addr}\n")
+    number = sum(line.split()[1] == "0" for line in (FOLDER / "starts").read_text().splitlines())
+    if status := fault("die-at-start"):
+        print("the stand-in dies at the start", flush=True)
+        sys.exit(int(status))
+    time.sleep(float(fault("load") or 0))
+    Server((given.host, given.port), Handler).serve_forever()

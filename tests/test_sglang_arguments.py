@@ -1,0 +1,135 @@
+"""What we say to SGLang: which node runs what, every command line against SGLang's own options, and what is refused.
+
+accepted_options.json is recorded from SGLang's own parsers; tests/sglang/test_arguments.py parses the same command
+lines with them and sees to it that the record is the present one.
+"""
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from sdg_helpers import sglang
+from sdg_helpers.errors import SdgError
+from sdg_helpers.server_specs import ServerSpec
+from sdg_helpers.sglang import Part, layout, router_command, server_command
+
+ACCEPTED = json.loads((Path(__file__).parent / "sglang" / "accepted_options.json").read_text())
+SPECS = {
+    "least": {"model": "org/name"},
+    "the recipe's solver": {
+        "model": "/models/DeepSeek-R1-0528-tp16", "served_model_name": "deepseek-ai/DeepSeek-R1-0528", "tp_size": 16,
+        "load_format": "sharded_state", "context_length": 34768, "reasoning_parser": "deepseek-r1",
+        "mem_fraction_static": 0.85, "dist_timeout_s": 7200, "extra_args": ["--trust-remote-code"]},
+    "the recipe's judge": {"model": "Qwen/Qwen2.5-32B-Instruct", "tp_size": 8, "context_length": 16384},
+    "several on a node": {"model": "Qwen/Qwen2.5-7B-Instruct", "tp_size": 2, "num_servers": 4},
+    "odd words": {"model": "/a b/ü", "served_model_name": "x y", "extra_args": [
+        "--watchdog-timeout", "900", "--chunked-prefill-size=-1", "--random-seed", "7",
+        "--enable-deterministic-inference", "--json-model-override-args", '{"a": 1}']},
+}
+NODES = {"the recipe's solver": 2}
+
+
+def commands(config):
+    """Name -> command line, of every part of every spec."""
+    found = {}
+    for name, given in SPECS.items():
+        spec = ServerSpec(engine="sglang", **given)
+        for rank, parts in enumerate(layout(spec, NODES.get(name, 1))):
+            for part in parts:
+                found[f"{name}, rank {rank}, server {part.server}"] = server_command(
+                    spec, part, host="0.0.0.0", port=30000 + part.server, meet_at="n1:29500", config=config)
+    found["router"] = router_command(ServerSpec(engine="sglang", model="m"), port=30100, metrics_port=30101,
+                                     servers=["http://127.0.0.1:30000", "http://n2:30001"])
+    return found
+
+
+@pytest.mark.parametrize(("servers", "nodes", "tp_size", "expected"), [
+    (1, 1, 8, [[Part(0, 0, 1, 0, 0)]]),
+    (1, 2, 16, [[Part(0, 0, 2, 0, 0)], [Part(0, 1, 2, 0, 0)]]),
+    (2, 1, 4, [[Part(0, 0, 1, 0, 0), Part(1, 0, 1, 0, 4)]]),
+    (2, 2, 8, [[Part(0, 0, 1, 0, 0)], [Part(1, 0, 1, 1, 0)]]),
+    (4, 2, 4, [[Part(0, 0, 1, 0, 0), Part(1, 0, 1, 0, 4)], [Part(2, 0, 1, 1, 0), Part(3, 0, 1, 1, 4)]]),
+    (2, 4, 16, [[Part(0, 0, 2, 0, 0)], [Part(0, 1, 2, 0, 0)], [Part(1, 0, 2, 2, 0)], [Part(1, 1, 2, 2, 0)]]),
+])
+def test_who_runs_what(servers, nodes, tp_size, expected):
+    assert layout(ServerSpec(engine="sglang", model="m", num_servers=servers, tp_size=tp_size), nodes) == expected
+
+
+@pytest.mark.parametrize(("servers", "nodes", "tp_size", "said"), [
+    (3, 2, 8, "num_servers: expected a divisor or a multiple of the job's 2 nodes, found 3"),
+    (1, 3, 8, "tp_size: expected a multiple of the 3 nodes that a server has, found 8"),
+])
+def test_servers_that_do_not_fit_the_job(servers, nodes, tp_size, said):
+    with pytest.raises(SdgError, match=said):
+        layout(ServerSpec(engine="sglang", model="m", num_servers=servers, tp_size=tp_size), nodes)
+
+
+@pytest.mark.parametrize("name", commands("key.yaml"))
+def test_every_option_is_one_that_sglang_has(name):
+    _, dash_m, module, *words = commands("key.yaml")[name]
+    assert dash_m == "-m"
+    options, position = ACCEPTED[module], 0
+    while position < len(words):
+        option, equals, value = words[position].partition("=")
+        takes, allowed = options[option]  # a KeyError names the option that SGLang does not have
+        position += 1
+        values = [value] if equals else []
+        while takes != "none" and not equals and position < len(words) and not words[position].startswith("--"):
+            values.append(words[position])
+            position += 1
+        assert len(values) == {"none": 0, "one": 1}.get(takes, max(1, len(values))), (option, values)
+        assert allowed is None or set(values) <= set(allowed), (option, values)
+
+
+def test_two_nodes_of_one_server_differ_in_their_rank_alone():
+    first, second = (words for name, words in commands("key.yaml").items() if "solver" in name)
+    assert [(a, b) for a, b in zip(first, second, strict=True) if a != b] == [("0", "1")]
+    assert second[second.index("1") - 1] == "--node-rank"
+    said = " ".join(first)
+    for words in ("--tp-size 16", "--nnodes 2", "--dist-init-addr n1:29500", "--dist-timeout 7200",
+                  "--load-format sharded_state", "--context-length 34768", "--reasoning-parser deepseek-r1",
+                  "--served-model-name deepseek-ai/DeepSeek-R1-0528", "--enable-metrics --trust-remote-code"):
+        assert words in said
+
+
+def test_a_model_that_says_how_much_it_can_read_is_not_told():
+    assert "--context-length" not in commands("key.yaml")["least, rank 0, server 0"]
+
+
+@pytest.mark.parametrize(("values", "said"), [
+    ({"extra_args": ["--tp-size", "4"]}, "--tp-size: this option is ours to set; the key for it: tp_size"),
+    ({"extra_args": ["--api-key=abc"]}, "--api-key=abc: this option is ours to set; the key for it: no key: every job"),
+    ({"extra_args": "--x"}, "valid list"), ({"canary_expects": "("}, "expected a regular expression, found '\\('"),
+    ({"slots": 4}, "slots: the engine 'sglang' does not read this; it reads canary_expects, canary_question"),
+    ({"mem_fraction_static": 1.5}, "less than 1"), ({"tp_size": 0}, "greater than 0"),
+    ({"max_restarts": -1}, "greater than or equal to 0"), ({"tp-size": 1}, "tp-size"),
+])
+def test_settings_that_are_refused(values, said):
+    with pytest.raises(ValidationError, match=said):
+        ServerSpec(**{"engine": "sglang", "model": "m", **values})
+
+
+@pytest.mark.parametrize(("values", "said"), [
+    ({"python": "/nowhere/bin/python"}, "expected an interpreter that has SGLang, found none at /nowhere/bin/python"),
+    ({"python": sys.executable}, "expected an interpreter that has SGLang, found none at .*pip install sglang"),
+])
+def test_an_interpreter_without_sglang_is_refused_before_anything_starts(values, said):
+    with pytest.raises(SdgError, match=said):
+        sglang.check_installed(ServerSpec(engine="sglang", model="m", **values))
+
+
+def test_a_model_folder_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(sglang, "_IS_THERE", "")
+    with pytest.raises(SdgError, match="found no config.json in .*/model"):
+        sglang.check_installed(ServerSpec(engine="sglang", model=f"{tmp_path}/model"))
+    sglang.check_installed(ServerSpec(engine="sglang", model="org/name"))
+
+
+def test_the_environment_is_sglangs_own(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/ours")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    theirs = sglang.environment_of(ServerSpec(engine="sglang", model="m", python="/x", environment={"A": "1"}))
+    assert "PYTHONPATH" not in theirs and theirs["CUDA_VISIBLE_DEVICES"] == "0,1" and theirs["A"] == "1"
+    assert sglang.environment_of(ServerSpec(engine="sglang", model="m"))["PYTHONPATH"] == "/ours"

@@ -1,0 +1,338 @@
+"""Servers that die, fall silent or talk nonsense: watched, started anew, given up; with real processes that stand in
+for SGLang (tests/sglang_standin). tests/sglang/ has the same with SGLang itself."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sdg_helpers import files, ranks, supervision
+from sdg_helpers.completions import Limits, Request, Sampling
+from sdg_helpers.endings import TryAgain
+from sdg_helpers.errors import SdgError
+from sdg_helpers.gate import Gate
+from sdg_helpers.server_specs import ServerSpec
+from sdg_helpers.serving import Server, ask, open_server
+
+TESTS = Path(__file__).resolve().parent
+# a rank of a job of two: argv MEETING_POINT RANK SPEC SERVERS_FOLDER
+RANK = """
+import json, os, sys
+from pathlib import Path
+from sdg_helpers import ranks, serving
+meeting, rank, spec, folder = sys.argv[1:]
+with ranks.join(Path(meeting), int(rank), 2) as group:
+    group.listen(lambda why, code: (print(why, flush=True), os._exit(code)))
+    serving.follow(serving.ServerSpec(**json.loads(spec)), folder)
+    print("followed to the end", flush=True)
+    group.receive(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    ranks._group = None
+    yield
+    for fleet, _ in list(supervision._fleets.values()):
+        fleet.stop()
+    supervision._fleets.clear()
+    ranks._group = None
+
+
+@pytest.fixture
+def faults(tmp_path):
+    (tmp_path / "standin").mkdir()
+    return tmp_path / "standin"
+
+
+@pytest.fixture
+def spec(faults):
+    def make(**more):
+        return ServerSpec(**{
+            "engine": "sglang", "model": "org/model", "served_model_name": "adder", "python": sys.executable,
+            "environment": {"STANDIN": str(faults), "PYTHONPATH": str(TESTS / "sglang_standin")},
+            "canary_question": "7+8", "canary_expects": r"\{15\}", "start_deadline_s": 20, "check_every_s": 0.3,
+            "max_misses": 2, "max_restarts": 2, **more})
+
+    return make
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "servers"
+
+
+def starts(faults):
+    """(pid, node rank, port, meeting address) of every process that was started."""
+    return [line.split() for line in (faults / "starts").read_text().splitlines()]
+
+
+def events(folder):
+    return [row["event"] for path in folder.glob("*-events.jsonl") for row in files.read_jsonl(path)]
+
+
+def within(seconds, well):
+    end = time.monotonic() + seconds
+    while not well() and time.monotonic() < end:
+        time.sleep(0.05)
+    return well()
+
+
+def gone(pid):
+    return not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+
+
+def ask_many(server, count, act=None, **limits):
+    """Answers to i + 1 by i; `act` is called when 20 of them have come."""
+    found = {}
+
+    def on_completion(request, completion):
+        assert request.key not in found
+        found[request.key] = completion.content
+        if act and len(found) == 20:
+            act()
+
+    server.complete((Request(i, [{"role": "user", "content": f"{i}+1"}]) for i in range(count)), model=server.model,
+                    sampling=Sampling(), limits=Limits(**{"concurrency": 8, "timeout_s": 30, **limits}),
+                    on_completion=on_completion, on_progress=lambda progress: None,
+                    on_failure=lambda request, failure: found.update({request.key: failure}))
+    return found
+
+
+def answers(count):
+    return {i: f"\\boxed{{{i + 1}}}" for i in range(count)}
+
+
+def test_it_answers_guarded_by_a_key_and_ends_with_its_last_user(spec, folder, faults):
+    first, second = open_server(spec(), folder), open_server(spec(), folder)
+    assert len(starts(faults)) == 1 and first.base_url == second.base_url
+    assert ask(first, "20+3") == "\\boxed{23}"
+    with pytest.raises(SdgError, match="401"):
+        ask(Server(first.base_url, "adder", "endpoint", "guess"), "1+1")
+    process = psutil.Process(int(starts(faults)[0][0]))
+    assert first.api_key in first.log_path.read_text() and first.log_path.stat().st_mode & 0o777 == 0o600
+    (key_file,) = folder.glob(".*.key.yaml")
+    assert key_file.stat().st_mode & 0o777 == 0o600
+    shown = [repr(first), *process.cmdline(), *process.parent().cmdline(), *process.environ().values()]
+    assert not any(first.api_key in text for text in shown)
+    assert [one.laddr.ip for one in process.net_connections() if one.status == "LISTEN"] == ["127.0.0.1"]
+    first.stop()
+    assert ask(second, "2+3") == "\\boxed{5}"
+    second.stop()
+    assert gone(process.pid) and not key_file.exists() and events(folder) == ["start", "up"]
+    with pytest.raises(SdgError, match="ConnectionError"):
+        ask(second, "1+1")
+
+
+def test_a_server_that_is_killed_is_started_anew_and_every_request_is_answered_once(spec, folder, faults):
+    (faults / "slow").write_text("0.05")
+    server = open_server(spec(), folder)
+    found = ask_many(server, 200, act=lambda: os.kill(int(starts(faults)[-1][0]), signal.SIGKILL))
+    assert found == answers(200) and len(starts(faults)) == 2
+    assert events(folder) == ["start", "up", "down", "start", "up"]
+
+
+def test_a_silent_server_is_started_anew(spec, folder, faults):
+    (faults / "slow").write_text("0.05")
+    server = open_server(spec(), folder)
+
+    def silence():
+        (faults / "silent").write_text("1")
+        threading.Timer(3, (faults / "silent").unlink).start()
+
+    assert ask_many(server, 60, act=silence) == answers(60)
+    assert events(folder)[:3] == ["start", "up", "down"] and events(folder)[-1] == "up"
+    told = [row["why"] for path in folder.glob("*-events.jsonl") for row in files.read_jsonl(path) if "why" in row]
+    assert "made no token in 2 checks, 0.3 s apart. The end of its log" in told[0] and server.api_key not in told[0]
+
+
+def test_a_busy_server_is_left_alone(spec, folder, faults):
+    server = open_server(spec(), folder)
+    (faults / "slow").write_text("2")  # every reply, a probe's too, takes longer than all checks together
+    assert ask_many(server, 8) == answers(8)
+    assert len(starts(faults)) == 1
+
+
+def test_an_idle_server_is_left_alone(spec, folder, faults):
+    open_server(spec(check_every_s=0.05), folder)
+    time.sleep(2)
+    assert len(starts(faults)) == 1
+
+
+def test_nonsense_is_not_let_through(spec, folder, faults):
+    (faults / "garble").write_text("1")
+    server = open_server(spec(), folder)
+    assert ask(server, "2+2") == "\\boxed{4}" and len(starts(faults)) == 2
+    (faults / "garble").write_text("3")  # the next start talks nonsense, the one after it is right
+    (faults / "slow").write_text("0.05")
+    found = ask_many(server, 60, act=lambda: os.kill(int(starts(faults)[-1][0]), signal.SIGKILL))
+    assert found == answers(60) and len(starts(faults)) == 4
+    assert events(folder).count("did not come up") == 2
+
+
+def test_nonsense_for_ever(spec, folder, faults):
+    (faults / "garble").write_text("1 2 3")
+    with pytest.raises(TryAgain, match=r"up but garbled: asked '7\+8', expected an answer with /.*found 'la la la'"):
+        open_server(spec(), folder)
+    assert len(starts(faults)) == 2 and all(gone(pid) for pid, *_ in starts(faults))
+
+
+def test_too_many_deaths_end_the_work_at_once(spec, folder, faults):
+    (faults / "slow").write_text("0.05")
+    server = open_server(spec(), folder)
+
+    def kill_for_ever():
+        (faults / "die-at-start").write_text("1")
+        os.kill(int(starts(faults)[-1][0]), signal.SIGKILL)
+
+    begin = time.monotonic()
+    with pytest.raises(TryAgain, match=r"come up: server0 of rank 0 .* ended with status 1(.|\n)*dies at the start"):
+        ask_many(server, 10_000, act=kill_for_ever, outage_deadline_s=600)
+    assert time.monotonic() - begin < 30 and events(folder)[-1] == "given up"
+    assert len(starts(faults)) == 3
+    (faults / "die-at-start").unlink()
+    assert ask(open_server(spec(), folder), "1+1") == "\\boxed{2}"  # asked for again, it is begun afresh
+
+
+@pytest.mark.parametrize(("fault", "more", "error", "said", "count"), [
+    (("die-at-start", "2"), {}, SdgError, r"status 2. The end of its log, .*rank0-server0.log:(.|\n)*key \(key\)", 1),
+    (("die-at-start", "7"), {}, TryAgain, r"status 7(.|\n)*the stand-in dies at the start(.|\n)*run again", 2),
+    (("load", "60"), {"start_deadline_s": 1.5}, TryAgain, r"still loading after 1\.5 s", 1),
+    (("slow", "0"), {"extra_args": ["--no-such"]}, SdgError, r"status 2(.|\n)*unrecognized arguments: --no-such", 1),
+])
+def test_a_server_that_never_comes_up(spec, folder, faults, fault, more, error, said, count):
+    (faults / fault[0]).write_text(fault[1])
+    with pytest.raises(error, match=said) as raised:
+        open_server(spec(**more), folder)
+    assert type(raised.value) is error
+    log = next(folder.glob("*-server0.log")).read_text()
+    assert log.count("the stand-in begins") == (count if "extra_args" not in more else 0)
+    assert events(folder).count("start") == count
+
+
+def test_a_killed_owner_takes_its_server_along(spec, folder, faults):
+    code = ("import sys, json, time; from sdg_helpers.serving import *; "
+            "open_server(ServerSpec(**json.loads(sys.argv[1])), sys.argv[2]); print('up', flush=True); time.sleep(60)")
+    given = json.dumps(spec().model_dump(exclude_unset=True))
+    owner = subprocess.Popen([sys.executable, "-c", code, given, str(folder)], stdout=subprocess.PIPE, text=True,
+                             cwd=TESTS.parent)
+    assert owner.stdout.readline() == "up\n"
+    pid = starts(faults)[0][0]
+    owner.kill()
+    assert within(5, lambda: gone(pid))
+    owner.communicate()
+
+
+# Two nodes: this process is the first rank, another one the second.
+@pytest.fixture
+def follower(spec, folder, tmp_path):
+    given = spec(tp_size=2)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RANK, str(tmp_path / "meet"), "1", json.dumps(given.model_dump(exclude_unset=True)),
+         str(folder)], cwd=TESTS.parent, stdout=subprocess.PIPE, text=True)
+    with ranks.join(tmp_path / "meet", 0, 2) as group:
+        ended = []
+        group.listen(lambda why, code: ended.append(why))
+        yield given, process, ended
+        group.end(0)
+    process.kill()
+    process.communicate()
+
+
+def test_two_nodes_start_and_end_together(follower, folder, faults):
+    given, process, ended = follower
+    server = open_server(given, folder)
+    assert ask(server, "3+4") == "\\boxed{7}"
+    (first, second) = sorted(starts(faults), key=lambda row: row[1])
+    assert first[1] == "0" and second[1] == "1" and first[3] == second[3] and first[2] != second[2]
+    logs = sorted(path.name.rpartition("-rank")[2] for path in folder.glob("*.log"))
+    assert logs == ["0-server0.log", "1-server0.log"]
+    server.stop()
+    assert process.stdout.readline() == "followed to the end\n"
+    assert within(3, lambda: gone(second[0])) and gone(first[0]) and not ended
+
+
+def test_a_death_on_another_node_starts_all_anew(follower, folder, faults):
+    given, _, _ = follower
+    (faults / "slow").write_text("0.05")
+    server = open_server(given, folder)
+    old = starts(faults)
+    there = next(row for row in old if row[1] == "1")
+    assert ask_many(server, 60, act=lambda: os.kill(int(there[0]), signal.SIGKILL)) == answers(60)
+    assert len(starts(faults)) == 4 and all(gone(row[0]) for row in old)
+    assert starts(faults)[2][3] != old[0][3]  # they meet at another port
+    told = [row["why"] for path in folder.glob("*-events.jsonl") for row in files.read_jsonl(path) if "why" in row]
+    assert "server0 of rank 1 on" in told[0] and "ended with status 137" in told[0]
+
+
+def test_a_node_that_is_gone_is_news_and_its_server_goes_too(follower, folder, faults):
+    given, process, ended = follower
+    open_server(given, folder)
+    there = next(row for row in starts(faults) if row[1] == "1")
+    process.kill()
+    assert within(5, lambda: ended and gone(there[0]))
+    assert "rank 1 on" in ended[0] and "is gone" in ended[0]
+
+
+def test_one_server_at_a_time_in_a_job_of_nodes(follower, folder, spec):
+    given, _, _ = follower
+    open_server(given, folder)
+    with pytest.raises(SdgError, match="one server at a time"):
+        open_server(spec(tp_size=4), folder)
+
+
+def test_other_ranks_follow(spec, folder):
+    ranks._group = ranks.Group(1, ["a", "b"], "a", 1, {})
+    with pytest.raises(SdgError, match=r"rank 1: expected serving\.follow"):
+        open_server(spec(), folder)
+
+
+# The gate.
+def connect(port):
+    one = socket.create_connection(("127.0.0.1", port), timeout=2)
+    one.settimeout(2)
+    return one
+
+
+def test_a_gate_keeps_its_address_and_is_closed_or_open():
+    gate = Gate()
+    with socket.create_server(("127.0.0.1", 0)) as behind:
+        with pytest.raises(ConnectionRefusedError):
+            connect(gate.port)
+        for _ in range(3):
+            gate.open(behind.getsockname()[1])
+            client = connect(gate.port)
+            server, _ = behind.accept()
+            big = os.urandom(3_000_000)
+            threading.Thread(target=server.sendall, args=(big,)).start()
+            client.sendall(b"hello")
+            assert server.recv(9) == b"hello"
+            got = b""
+            while len(got) < len(big):
+                got += client.recv(1 << 20)
+            assert got == big
+            gate.close()
+            with pytest.raises(ConnectionRefusedError):
+                connect(gate.port)
+            assert client.recv(1) == b""  # at once, not when the server ends it
+            client.close()
+            server.close()
+        gate.end()
+        gate.end()
+
+
+def test_an_open_gate_before_nobody_drops_the_connection():
+    gate = Gate()
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        gate.open(nobody.getsockname()[1])
+        with connect(gate.port) as client:
+            assert client.recv(1) == b""
+    gate.end()
