@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import __version__
+from . import __version__, cli_cluster
 from .errors import SdgError
 
 if TYPE_CHECKING:
     from .notebooks import Notebook
+    from .runs import Run
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_argument("action", choices=["fetch"])
     weights.add_argument("name", metavar="NAME", help="as in a profile's servers: qwen2.5-coder-1.5b-instruct")
     _add_exchange(commands)
+    cli_cluster.add_commands(commands, _add)
     return parser
 
 
@@ -78,6 +80,8 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run.add_argument("--to", dest="last", metavar="06", help="the last one")
     run.add_argument("-p", dest="overrides", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
                      help="a parameter, for every selected notebook that has it; may be repeated")
+    run.add_argument("--submit", action="store_true",
+                     help="run the driver itself as a small job of Slurm, so that the login session may close")
     run.add_argument("--again", action="store_true", help="execute complete notebooks too (nothing is made twice)")
 
 
@@ -106,6 +110,8 @@ def _run(arguments: argparse.Namespace) -> int:
     name = arguments.run or re.sub(r"[^A-Za-z0-9._-]", "-", profile.path.stem)
     run = Run(name, run_folder(name), profile)
     run_yaml.add_session(run.folder, profile, {key: value for key, value in arguments.overrides})
+    if arguments.submit:
+        return _submit(run, arguments, name)
     print(f"run {name}, profile {profile.key}: {_shown(run.folder)}", flush=True)
     if any(notebook.asks_a_model for notebook in selected):
         _fetch_weights([spec.model for spec in profile.specs if spec.engine == "embedded"])
@@ -127,13 +133,30 @@ def _profile_of(name: str | None) -> str:
     return told["profile"] if told else "demo"
 
 
-def _stopped(error: BaseException, arguments: argparse.Namespace, name: str) -> int:
-    """Say what happened and the exact command to go on."""
+def _submit(run: Run, arguments: argparse.Namespace, name: str) -> int:
+    from .submitting import submit_driver
+
+    arguments.profile = run.profile.key  # the job begins in another folder
+    words = ["run", *_words(arguments, name), *(["--again"] if arguments.again else [])]
+    job_id, log = submit_driver(run.folder, run.profile.jobs.spec("driver"), words)
+    print(f"Submitted as job {job_id}; its log: {_shown(log)}   How far it is: {_program()} status {name}   To stop: "
+          f"{_program()} cancel {name}")
+    return 0
+
+
+def _words(arguments: argparse.Namespace, name: str) -> list[str]:
+    """The words after `sdg run` that ask for the same again."""
     words = [*arguments.tracks, *(["--profile", arguments.profile] if arguments.profile else []), "--run", name]
     for flag, value in (("--from", arguments.first), ("--to", arguments.last)):
         words += [flag, value] if value else []
     for override in arguments.overrides:
         words += ["-p", *override]
+    return words
+
+
+def _stopped(error: BaseException, arguments: argparse.Namespace, name: str) -> int:
+    """Say what happened and the exact command to go on."""
+    words = _words(arguments, name)
     interrupted = isinstance(error, KeyboardInterrupt)
     told = f"stopped ({str(error) or 'Ctrl-C'})." if interrupted else error
     print(f"sdg: {told}\nWhat was made is kept. To go on: {_program()} run {shlex.join(words)}", file=sys.stderr)

@@ -5,6 +5,7 @@ job's end, but asked of the stage (`left`). Everything that a later driver must 
 """
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -36,6 +37,17 @@ def run_chunks(function: Callable[[int, int], Any], spec: JobSpec, stage: Path, 
         while chunks := driver.unfinished():
             driver.submit(chunks)
             driver.watch()
+
+
+def submit_one(function: Callable[[int, int], Any], spec: JobSpec, folder: Path) -> tuple[str, Path]:
+    """Submit one job and do not wait for it; returns its id and its log: those of the job that lives, if one does."""
+    with Records.open(folder) as records:
+        driver = _Driver(function, spec, records, lambda num_chunks: [0], lambda jobs: None)
+        driver.settle()
+        if not (alive := live_jobs(folder)):
+            driver.submit([0])
+        one = records.submission(alive[0].name) if alive else records.submissions[-1]
+        return one.job_id or "", one.log(0)
 
 
 def live_jobs(stage: Path) -> list[SlurmJob]:
@@ -97,6 +109,9 @@ class _Driver:
     def _submit(self, chunks: list[int], after: str | None) -> str | None:
         from submitit.core.utils import cloudpickle_dump
 
+        if lacking := [name for name in self.spec.pass_environment if name not in os.environ]:
+            raise SdgError(f"jobs: pass_environment: expected {', '.join(lacking)} in the environment, found none. Set "
+                           "it where sdg is started: jobs get it from there, and it is written nowhere.")
         with self.records.submitting() as hold:
             logs = Path(self.spec.log_folder).expanduser() if self.spec.log_folder else None
             one = self.records.begin(chunks, self.spec.num_chunks, logs)

@@ -4,11 +4,13 @@ from __future__ import annotations
 import re
 import socket
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import files, run_yaml, runs
+from .errors import SdgError
 
 _STALE_S = 120  # a worker on another machine that has not reported for so long is taken for gone
 
@@ -64,8 +66,9 @@ def _complete(stage: Path, manifest: dict[str, Any], record: dict[str, Any]) -> 
 
 def _begun(stage: Path, record: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     progress = files.read_json(stage / "progress.json") or {}
-    detail = progress_text(progress) if progress else "begun, nothing counted yet"
-    if at_work(stage, progress):
+    jobs = jobs_text(stage)
+    detail = progress_text({**progress, "jobs": jobs}) if progress else "begun, nothing counted yet"
+    if at_work(stage, progress) or jobs:
         return "at work", detail, progress
     detail = re.sub(r"  ETA \S+", "", detail)
     if record.get("state") == "failed":
@@ -100,6 +103,19 @@ def at_work(stage: Path, progress: dict[str, Any]) -> bool:
     return elsewhere and time.time() - progress.get("updated_at", 0) < _STALE_S
 
 
+def jobs_text(stage: Path) -> str:
+    """ "3 running, 1 pending": the stage's jobs that Slurm still has to do with; "" where there are none."""
+    if not (stage / "jobs" / "jobs.jsonl").exists():
+        return ""
+    from . import cluster
+
+    try:
+        states = Counter(job.state.lower() for job in cluster.live_jobs(stage))
+    except SdgError:
+        return "Slurm does not answer"
+    return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+
+
 def rows_text(counts: dict[str, Any]) -> str:
     """ "96/96 rows": rows out of rows in."""
     return f"{counts['rows_out']:,}/{counts['rows_in']:,} rows"
@@ -120,6 +136,8 @@ def progress_text(progress: dict[str, Any]) -> str:
         parts.append(f"ETA {duration((total - done) / rate)}")
     if progress.get("failed"):
         parts.append(f"{progress['failed']:,} failed")
+    if progress.get("jobs"):
+        parts.append(f"jobs: {progress['jobs']}")
     return "  ".join(parts)
 
 

@@ -1,0 +1,127 @@
+"""sdg's cluster commands on a real Slurm: a submitted driver, cancel, status with jobs, the check before."""
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sdg_helpers import cluster, cluster_check, files, runs, status
+from sdg_helpers.errors import SdgError
+from sdg_helpers.jobs import JobSpec
+from sdg_helpers.profiles import load_profile
+from tests.clone import PROFILE, command, environment, make_clone
+
+from . import work
+from .test_cluster import SPEC, in_background, run, when_running
+
+JOBS = """
+jobs:
+  all: {where: slurm, time_limit_min: 10, poll_s: 0.5, stop_before_limit_s: 30}
+  driver: {cpus_per_task: 1}
+"""
+
+
+@pytest.fixture
+def clone(slurm, tmp_path, monkeypatch):
+    """A small clone with a profile for the cluster, and outputs of its own."""
+    folder = make_clone(tmp_path / "clone")
+    (folder / "notebooks" / "profiles" / "demo.yaml").write_text(PROFILE + JOBS)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SDG_OUTPUTS", str(tmp_path / "outputs"))
+    return folder
+
+
+def sdg(clone, *words):
+    env = {**environment(), "SDG_OUTPUTS": os.environ["SDG_OUTPUTS"], "SLURM_CONF": os.environ["SLURM_CONF"]}
+    return subprocess.run(command(*words), cwd=clone, env=env, capture_output=True, text=True, timeout=120)
+
+
+def wait_until(ready, timeout_s=90):
+    end = time.time() + timeout_s
+    while not ready():
+        assert time.time() < end, "it did not come so far"
+        time.sleep(0.3)
+
+
+def test_the_driver_as_a_job_runs_the_notebooks_and_survives_a_requeue(clone, tmp_path):
+    done = sdg(clone, "run", "start", "math", "--run", "a", "--submit", "-p", "SLEEP_S", "1", "-p", "NUM_SEEDS", "12")
+    assert done.returncode == 0 and "Submitted as job" in done.stdout, done.stderr
+    again = sdg(clone, "run", "start", "math", "--run", "a", "--submit")
+    assert again.stdout.split("job ")[1].split(";")[0] == done.stdout.split("job ")[1].split(";")[0]
+    driver, solutions = tmp_path / "outputs" / "a" / "driver", tmp_path / "outputs" / "a" / "math" / "solutions"
+    wait_until(lambda: (solutions / "progress.json").exists())
+    subprocess.run(["scontrol", "requeue", cluster.live_jobs(driver)[0].job_id], check=True)
+    wait_until(lambda: (solutions / "manifest.json").exists())
+    wait_until(lambda: not cluster.live_jobs(driver))
+    log = next((driver / "jobs" / "logs").glob("*.log")).read_text()
+    assert "Complete. Executed notebooks" in log and "03 generate solutions" in log
+
+
+def test_a_driver_that_is_local_cannot_be_submitted(clone):
+    (clone / "notebooks" / "profiles" / "demo.yaml").write_text(PROFILE)
+    done = sdg(clone, "run", "math", "--run", "a", "--submit")
+    assert done.returncode == 2 and "expected `where: slurm` for the role driver" in done.stderr
+
+
+def test_status_shows_jobs_beside_rows_and_cancel_ends_them(clone, tmp_path):
+    opened = runs.open_run("a")
+    stage = opened.track("math").solutions
+    stage.mkdir(parents=True)
+    files.write_json(stage / "begun.json", {"stage": "solutions", "parameters": {}, "inputs": {}})
+    files.write_json(stage / "progress.json", {"done": 3, "total": 12})
+    driver = in_background(run, stage, {"num_chunks": 2}, row_s=1.0)
+    when_running(stage, 2)
+    found = {one.stage: one for one in status.run_status(opened.folder)}["solutions"]
+    assert found.state == "at work" and found.detail.startswith("3/12 rows") and "jobs: 2 running" in found.detail
+    done = sdg(clone, "cancel", "a")
+    assert done.returncode == 0 and "2 jobs cancelled" in done.stdout
+    driver.join(60)
+    assert "somebody cancelled it" in str(driver.error) and work.rows_of(stage)
+
+
+def test_a_variable_that_jobs_need_and_nobody_set_is_refused(stage):
+    with pytest.raises(SdgError, match="expected NO_SUCH_VARIABLE in the environment"):
+        cluster.run_chunks(work.work(stage), JobSpec(**SPEC, pass_environment=["NO_SUCH_VARIABLE"]), stage,
+                           lambda num_chunks: work.left(stage, num_chunks))
+    assert cluster.live_jobs(stage) == []
+
+
+def rows_of_check(clone, text):
+    (clone / "notebooks" / "profiles" / "mine.yaml").write_text(text)
+    return cluster_check.check_cluster(load_profile("mine"), wait_min=1)
+
+
+def test_the_check_looks_at_slurm_and_at_a_node(clone, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    text = f"servers:\n  solver: {{engine: sglang, model: {model}, python: {sys.executable}}}\n" + JOBS + (
+        "  generate: {nodes: 2, gpus_per_node: 8}\nparameters: {math/03: {NUM_SEEDS: 1}}\n")
+    rows = rows_of_check(clone, text)
+    by = {row["what"]: row for row in rows}
+    accepted = [row for what, row in by.items() if what.startswith("jobs of")]
+    assert len(accepted) == 6 and all(row["ok"] == "yes" for row in accepted)
+    on_node = {what.partition(": ")[2]: row for what, row in by.items() if what.startswith("generate, on n")}
+    assert {row["ok"] for name, row in on_node.items() if not name.startswith("SGLang")} == {"yes"}
+    assert f"model {model}" in on_node and "a GPU" in on_node
+    assert not list((tmp_path / "outputs").glob(".check-*"))
+
+
+def test_the_check_names_what_is_wrong_and_submits_nothing(clone):
+    text = "servers: {solver: {engine: endpoint, model: m}}\njobs:\n  all: {where: slurm, partition: mian}\n"
+    rows = rows_of_check(clone, text)
+    bad = [row for row in rows if row["ok"] == "no" and row["what"].startswith("jobs of")]
+    assert len(bad) == 6 and all("Did you mean main?" in row["what to do"] for row in bad)
+    assert not [row for row in rows if ", on n" in row["what"]]
+    done = sdg(clone, "cluster", "check", "--profile", "mine")
+    assert done.returncode == 2 and "checks are not met" in done.stderr and "partition" in done.stdout
+
+
+def test_a_profile_error_is_refused_before_anything_is_submitted(clone):
+    (clone / "notebooks" / "profiles" / "demo.yaml").write_text(PROFILE + "jobs: {generate: {where: slurm, node: 2}}\n")
+    done = sdg(clone, "run", "math", "--run", "a")
+    assert done.returncode == 2 and "unknown key jobs.generate.node. Did you mean nodes?" in done.stderr
+    (clone / "notebooks" / "profiles" / "demo.yaml").write_text(PROFILE + "jobs: {generate: {nodes: 2}}\n")
+    done = sdg(clone, "run", "math", "--run", "a")
+    assert done.returncode == 2 and "2 nodes need `where: slurm`" in done.stderr
