@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/installed   ## the math track on an embedded model: outputs/demo
-	$(BIN)/sdg run math --profile demo --run $(RUN)
+	$(BIN)/sdg run start math --profile demo --run $(RUN) --to 07
 
 test: $(VENV)/installed   ## all tests
 	$(BIN)/python -m pytest

@@ -38,6 +38,10 @@ STAGES: dict[str, tuple[StageInfo, ...]] = {
         StageInfo("relabeled", "math/05_relabel_with_majority", ("judged",)),
         StageInfo("rejudged", "math/06_rejudge_solutions", ("relabeled",)),
         StageInfo("sft", "math/07_export_sft", ("rejudged",)),
+        StageInfo("genselect_comparisons", "math/08_build_genselect", ("rejudged",)),
+        StageInfo("genselect_solutions", "math/08_build_genselect", ("genselect_comparisons",)),
+        StageInfo("genselect_picks", "math/08_build_genselect", ("genselect_solutions",)),
+        StageInfo("genselect_sft", "math/08_build_genselect", ("genselect_picks",)),
     ),
 }
 

@@ -27,7 +27,7 @@ _BATCH = 20_000  # rows a row group
 _SCHEMA = pa.schema([("id", pa.string()), ("seed", pa.int32()), ("predicted_answer", pa.string()),
                      ("expected_answer", pa.string()), ("correct", pa.bool_()), ("how", pa.string()),
                      ("pick", pa.int32()), ("num_solutions", pa.int32()), ("num_right", pa.int32()),
-                     ("first_right", pa.int32()), ("majority_correct", pa.bool_())])
+                     ("first_right", pa.int32()), ("majority_right", pa.float32())])
 
 
 def picked(generation: str, num_solutions: int) -> int | None:
@@ -39,16 +39,17 @@ def picked(generation: str, num_solutions: int) -> int | None:
     return int(found[1]) if found and int(found[1]) < num_solutions else None
 
 
-def majority_is_right(answers: list[str], right: list[bool]) -> bool:
-    """Whether the most frequent of equal answers is a right one; of equally many, the first shown."""
+def majority_right(answers: list[str], right: list[bool]) -> float:
+    """1.0 when the most frequent of equal answers is right, 0.0 when it is wrong; of equally many, their share."""
     keys = [canonical(answer) for answer in answers]
-    counts = Counter(keys)
-    return right[max(range(len(keys)), key=lambda place: (counts[keys[place]], -place))]
+    counts, is_right = Counter(keys), dict(zip(keys, right, strict=True))
+    first = [key for key, count in counts.items() if count == max(counts.values())]
+    return sum(is_right[key] for key in first) / len(first)
 
 
 def judge_picks(comparisons: Path, solutions: Path, folder: Path, *, reasoning: bool = True) -> dict[str, Any]:
     """Write verdicts.parquet: as a judging stage does (id of the comparison, seed, predicted_answer: that of the
-    picked solution, expected_answer, correct, how), and pick, num_solutions, num_right, first_right, majority_correct.
+    picked solution, expected_answer, correct, how), and pick, num_solutions, num_right, first_right, majority_right.
 
     how: picked, unreadable or unfinished. An unreadable reply has no verdict and is not exported. Returns the manifest.
     """
@@ -96,22 +97,23 @@ def verdict_row(shown: dict[str, Any], row: dict[str, Any], seed: int, reasoning
             "correct": right[pick] if pick is not None else None,
             "how": "picked" if pick is not None else "unreadable" if finished else "unfinished",
             "pick": -1 if pick is None else pick, "num_solutions": shown["num_solutions"], "num_right": sum(right),
-            "first_right": right.index(True), "majority_correct": majority_is_right(shown["answers"], right)}
+            "first_right": right.index(True), "majority_right": majority_right(shown["answers"], right)}
 
 
 def report(verdicts: Path | str) -> dict[str, Any]:
     """How good the picks are beside the majority of the same candidates and beside chance.
 
     pick_right, majority_right, chance_right: shares of all comparisons (an unreadable pick is not right).
-    pick_beats_majority, majority_beats_pick: comparisons in which only one of the two is right.
+    pick_beats_majority, majority_beats_pick: comparisons in which only one of the two is right; where as many
+    candidates are for a right as for a wrong answer, neither beats the other.
     """
-    table = pd.read_parquet(verdicts, columns=["correct", "num_right", "num_solutions", "majority_correct", "pick"])
-    right, majority = table["correct"].fillna(False).astype(bool), table["majority_correct"].astype(bool)
+    table = pd.read_parquet(verdicts, columns=["correct", "num_right", "num_solutions", "majority_right", "pick"])
+    right, majority = table["correct"].fillna(False).astype(bool), table["majority_right"]
     return {"comparisons": len(table), "readable": int((table["pick"] >= 0).sum()),
             "pick_right": _mean(right), "majority_right": _mean(majority),
             "chance_right": _mean(table["num_right"] / table["num_solutions"]),
-            "pick_beats_majority": int((right & ~majority).sum()),
-            "majority_beats_pick": int((~right & majority).sum())}
+            "pick_beats_majority": int((right & (majority < 0.5)).sum()),
+            "majority_beats_pick": int((~right & (majority > 0.5)).sum())}
 
 
 def _mean(values: pd.Series) -> float:

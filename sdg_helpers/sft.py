@@ -13,6 +13,7 @@ from . import files, rl_data, seed_files
 from .chat_templates import ChatTemplate
 from .dataset_cards import write_card
 from .errors import SdgError, did_you_mean
+from .pass_rates import read as read_pass_rates
 from .prompts import Prompt
 from .sft_filters import REASONS, Filters
 from .sft_rows import FORMS, RowMaker, Solution, parse_solution, shuffle_key
@@ -28,7 +29,8 @@ def export_sft(solutions: Path, verdicts: Path, folder: Path, *, prompt: Prompt,
                filters: Filters | Mapping[str, Any] | None = None, forms: Sequence[str] = ("input_output",),
                extra_keys: Sequence[str] = (), shuffle_seed: int = 42, problems: Path | None = None,
                rl_form: bool = False, track: str = "math", dataset_name: str = "open-reasoning-math",
-               provenance: Mapping[str, str] | None = None) -> dict[str, Any]:
+               provenance: Mapping[str, str] | None = None, text_part: str = "whole",
+               stage: tuple[str, str] = STAGE, pass_rates: Path | None = None) -> dict[str, Any]:
     """Write sft-data-{track}.jsonl (input, output, expected_answer), README.md and what else is asked for.
 
     solutions: folder of output-rs{seed}.jsonl; verdicts: the verdicts.parquet that says which are right.
@@ -36,23 +38,31 @@ def export_sft(solutions: Path, verdicts: Path, folder: Path, *, prompt: Prompt,
     forms: "input_output" and / or "messages" (sft-data-{track}-messages.jsonl, the same rows in the same order).
     extra_keys: keys of the solutions to add to every row, e.g. ("id", "seed", "problem_source").
     rl_form: write rl-data-{track}.jsonl too (problem, expected_answer, pass_rate); needs `problems`.
-    provenance: lines for the dataset card, name -> text. Order and content depend on data and shuffle_seed alone.
+    provenance: lines for the dataset card, name -> text. text_part: "whole", or "answer" for what follows the thinking.
+    stage: name and notebook, for messages. pass_rates: a table by id (pass_rates.parquet), for the filters of that name
+    and the extra key "pass_rate". Order and content depend on data and shuffle_seed alone.
     Returns the manifest. Raises SdgError, e.g. when no solution is kept.
     """
     filters = Filters.named(filters or {})
     _check(forms, rl_form, problems)
+    if filters.rate_bounds != (None, None) and pass_rates is None:
+        raise SdgError("filters min_pass_rate, max_pass_rate: expected a table of pass rates with them "
+                       "(pass_rates=…), found none.")
     seeds = seed_files.seed_files(solutions)
     template = ChatTemplate(tokenizer, dict(template_options or {}))
-    maker = RowMaker(template, prompt, filters, forms, extra_keys)
+    maker = RowMaker(template, prompt, filters, forms, extra_keys, text_part,
+                     read_pass_rates(pass_rates) if pass_rates else None)
     parameters = {"tokenizer": tokenizer, "chat_template": template.id, "prompt": maker.prompt.id,
                   "prompt_name": prompt.name, "filters": filters.as_parameters(), "forms": list(forms),
                   "extra_keys": list(extra_keys), "shuffle_seed": shuffle_seed, "rl_form": rl_form, "track": track,
-                  "licence": licence, "dataset_name": dataset_name, "provenance": dict(provenance or {})}
+                  "licence": licence, "dataset_name": dataset_name, "provenance": dict(provenance or {}),
+                  "text_part": text_part}
     inputs = {**{path.name: path for path in seeds.values()}, "verdicts": verdicts,
+              **({"pass_rates": pass_rates} if pass_rates else {}),
               **({"problems": problems} if rl_form else {}),
               **({"contamination_file": filters.contamination_file} if filters.remove_contaminated else {})}
     Stage(solutions, "solutions", "math/03_generate_solutions").require()
-    with Stage(folder, *STAGE).work(parameters, inputs) as work:
+    with Stage(folder, *stage).work(parameters, inputs) as work:
         if not work.done:
             outputs, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
             if rl_form:

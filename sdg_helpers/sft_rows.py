@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,18 @@ import orjson
 from . import files
 from .answers import OPEN
 from .chat_templates import ChatTemplate, PromptRenderer
-from .errors import SdgError
+from .errors import SdgError, did_you_mean
 from .prompts import FewShotExamples, Prompt
 from .sft_filters import Filters, answer_start, within
 from .shuffling import KEY_BYTES
 from .verdict_reader import Verdict
 
 FORMS = ("input_output", "messages")
+PARTS = ("whole", "answer")
 _GENERATION = b'"generation":"'
 _TAIL = re.compile(rb'","finish_reason":"([^"\\]*)","num_generated_tokens":(\d+)\}\n?$')
 _TAIL_BYTES = 256
+_LEADING = re.compile(rb"(?:\\n|\\r|\\t| )*")  # white space, as JSON escapes it
 
 
 @dataclass(slots=True)
@@ -68,7 +70,12 @@ class RowMaker:
     """Decides about a solution and writes its rows. prompt: its system and user text, without worked examples."""
 
     def __init__(self, template: ChatTemplate, prompt: Prompt, filters: Filters, forms: Sequence[str],
-                 extra_keys: Sequence[str] = ()):
+                 extra_keys: Sequence[str] = (), text_part: str = "whole",
+                 pass_rates: Mapping[str, float] | None = None):
+        if text_part not in PARTS:
+            raise SdgError(f"text_part {text_part!r}: expected one of {', '.join(PARTS)}."
+                           f"{did_you_mean(text_part, PARTS)}")
+        self.text_part, self._pass_rates = text_part, pass_rates
         self.prompt = Prompt(**{**prompt.model_dump(), "few_shot_turns": [], "few_shot_examples": FewShotExamples()})
         self.head = [{"role": "system", "content": prompt.system}] if prompt.system else []
         self.filters, self.forms, self.extra_keys = filters, tuple(forms), tuple(extra_keys)
@@ -81,6 +88,8 @@ class RowMaker:
     def reason_to_drop(self, solution: Solution, verdict: Verdict | None) -> str | None:
         """The first reason in sft_filters.REASONS that applies, None for a solution to keep."""
         filters = self.filters
+        if self._pass_rates is not None:
+            solution.keys["pass_rate"] = self._pass_rates.get(solution.keys["id"])
         if filters.remove_unfinished and solution.finish_reason != "stop":
             return "unfinished"
         if filters.remove_no_think_tags and answer_start(solution.text) < 0:
@@ -103,11 +112,14 @@ class RowMaker:
             return "problem_length"
         if filters.remove_len_outlier_solutions and not within(solution.tokens, filters.solution_bounds):
             return "solution_length"
-        return None
+        return None if within(solution.keys.get("pass_rate") or 0, filters.rate_bounds) else "pass_rate"
 
     def text(self, solution: Solution) -> bytes:
         """The solution as it is exported, JSON-escaped."""
         text = solution.text
+        if self.text_part == "answer":
+            text = text[max(0, answer_start(text)):]
+            text = text[len(_LEADING.match(text)[0]):]
         if not self.filters.changes_answers:
             return text
         start = max(0, answer_start(text))

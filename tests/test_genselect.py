@@ -82,10 +82,10 @@ def test_picks_are_read_however_they_are_written(reply, pick):
 
 
 @pytest.mark.parametrize("answers, right, said", [
-    (["1/2", "3", "0.5"], [True, False, True], True), (["3", "4"], [False, True], False),
-    (["3", "4"], [True, False], True), (["5", "3", "3"], [True, False, False], False)])
+    (["1/2", "3", "0.5"], [True, False, True], 1.0), (["3", "4"], [False, True], 0.5),
+    (["3", "4", "5"], [True, False, False], 1 / 3), (["5", "3", "3"], [True, False, False], 0.0)])
 def test_the_majority_counts_equal_answers_together(answers, right, said):
-    assert selections.majority_is_right(answers, right) is said
+    assert selections.majority_right(answers, right) == said
 
 
 @pytest.fixture

@@ -99,6 +99,11 @@ def test_trimming_leaves_the_thinking_alone(tmp_path):
     assert outputs == {texts[0], f"<think>\na\n</think>\n\n{ANSWER}."}
 
 
+def test_the_answer_alone_without_its_thinking(stages, tmp_path):
+    export(stages, tmp_path / "sft", text_part="answer")
+    assert [row["output"] for row in rows_in(tmp_path / "sft" / "sft-data-math.jsonl")] == [f"{ANSWER}<|im_end|>"]
+
+
 def test_messages_and_more_keys_in_the_same_order(stages, tmp_path):
     export(stages, tmp_path / "sft", forms=("input_output", "messages"), extra_keys=("seed", "problem_source"))
     plain = rows_in(tmp_path / "sft" / "sft-data-math.jsonl")
@@ -155,7 +160,8 @@ def test_shuffling_is_the_same_whatever_the_buckets(tmp_path):
 @pytest.mark.parametrize("more, said", [
     ({"filters": {"use_judgment": False}}, "Did you mean use_judgement?"), ({"forms": ("message",)}, "mean messages?"),
     ({"filters": {"min_solution_length": 10 ** 6, "remove_len_outlier_solutions": True}}, "found none of 10"),
-    ({"tokenizer": "/no/such/folder"}, "a tokenizer"), ({"rl_form": True}, "expected the path of problems.jsonl")])
+    ({"text_part": "answers"}, "Did you mean answer?"), ({"tokenizer": "/no/such/folder"}, "a tokenizer"),
+    ({"rl_form": True}, "expected the path of problems.jsonl")])
 def test_bad_settings_are_refused(stages, tmp_path, more, said):
     with pytest.raises(SdgError, match=said):
         export(stages, tmp_path / "sft", **more)
