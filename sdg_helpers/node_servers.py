@@ -48,16 +48,19 @@ class Node:
         """Ports of this node for its parts: sglang.PORTS_A_PART for each."""
         return free_ports(sglang.PORTS_A_PART * len(self._parts))
 
-    def start(self, ports: list[list[int]], config: Path) -> None:
-        """Start all parts. ports: by rank, as every node offered them; config: the private file with the key."""
+    def start(self, ports: list[list[int]], config: Path, shard_to: Path | None = None) -> None:
+        """Start all parts. ports: by rank, as every node offered them; config: the private file with the key; shard_to:
+        write the model there instead of serving it."""
         self._key = _key(config)
         for number, part in enumerate(self._parts):
             mine = ports[self._group.rank][sglang.PORTS_A_PART * number:]
             met_at = self._group.head if part.head == 0 else self._group.hosts[part.head]
             # only what the first rank must reach over the network listens there
             host = "0.0.0.0" if part.node_rank == 0 and self._group.rank else "127.0.0.1"
-            self._run(f"server{part.server}", sglang.server_command(
-                self._spec, part, host=host, port=mine[0], meet_at=f"{met_at}:{ports[part.head][1]}", config=config))
+            command = sglang.server_command(self._spec, part, host=host, port=mine[0],
+                                            meet_at=f"{met_at}:{ports[part.head][1]}", config=config)
+            name = f"server{part.server}" if shard_to is None else "shard"
+            self._run(name, command if shard_to is None else sglang.shard_command(command, shard_to))
 
     def start_router(self, port: int, servers: list[str]) -> None:
         """Start the router in front of several servers; it ends with the others."""
@@ -94,7 +97,7 @@ class Node:
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
             begin = out.tell()
             # a session of its own: an interrupt in Jupyter or a closed terminal is not meant for the server
-            child = subprocess.Popen([sys.executable, guard.__file__, str(os.getpid()), "--", *command], stdout=out,
+            child = subprocess.Popen([sys.executable, "-I", guard.__file__, str(os.getpid()), "--", *command], stdout=out,
                                      stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
                                      env=sglang.environment_of(self._spec))
         self._processes.append(_Process(name, child, log, begin))

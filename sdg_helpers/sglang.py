@@ -7,11 +7,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import shard_script
 from .errors import SdgError
 from .server_specs import ServerSpec
 
 PORTS_A_PART = 2  # one for HTTP, one on which the nodes of a server meet
-_IS_THERE = "import importlib.util, sys; sys.exit(importlib.util.find_spec('sglang') is None)"
+PART_BYTES = 5 << 30  # a larger rank is cut into parts
+_VERSION = "from importlib.metadata import version; print(version('sglang'))"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,12 @@ def server_command(spec: ServerSpec, part: Part, *, host: str, port: int, meet_a
             "--enable-metrics", *spec.extra_args]
 
 
+def shard_command(command: list[str], folder: Path) -> list[str]:
+    """The command that, in place of a part of a server, loads the same and writes it to `folder`, a file a rank."""
+    python, _, _, *words = command
+    return [python, shard_script.__file__, str(folder), str(PART_BYTES), *words]
+
+
 def router_command(spec: ServerSpec, *, port: int, metrics_port: int, servers: list[str]) -> list[str]:
     """The command of the router in front of several servers; servers: their addresses, http://host:port.
 
@@ -93,10 +101,14 @@ def environment_of(spec: ServerSpec) -> dict[str, str]:
     return {**own, "PYTHONUNBUFFERED": "1", **spec.environment}
 
 
-def check_installed(spec: ServerSpec) -> None:
-    """Raise SdgError, before anything is started, for a model or an interpreter that is not there."""
+def check_installed(spec: ServerSpec) -> str:
+    """The version of SGLang. Raises SdgError, before anything is started, for a model or an interpreter that is not
+    there, and for a sharded model that is not one of this tp_size."""
     python, model = python_of(spec), Path(model_path(spec))
-    if not os.access(python, os.X_OK) or subprocess.run([python, "-c", _IS_THERE], env=environment_of(spec)).returncode:
+    told = None
+    if os.access(python, os.X_OK):
+        told = subprocess.run([python, "-c", _VERSION], env=environment_of(spec), capture_output=True, text=True)
+    if told is None or told.returncode:
         raise SdgError(f"python: expected an interpreter that has SGLang, found none at {python}. Give the path of "
                        "bin/python in SGLang's environment, or install it there: pip install sglang.")
     if spec.model.startswith(("/", "~", ".")) and not (model / "config.json").is_file():
@@ -106,3 +118,4 @@ def check_installed(spec: ServerSpec) -> None:
         from .sharding import check_sharded
 
         check_sharded(model, spec.tp_size)
+    return told.stdout.strip()

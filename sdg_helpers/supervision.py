@@ -3,39 +3,27 @@ they make, and started anew a bounded number of times when they die or fall sile
 from __future__ import annotations
 
 import atexit
-import secrets
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from . import files, ranks, sglang
-from .embedded import write_private
+from . import crew, ranks, sglang
+from .crew import Crew, Down
 from .endings import TryAgain
 from .errors import SdgError
 from .gate import Gate
-from .node_servers import USAGE, Node, free_ports
+from .node_servers import free_ports
 from .pulse import Pulse, ask_canary, is_up
 from .ranks import Group
 from .server_specs import ServerSpec
 from .serving import Server
 
-_LOOK_S = 0.5
-_OFFER_S = 300      # until every node has come so far that it can start its part
 _JOIN_S = 10
 _WELL_S = 3600      # after so long a life, a death is the first one again
 _FIRST_TRIES = 2    # before it was ever up: once more, in case a port was taken or a node was slow
 _fleets: dict[tuple[str, str], tuple[Fleet, int]] = {}  # what this process has opened, and how often
-
-
-class Down(Exception):
-    """The servers are not well. `end_with`: the kind of error to end with at once; None when a new start may help."""
-
-    def __init__(self, why: str, end_with: type[SdgError] | None = None):
-        super().__init__(why)
-        self.why, self.end_with = why, end_with
 
 
 def open_sglang(spec: ServerSpec, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Server:
@@ -48,6 +36,9 @@ def open_sglang(spec: ServerSpec, folder: Path, on_progress: Callable[[int, int]
         raise SdgError(f"rank {group.rank}: expected serving.follow on every rank but the first, found open_server.")
     fleet, users = _fleets.get(place, (None, 0))
     if fleet is None or fleet.trouble:
+        if fleet is not None:
+            fleet.stop()  # what is left of one that was given up
+            del _fleets[place]
         if group.num_nodes > 1 and _fleets:
             raise SdgError("A job of several nodes has one server at a time: stop it before you open another.")
         sglang.check_installed(spec)
@@ -59,24 +50,7 @@ def open_sglang(spec: ServerSpec, folder: Path, on_progress: Callable[[int, int]
 
 def follow_sglang(spec: ServerSpec, folder: Path) -> None:
     """Every rank but the first: run this node's part until the first rank says that all is done."""
-    group = ranks.current()
-    node, attempt = Node(spec, folder.absolute(), group), 0
-    try:
-        while True:
-            message = group.receive(_LOOK_S) or {}
-            if message.get("serving") == "done":
-                return
-            if message.get("serving") == "offer":
-                node.stop()
-                attempt = message["attempt"]
-                group.send(serving="ports", attempt=attempt, ports=node.free_ports())
-            elif message.get("serving") == "start":
-                node.start(message["ports"], Path(message["config"]))
-            elif ended := node.dead():
-                group.send(serving="dead", attempt=attempt, why=ended[0], status=ended[1])
-                node.stop()
-    finally:
-        node.stop()
+    crew.follow(spec, folder.absolute(), ranks.current())
 
 
 def _release(place: tuple[str, str]) -> None:
@@ -92,19 +66,16 @@ class Fleet:
 
     def __init__(self, spec: ServerSpec, folder: Path, group: Group):
         self.trouble: SdgError | None = None  # why there will be no server any more
-        self._spec, self._folder, self._group = spec, folder, group
-        self._node, self._gate = Node(spec, folder, group), Gate()
-        self._key, self._config = secrets.token_urlsafe(24), folder / f".{self._node.name}.key.yaml"
-        self._attempt = self._restarts = 0
-        self._up_since = 0.0
+        self._spec, self._crew, self._gate = spec, Crew(spec, folder, group), Gate()
+        self._restarts, self._up_since = 0, 0.0
         self._pulses: list[Pulse] = []
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="server watch", daemon=True)
 
     def server(self, stop: Callable[[], None]) -> Server:
         """The handle that a stage works with."""
-        return Server(f"http://127.0.0.1:{self._gate.port}/v1", self._spec.served_model, "sglang", self._key,
-                      log_path=self._node.log, restart_s=self._spec.deadline_s * (self._spec.max_restarts + 1),
+        return Server(f"http://127.0.0.1:{self._gate.port}/v1", self._spec.served_model, "sglang", self._crew.key,
+                      log_path=self._crew.node.log, restart_s=self._spec.deadline_s * (self._spec.max_restarts + 1),
                       _check=self.check, _stop=stop)
 
     def check(self) -> None:
@@ -115,7 +86,6 @@ class Fleet:
     def open(self) -> None:
         """Start, and watch from now on."""
         atexit.register(self.stop)
-        write_private(self._config, {"api-key": self._key})  # JSON is YAML
         try:
             self._bring_up(_FIRST_TRIES)
         except BaseException:
@@ -131,10 +101,8 @@ class Fleet:
         atexit.unregister(self.stop)
         if self._watcher.is_alive() and self._watcher is not threading.current_thread():
             self._watcher.join(_JOIN_S)  # it may be in the middle of a new start
-        self._group.send(serving="done")
         self._gate.end()
-        self._node.stop()
-        self._config.unlink(missing_ok=True)
+        self._crew.stop()
 
     # --- coming up
 
@@ -142,40 +110,23 @@ class Fleet:
         """Start all until they are well; SdgError or TryAgain after so many tries."""
         for left in reversed(range(tries)):
             try:
-                self._start()
+                ports = self._crew.start()
+                self._pulses = [Pulse(address, self._crew.key, self._spec) for address in self._addresses(ports)]
                 self._await()
                 return
             except Down as down:
-                self._node.stop()
-                self._tell("did not come up", down.why)
+                self._crew.node.stop()
+                self._crew.tell("did not come up", down.why)
                 if down.end_with or not left or self._ended.is_set():
                     error = down.end_with or TryAgain
                     raise error(f"SGLang did not come up: {down.why}\nMend what the log tells (start_deadline_s, if it "
                                 "only needed longer), then run again: nothing that was answered is lost.") from None
 
-    def _start(self) -> None:
-        self._attempt += 1
-        self._tell("start")
-        self._node.stop()
-        self._group.send(serving="offer", attempt=self._attempt)
-        ports, end = {0: self._node.free_ports()}, time.monotonic() + _OFFER_S
-        while len(ports) < self._group.num_nodes:
-            message = self._hear(_LOOK_S)
-            if message.get("serving") == "ports" and message["attempt"] == self._attempt:
-                ports[message["rank"]] = message["ports"]
-            elif time.monotonic() > end:
-                missing = sorted(set(range(self._group.num_nodes)) - set(ports))
-                raise Down(f"ranks {missing} did not get ready within {_OFFER_S} s")
-        ordered = [ports[rank] for rank in range(self._group.num_nodes)]
-        self._group.send(serving="start", ports=ordered, config=str(self._config))
-        self._node.start(ordered, self._config)
-        self._pulses = [Pulse(address, self._key, self._spec) for address in self._addresses(ordered)]
-
     def _addresses(self, ports: list[list[int]]) -> list[str]:
         """http://host:port of every server, in the order of their numbers."""
-        found = {part.server: f"http://{self._group.hosts[rank] if rank else '127.0.0.1'}:"
+        found = {part.server: f"http://{self._crew.group.hosts[rank] if rank else '127.0.0.1'}:"
                               f"{ports[rank][sglang.PORTS_A_PART * number]}"
-                 for rank, parts in enumerate(sglang.layout(self._spec, self._group.num_nodes))
+                 for rank, parts in enumerate(sglang.layout(self._spec, self._crew.group.num_nodes))
                  for number, part in enumerate(parts) if part.node_rank == 0}
         return [found[number] for number in sorted(found)]
 
@@ -188,23 +139,24 @@ class Fleet:
         port = int(self._pulses[0].address.rpartition(":")[2])
         if len(self._pulses) > 1:
             port, = free_ports(1)
-            self._node.start_router(port, [pulse.address for pulse in self._pulses])
-            router = Server(f"http://127.0.0.1:{port}/v1", self._spec.served_model, "sglang", self._key)
+            self._crew.node.start_router(port, [pulse.address for pulse in self._pulses])
+            router = Server(f"http://127.0.0.1:{port}/v1", self._spec.served_model, "sglang", self._crew.key)
             self._until(lambda: is_up(router), end)
             self._canary(router)
         self._gate.open(port)
         self._up_since = time.monotonic()
-        self._tell("up")
+        self._crew.tell("up")
 
     def _until(self, well: Callable[[], bool], end: float) -> None:
         while not well():
             if time.monotonic() > end:
-                raise Down(f"it was still loading after {self._spec.deadline_s:g} s. {self._node.tail()}", TryAgain)
+                why = f"it was still loading after {self._spec.deadline_s:g} s. {self._crew.node.tail()}"
+                raise Down(why, TryAgain)
             self._look()
 
     def _canary(self, server: Server) -> None:
         if wrong := ask_canary(server, self._spec):
-            raise Down(f"{wrong}. {self._node.tail()}")
+            raise Down(f"{wrong}. {self._crew.node.tail()}")
 
     # --- being up
 
@@ -225,29 +177,21 @@ class Fleet:
                 return
 
     def _look(self) -> None:
-        """Half a second; raises Down when a process of this node or of another one has ended."""
-        self._hear(_LOOK_S)
-        if ended := self._node.dead():
-            raise Down(ended[0], SdgError if ended[1] == USAGE else None)
+        """Half a second; raises Down when a process somewhere has ended, or when we are told to stop."""
+        self._crew.look()
         if self._ended.is_set():
             raise Down("it was told to stop")
-
-    def _hear(self, timeout_s: float) -> dict[str, Any]:
-        message = self._group.receive(timeout_s) or {}
-        if message.get("serving") == "dead" and message["attempt"] == self._attempt:
-            raise Down(message["why"], SdgError if message["status"] == USAGE else None)
-        return message
 
     def _feel_pulses(self) -> None:
         for pulse in self._pulses:
             if pulse.misses() >= self._spec.max_misses:
                 raise Down(f"{pulse.address} made no token in {self._spec.max_misses} checks, "
-                           f"{self._spec.check_every_s:g} s apart. {self._node.tail()}")
+                           f"{self._spec.check_every_s:g} s apart. {self._crew.node.tail()}")
 
     def _again(self, down: Down) -> bool:
         """Close the gate and start anew, if there are restarts left; else the trouble is for good."""
         self._gate.close()
-        self._tell("down", down.why)
+        self._crew.tell("down", down.why)
         if time.monotonic() - self._up_since > _WELL_S:
             self._restarts = 0
         left = self._spec.max_restarts - self._restarts
@@ -255,15 +199,10 @@ class Fleet:
             if left <= 0:
                 raise TryAgain(f"SGLang went down once more after {self._restarts} restarts: {down.why}\nRun again: "
                                "nothing that was answered is lost.")
-            before = self._attempt
+            before = self._crew.attempt
             self._bring_up(left)
-            self._restarts += self._attempt - before
+            self._restarts += self._crew.attempt - before
         except SdgError as error:
             self.trouble = error
-            self._tell("given up")
+            self._crew.tell("given up")
         return self.trouble is None
-
-    def _tell(self, event: str, why: str = "") -> None:
-        """Keep what happened, with its time, beside the logs."""
-        with files.AppendLog(self._folder / f"{self._node.name}-events.jsonl") as log:
-            log.append({"at": time.time(), "event": event, "attempt": self._attempt, **({"why": why} if why else {})})

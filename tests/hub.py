@@ -127,7 +127,9 @@ def _entry(entry: Path, folder: Path) -> dict:
     path = entry.relative_to(folder).as_posix()
     if entry.is_dir():
         return {"type": "directory", "oid": "0" * 40, "size": 0, "path": path}
-    return {"type": "file", "oid": _oid(entry), "size": entry.stat().st_size, "path": path}
+    lfs = {"oid": hashlib.sha256(entry.read_bytes()).hexdigest(), "size": entry.stat().st_size, "pointerSize": 134}
+    return {"type": "file", "oid": _oid(entry), "size": entry.stat().st_size, "path": path,
+            **({"lfs": lfs} if entry.suffix == ".safetensors" else {})}
 
 
 class Hub:

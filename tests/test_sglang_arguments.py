@@ -121,7 +121,7 @@ def test_an_interpreter_without_sglang_is_refused_before_anything_starts(values,
 
 
 def test_a_model_folder_that_is_not_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(sglang, "_IS_THERE", "")
+    monkeypatch.setattr(sglang, "_VERSION", "print(1)")
     with pytest.raises(SdgError, match="found no config.json in .*/model"):
         sglang.check_installed(ServerSpec(engine="sglang", model=f"{tmp_path}/model"))
     sglang.check_installed(ServerSpec(engine="sglang", model="org/name"))

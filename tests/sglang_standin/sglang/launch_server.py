@@ -24,7 +24,7 @@ def fault(name):
     return path.read_text() if path.exists() else ""
 
 
-def arguments():
+def arguments(words=None):
     parser = argparse.ArgumentParser()
     for name in ("config", "model-path", "served-model-name", "host", "load-format", "dist-init-addr",
                  "context-length"):
@@ -32,7 +32,7 @@ def arguments():
     for name in ("port", "tp-size", "nnodes", "node-rank", "dist-timeout"):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--enable-metrics", action="store_true")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def reply(question):

@@ -1,0 +1,1 @@
+"""Of the stand-in for sglang: what writes a sharded model."""

@@ -1,0 +1,1 @@
+"""Of the stand-in for sglang: the engine without a server."""

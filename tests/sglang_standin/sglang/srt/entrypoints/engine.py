@@ -1,0 +1,56 @@
+"""An engine whose ranks, a process each, write a file of one small tensor when the first node says so.
+
+Faults, as files in the folder that STANDIN names: `lazy` (ranks of other nodes write nothing), `cut` (rank 1's file is
+torn), `die-at-start` (the status to end with).
+"""
+import json
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(os.environ["STANDIN"])
+
+
+def write(path, rank):
+    """A safetensors file of one tensor, with the mode that the real one gets."""
+    header = json.dumps({"layer.weight": {"dtype": "U8", "shape": [64], "data_offsets": [0, 64]}}).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes([rank]) * 64
+    file = Path(path) / f"model-rank-{rank}-part-0.safetensors"
+    file.write_bytes(data[:-10] if rank == 1 and (FOLDER / "cut").exists() else data)
+    file.chmod(0o600)
+
+
+def other_rank(rank):
+    while not (go := FOLDER / "go").exists() or not go.read_text():
+        time.sleep(0.05)
+    time.sleep(1)  # later than the first node's
+    if not (FOLDER / "lazy").exists():
+        write(go.read_text(), rank)
+    time.sleep(60)
+
+
+class Engine:
+    def __init__(self, server_args):
+        if (status := FOLDER / "die-at-start").exists():
+            print("the stand-in dies at the start", flush=True)
+            sys.exit(int(status.read_text()))
+        with open(FOLDER / "starts", "a") as file:
+            file.write(f"{os.getpid()} {server_args.node_rank} {server_args.port} {server_args.dist_init_addr}\n")
+        nodes = server_args.nnodes or 1
+        self.mine = range(server_args.node_rank * server_args.tp_size // nodes,
+                          (server_args.node_rank + 1) * server_args.tp_size // nodes)
+        if server_args.node_rank:
+            assert os.environ["SGLANG_BLOCK_NONZERO_RANK_CHILDREN"] == "0"
+            self.ranks = [multiprocessing.Process(target=other_rank, args=(rank,), daemon=True) for rank in self.mine]
+            for rank in self.ranks:
+                rank.start()
+
+    def save_sharded_model(self, path, pattern, max_size):
+        for rank in self.mine:
+            write(path, rank)
+        (FOLDER / "go").write_text(path)
+
+    def shutdown(self):
+        pass

@@ -1,0 +1,187 @@
+"""Sharding: every rank's files there and whole, the manifest last, once; with processes that stand in for SGLang.
+tests/sglang/ has the same with SGLang itself."""
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdg_helpers import files, ranks, sharding
+from sdg_helpers.endings import TryAgain
+from sdg_helpers.errors import SdgError
+from sdg_helpers.server_specs import ServerSpec
+from sdg_helpers.serving import open_server
+from sdg_helpers.sharding import check_sharded, shard_checkpoint
+
+TESTS = Path(__file__).resolve().parent
+# a rank of a job of two: argv MEETING_POINT SOURCE FOLDER SPEC LOGS
+RANK = """
+import json, os, sys
+from pathlib import Path
+from sdg_helpers import ranks
+from sdg_helpers.server_specs import ServerSpec
+from sdg_helpers.sharding import shard_checkpoint
+meeting, source, folder, spec, logs = sys.argv[1:]
+with ranks.join(Path(meeting), 1, 2) as group:
+    group.listen(lambda why, code: os._exit(code))
+    print(shard_checkpoint(Path(source), Path(folder), ServerSpec(**json.loads(spec)), Path(logs)), flush=True)
+    group.receive(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    ranks._group = None
+    yield
+    ranks._group = None
+
+
+@pytest.fixture
+def faults(tmp_path):
+    (tmp_path / "standin").mkdir()
+    return tmp_path / "standin"
+
+
+@pytest.fixture
+def spec(faults):
+    return ServerSpec(engine="sglang", model="unused", python=sys.executable, tp_size=2, load_format="sharded_state",
+                      environment={"STANDIN": str(faults), "PYTHONPATH": str(TESTS / "sglang_standin")},
+                      start_deadline_s=20)
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "source"
+    (folder / ".cache").mkdir(parents=True)
+    (folder / "code").mkdir()
+    for name in ("config.json", "tokenizer.json", "model.py", "code/more.py", ".cache/x", "model.safetensors", "a.bin",
+                 "model.safetensors.index.json"):
+        (folder / name).write_text("{}")
+    files.write_json(folder / "download.json", {"repo": "org/model", "commit": "abc", "revision": "main"})
+    return folder
+
+
+@pytest.fixture
+def logs(tmp_path):
+    return tmp_path / "servers"
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+SHARDS = ["model-rank-0-part-0.safetensors", "model-rank-1-part-0.safetensors"]
+WHOLE = [".lock", "code/more.py", "config.json", *SHARDS[:1], SHARDS[1], "model.py", "sharded.json", "tokenizer.json"]
+
+
+def test_once_and_complete(source, tmp_path, spec, logs, faults):
+    folder = tmp_path / "sharded"
+    folder.mkdir()
+    (folder / "model-rank-7-part-0.safetensors").write_text("of an attempt that broke off")
+    manifest = shard_checkpoint(source, folder, spec, logs)
+    assert names(folder) == WHOLE
+    assert manifest == check_sharded(folder, 2) == json.loads((folder / "sharded.json").read_text())
+    assert {key: manifest[key] for key in ("tp_size", "nodes", "sglang", "source", "tensors_a_rank")} == {
+        "tp_size": 2, "nodes": 1, "sglang": "0.0.0", "source": {"repo": "org/model", "commit": "abc"},
+        "tensors_a_rank": 1}
+    assert manifest["files"] == {name: (folder / name).stat().st_size for name in SHARDS}
+    assert manifest["bytes"] == sum(manifest["files"].values())
+    readable = stat.S_IMODE((folder / SHARDS[0]).stat().st_mode)
+    assert readable == 0o666 & ~files._umask()
+    before = {name: (folder / name).stat().st_mtime_ns for name in WHOLE}
+    assert shard_checkpoint(source, folder, spec, logs) == manifest
+    assert len((faults / "starts").read_text().splitlines()) == 1
+    assert {name: (folder / name).stat().st_mtime_ns for name in WHOLE if name != ".lock"}.items() <= before.items()
+    assert not list(logs.glob(".*.key.yaml"))
+
+
+def test_over_two_nodes(source, tmp_path, spec, logs, faults):
+    folder = tmp_path / "sharded"
+    given = json.dumps(spec.model_dump(exclude_unset=True))
+    other = subprocess.Popen([sys.executable, "-c", RANK, *map(str, (tmp_path / "meet", source, folder)), given,
+                              str(logs)], cwd=TESTS.parent, stdout=subprocess.PIPE, text=True)
+    with ranks.join(tmp_path / "meet", 0, 2) as group:
+        group.listen(lambda why, code: None)
+        manifest = shard_checkpoint(source, folder, spec, logs)
+        assert other.stdout.readline() == "None\n"  # it returns when all is done
+        group.end(0)
+    other.communicate(timeout=10)
+    assert names(folder) == WHOLE and manifest["nodes"] == 2
+    assert sorted(line.split()[1] for line in (faults / "starts").read_text().splitlines()) == ["0", "1"]
+
+
+@pytest.mark.parametrize(("fault", "error", "said"), [
+    ("cut", TryAgain, r"model-rank-1-part-0\.safetensors: expected a whole safetensors file, found another \(it "),
+    ("die-at-start 1", TryAgain, r"could not be sharded: shard of rank 0 .* status 1(.|\n)*stand-in dies at the start"),
+    ("die-at-start 2", SdgError, r"could not be sharded: shard of rank 0 .* status 2"),
+])
+def test_a_sharding_that_fails_leaves_no_manifest(source, tmp_path, spec, logs, faults, monkeypatch, fault, error,
+                                                  said):
+    monkeypatch.setattr(sharding, "_SETTLE_S", 1)
+    name, _, content = fault.partition(" ")
+    (faults / name).write_text(content)
+    folder = tmp_path / "sharded"
+    with pytest.raises(error, match=said) as raised:
+        shard_checkpoint(source, folder, spec, logs)
+    assert type(raised.value) is error and not (folder / "sharded.json").exists()
+    (faults / name).unlink()
+    assert shard_checkpoint(source, folder, spec, logs)["tp_size"] == 2  # again, and it is whole
+
+
+def test_a_rank_that_wrote_nothing(tmp_path, source):
+    (tmp_path / "model-rank-0-part-0.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    assert sharding._what_is_wrong(tmp_path, 3) == (
+        "expected files of 3 ranks (model-rank-…), found none of rank 1, 2")
+
+
+def test_a_part_that_is_missing(tmp_path):
+    def write(name, *tensors):
+        header = json.dumps({tensor: {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for tensor in tensors})
+        (tmp_path / name).write_bytes(len(header).to_bytes(8, "little") + header.encode())
+
+    write("model-rank-0-part-0.safetensors", "a")
+    write("model-rank-0-part-1.safetensors", "b", "c")
+    write("model-rank-1-part-0.safetensors", "a")
+    assert sharding._what_is_wrong(tmp_path, 2) == (
+        "expected the same tensors on every rank, found 2 on one of the ranks 0 and 1 alone")
+    write("model-rank-1-part-1.safetensors", "b", "c")
+    assert sharding._what_is_wrong(tmp_path, 2) == ""
+
+
+def test_a_folder_of_other_shards_is_refused(source, tmp_path, spec, logs):
+    folder = tmp_path / "sharded"
+    shard_checkpoint(source, folder, spec, logs)
+    with pytest.raises(SdgError, match="expected shards for tp_size 4, found them for 2. Set tp_size: 2, or shard"):
+        shard_checkpoint(source, folder, spec.model_copy(update={"tp_size": 4}), logs)
+    files.write_json(source / "download.json", {"repo": "org/model", "commit": "def", "revision": "main"})
+    with pytest.raises(SdgError, match=r"expected shards of .*'commit': 'def'.*found them of .*'commit': 'abc'"):
+        shard_checkpoint(source, folder, spec, logs)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda folder: (folder / "sharded.json").unlink(), r"expected a sharded checkpoint .*, found none"),
+    (lambda folder: (folder / SHARDS[1]).unlink(), r"rank-1.*expected \d+ bytes, .* found no file"),
+    (lambda folder: os.truncate(folder / SHARDS[0], 9), r"rank-0.*expected \d+ bytes, as sharded\.json says, found 9"),
+])
+def test_a_server_refuses_shards_that_are_not_whole(source, tmp_path, spec, logs, faults, change, said):
+    folder = tmp_path / "sharded"
+    shard_checkpoint(source, folder, spec, logs)
+    change(folder)
+    with pytest.raises(SdgError, match=said):
+        open_server(spec.model_copy(update={"model": str(folder)}), logs)
+    assert len((faults / "starts").read_text().splitlines()) == 1
+
+
+def test_a_server_refuses_shards_of_another_size(source, tmp_path, spec, logs):
+    shard_checkpoint(source, tmp_path / "sharded", spec, logs)
+    other = spec.model_copy(update={"model": str(tmp_path / "sharded"), "tp_size": 8})
+    with pytest.raises(SdgError, match="expected shards for tp_size 8, found them for 2"):
+        open_server(other, logs)
+
+
+def test_a_source_that_is_none(tmp_path, spec, logs):
+    with pytest.raises(SdgError, match="found no config.json in .*/nothing"):
+        shard_checkpoint(tmp_path / "nothing", tmp_path / "sharded", spec, logs)
