@@ -122,7 +122,7 @@ def ended_jobs(names: Sequence[str], since: float) -> list[SlurmJob]:
     """
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 86400))
     try:
-        told = _ask("sacct", "--noheader", "--allocations", "--parsable2", "--array", f"--uid={os.getuid()}",
+        told = _ask("sacct", "--noheader", "--allocations", "--parsable2", f"--uid={os.getuid()}",
                     f"--name={','.join(names)}", f"--starttime={start}",
                     "--format=JobID,JobName,State,ExitCode,NodeList,Elapsed")
     except SdgError:
@@ -166,12 +166,22 @@ def partitions() -> dict[str, str]:
 def accounts() -> dict[str, set[str]]:
     """The accounts and qualities of service that this user may name; empty where there is no accounting."""
     try:
-        told = _ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={os.getuid()}",
+        told = _ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={_user()}",
                     "format=account,qos")
     except SdgError:
         return {"account": set(), "qos": set()}
     rows = [line.split("|") for line in told.splitlines()]
     return {"account": {row[0] for row in rows}, "qos": {one for row in rows for one in row[1].split(",") if one}}
+
+
+def _user() -> str:
+    """Our name: the accounting database does not know numbers."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _described(job_id: str) -> dict[str, str]:

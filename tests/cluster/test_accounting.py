@@ -1,0 +1,63 @@
+"""With slurmdbd's true sacct: what slurmctld has forgotten is still known, and who cancelled a job."""
+import os
+import time
+
+import pytest
+
+from sdg_helpers import cluster, slurm
+from sdg_helpers.errors import SdgError
+from sdg_helpers.job_records import Records
+
+from . import work
+from .private_slurm import PrivateSlurm, why_not
+from .test_cluster import in_background, run, when_running
+
+
+@pytest.fixture
+def accounting(tmp_path, monkeypatch):
+    """A cluster with a database, whose slurmctld forgets jobs soon after they ended."""
+    if reason := why_not(accounting=True):
+        pytest.skip(reason)
+    private = PrivateSlurm(tmp_path / "slurm", nodes=2, accounting=True, memory_s=5).start()
+    monkeypatch.setenv("SLURM_CONF", str(private.conf))
+    yield private
+    private.stop()
+
+
+def test_forgotten_jobs_are_known_from_the_database(accounting, tmp_path):
+    stage = tmp_path / "run" / "math" / "solutions"
+    stage.mkdir(parents=True)
+    driver = in_background(run, stage, {"num_chunks": 2}, row_s=0.5)
+    job = when_running(stage)[0]
+    os.system(f"scancel {job.job_id}")
+    driver.join(60)
+    assert f"job {job.job_id} ended as CANCELLED" in str(driver.error)
+    names = Records(stage).names
+    end = time.time() + 60
+    while slurm.jobs(names) and time.time() < end:
+        time.sleep(1)
+    found = {one.job_id: one for one in slurm.ended_jobs(names, time.time() - 60)}
+    assert found[job.job_id].state == "CANCELLED" and found[job.job_id].reason == f"by {os.getuid()}"
+    assert sorted(one.state for one in found.values()) == ["CANCELLED", "COMPLETED"]
+    run(stage, {"num_chunks": 2})
+    assert work.rows_of(stage) == list(range(work.ROWS)) and cluster.live_jobs(stage) == []
+
+
+def test_an_account_that_there_is_not_is_named_with_those_that_there_are(accounting, tmp_path):
+    stage = tmp_path / "run" / "math" / "solutions"
+    stage.mkdir(parents=True)
+    accounting._run("sacctmgr", "-i", "add", "account", "physics")
+    accounting._run("sacctmgr", "-i", "add", "user", "root", "account=physics")
+    assert "physics" in slurm.accounts()["account"]
+    run(stage, {"account": "physics"})
+    with pytest.raises(SdgError, match="jobs: account is 'mine'"):
+        slurm_refuses(stage)
+
+
+def slurm_refuses(stage):
+    """The private cluster takes any account, as clusters without AccountingStorageEnforce do: ask what we say then."""
+    from sdg_helpers.job_causes import refused
+    from sdg_helpers.jobs import JobSpec
+
+    raise refused(slurm.Refused("Invalid account or account/partition combination specified"),
+                  JobSpec(where="slurm", account="mine"))
