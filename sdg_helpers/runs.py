@@ -43,6 +43,23 @@ STAGES: dict[str, tuple[StageInfo, ...]] = {
         StageInfo("genselect_picks", "math/08_build_genselect", ("genselect_solutions",)),
         StageInfo("genselect_sft", "math/08_build_genselect", ("genselect_picks",)),
     ),
+    "science": (
+        StageInfo("topics", "science/01_write_questions"),
+        StageInfo("expanded", "science/01_write_questions", ("topics",)),
+        StageInfo("assignments", "science/01_write_questions", ("topics", "expanded")),
+        StageInfo("written", "science/01_write_questions", ("assignments",)),
+        StageInfo("questions", "science/01_write_questions", ("written",)),
+        StageInfo("variations", "science/02_augment_questions", ("questions",)),
+        StageInfo("inspired", "science/02_augment_questions", ("variations",)),
+        StageInfo("problems", "science/02_augment_questions", ("questions", "inspired")),
+        StageInfo("candidates", "science/03_decontaminate", ("problems",)),
+        StageInfo("compared", "science/03_decontaminate", ("candidates",)),
+        StageInfo("clean", "science/03_decontaminate", ("candidates", "compared")),
+        StageInfo("solutions", "science/04_solve_questions", ("clean",)),
+        StageInfo("voted", "science/05_vote_and_export", ("solutions",)),
+        StageInfo("sft", "science/05_vote_and_export", ("voted",)),
+        StageInfo("published", "science/05_vote_and_export", ("sft",)),
+    ),
 }
 
 

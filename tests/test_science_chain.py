@@ -1,0 +1,109 @@
+"""The notebooks of the science track, as they are committed, one after the other: counts that add up, nothing twice."""
+import subprocess
+
+import nbformat
+import pandas as pd
+import pytest
+
+from sdg_helpers import files, notebooks, runs
+from tests.clone import ROOT, command, environment
+from tests.standin import StandIn
+
+PROFILE = """\
+description: the scripted model
+servers:
+  solver: {{engine: endpoint, model: standin, base_url: "{url}"}}
+parameters:
+  all: {{concurrency: 16}}
+  science/01_write_questions: {{prompt: science/write-question, levels: [hard, complex], max_subtopics: 2,
+                                new_subtopics: 2, num_options: [4, 10], questions_each: 2}}
+  science/02_augment_questions: {{prompt: science/augment, kinds: [new_approach, similar]}}
+  science/03_decontaminate: {{prompt: decontamination/same-question, benchmarks: ["{bench}"], max_candidates: 3}}
+  science/04_solve_questions: {{prompt: science/solve}}
+"""
+# the scripted writer asks for sums: some of these are asked for word for word, others in other words
+BENCHMARK = [f"A record of events has {a} entries of one kind and {b} of another. What is {a} + {b}?"
+             for a in range(2, 90, 9) for b in range(3, 90, 9)]
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """(environment, run folder, server, profile) of a complete run of the track."""
+    folder = tmp_path_factory.mktemp("chain")
+    with open(folder / "bench.jsonl", "wb") as out:
+        out.writelines(files.dumps({"question": text}) for text in BENCHMARK)
+    with StandIn(accuracy=0.7) as server:
+        profile = folder / "scripted.yaml"
+        profile.write_text(PROFILE.format(url=server.base_url, bench=folder / "bench.jsonl"))
+        env = {**environment(), "SDG_OUTPUTS": str(folder / "outputs"), "HF_HUB_OFFLINE": "1"}
+        done = sdg(env, "run", "science", "--profile", str(profile), "--run", "a")
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield env, folder / "outputs" / "a", server, profile
+
+
+def sdg(env, *words):
+    return subprocess.run(command(*words), cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+
+
+def counts(run, stage):
+    return runs.Track(run / "science", "science").stage(stage).require()["counts"]
+
+
+def test_the_funnel_adds_up_from_stage_to_stage(chain):
+    _, run, _, _ = chain
+    found = {stage: counts(run, stage) for stage in runs.Track(run / "science", "science").stages}
+    for stage, one in found.items():
+        assert one["rows_in"] == one["rows_out"] + sum(one["dropped"].values()), stage
+    out = {stage: one["rows_out"] for stage, one in found.items()}
+    assert out["written"] == found["questions"]["rows_in"] == 3 * 4 * 2 * 2 * 2
+    assert found["problems"]["rows_in"] == out["questions"] + out["inspired"] == 3 * out["questions"]
+    assert found["candidates"]["rows_in"] == found["clean"]["rows_in"] == out["problems"] > out["clean"]
+    assert found["solutions"]["rows_in"] == 4 * out["clean"] and found["voted"]["rows_in"] == out["clean"]
+    assert out["sft"] == out["published"] > 0
+    assert {*found["sft"]["dropped"]} <= {"incorrect", "undecided", "duplicate"}
+    assert found["clean"]["dropped"]["judged_same"] > 0 and found["problems"]["dropped"]["near_duplicate"] > 0
+
+
+def test_the_rows_agree_with_the_votes(chain):
+    _, run, _, _ = chain
+    labels = pd.read_parquet(run / "science" / "voted" / "labels.parquet").set_index("id")
+    rows = list(files.read_jsonl(run / "science" / "published" / "open-science.jsonl"))
+    sft = list(files.read_jsonl(run / "science" / "sft" / "sft-data-science.jsonl"))
+    assert len(rows) == len(sft)
+    for row, other in zip(rows, sft, strict=True):
+        assert row["expected_answer"] == other["expected_answer"] == labels.loc[row["id"], "expected_answer"]
+        assert row["input"] in other["input"] and other["output"].startswith(row["output"])
+        assert row["votes"] >= 2 and "</think>" in row["output"] and row["solved_by"] == "standin"
+    contaminated = {row["id"] for row in files.read_jsonl(run / "science" / "clean" / "contamination.jsonl")
+                    if row["contaminated"]}
+    assert contaminated and not contaminated & {row["id"] for row in rows}
+    assert (run / "science" / "sft" / "rl-data-science.jsonl").exists()
+
+
+def test_every_notebook_shows_something(chain):
+    _, run, _, _ = chain
+    for notebook in notebooks.discover():
+        if notebook.track == "science":
+            executed = nbformat.read(run / "notebooks" / "science" / f"{notebook.name}.ipynb", 4)
+            outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+            assert not [output for output in outputs if output.output_type == "error"]
+            assert any("image/png" in output.get("data", {}) for output in outputs), notebook.key
+
+
+def test_again_nothing_is_asked(chain):
+    env, run, server, profile = chain
+    server.reset()
+    done = sdg(env, "run", "science", "--profile", str(profile), "--run", "a")
+    assert done.returncode == 0 and done.stdout.count("complete, nothing to do") == 5, done.stdout
+    again = sdg(env, "run", "science", "--profile", str(profile), "--run", "a", "--from", "02", "--to", "03",
+                "--again")
+    assert again.returncode == 0 and server.stats()["requests"] == 0, again.stdout + again.stderr
+
+
+def test_a_changed_benchmark_is_refused(chain):
+    env, _, _, profile = chain
+    with open(profile.parent / "bench.jsonl", "ab") as out:
+        out.write(files.dumps({"question": "One more?"}))
+    done = sdg(env, "run", "science", "--run", "a", "--from", "03", "--to", "03")
+    assert done.returncode == 1 and "input benchmark 1 (bench.jsonl): its content differs" in done.stderr
+    assert "sdg reset a science/candidates" in done.stderr
