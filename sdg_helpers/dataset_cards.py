@@ -22,7 +22,8 @@ _WHY = {"unfinished": "the model did not come to an end by itself", "no_think_ta
         "no_verdict": "not judged", "undecided": "the judge's replies could not be read", "incorrect": "judged wrong",
         "end_token_inside": "the text holds the template's end token", "multi_boxed": "more than one boxed answer",
         "contaminated": "the problem is in a benchmark", "problem_length": "the problem's length",
-        "solution_length": "the solution's length", "duplicate": "an equal solution of the problem is kept"}
+        "solution_length": "the solution's length", "pass_rate": "how often its problem is solved",
+        "duplicate": "an equal solution of the problem is kept"}
 
 
 def write_card(path: Path, parameters: Mapping[str, Any], counts: Mapping[str, Any], outputs: Sequence[Path],
@@ -35,7 +36,7 @@ def write_card(path: Path, parameters: Mapping[str, Any], counts: Mapping[str, A
             "pretty_name": parameters["dataset_name"],
             "configs": [{"config_name": _kind(file), "data_files": file.name} for file in outputs]}
     parts = [f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---",
-             f"# {_line(parameters['dataset_name'])}", _summary(counts),
+             f"# {_line(parameters['dataset_name'])}", _summary(counts, parameters["track"]),
              "## Files", *(_file(file, parameters, counts) for file in outputs),
              "## From solutions to rows", _funnel(counts),
              "## Where the problems come from", _table(("source", "rows"), counts["rows_by_source"].items()),
@@ -46,11 +47,15 @@ def write_card(path: Path, parameters: Mapping[str, Any], counts: Mapping[str, A
     return path
 
 
-def _summary(counts: Mapping[str, Any]) -> str:
-    return (f"{counts['rows_out']:,} worked solutions of {counts['problems']:,} problems, "
-            f"{counts['generated_tokens']:,} generated tokens. Every solution was compared with the expected answer. "
-            f"{counts['rows_with_repaired_answer']:,} rows belong to problems whose reference answer was replaced by "
-            "the majority of the solutions, because no solution agreed with it.")
+def _summary(counts: Mapping[str, Any], track: str) -> str:
+    said = (f"{counts['rows_out']:,} worked solutions of {counts['problems']:,} problems, "
+            f"{counts['generated_tokens']:,} generated tokens. ")
+    if track == "code":
+        return said + ("Every solution ends in a whole program that parses, reads its input and prints; how programs "
+                       "were tried out is said below.")
+    return said + ("Every solution was compared with the expected answer. "
+                   f"{counts['rows_with_repaired_answer']:,} rows belong to problems whose reference answer was "
+                   "replaced by the majority of the solutions, because no solution agreed with it.")
 
 
 def _kind(path: Path) -> str:

@@ -11,7 +11,7 @@ from .errors import SdgError, did_you_mean
 
 # Why a solution is left out; each is counted under the first of these that applies.
 REASONS = ("unfinished", "no_think_tags", "no_verdict", "undecided", "incorrect", "end_token_inside", "multi_boxed",
-           "contaminated", "problem_length", "solution_length", "duplicate")
+           "contaminated", "problem_length", "solution_length", "pass_rate", "duplicate")
 _PREFIX = "My solution:\n"
 
 
@@ -36,6 +36,8 @@ class Filters:
     remove_len_outlier_solutions: bool = False
     min_solution_length: int | None = None   # as the model that wrote them counted
     max_solution_length: int | None = None
+    min_pass_rate: float | None = None   # of the problem: right solutions / all; these two need a table of them
+    max_pass_rate: float | None = None   # below 1.0: leaves out what is always solved
     deduplicate: bool = True             # keep one of equal solutions of a problem
 
     def __post_init__(self) -> None:
@@ -43,6 +45,9 @@ class Filters:
             if getattr(self, f"remove_len_outlier_{name}") and bounds == (None, None):
                 raise SdgError(f"filter remove_len_outlier_{name}: expected a bound with it, found none. Set "
                                f"min_{name[:-1]}_length or max_{name[:-1]}_length.")
+        for name in ("min_pass_rate", "max_pass_rate"):
+            if (rate := getattr(self, name)) is not None and not 0 <= rate <= 1:
+                raise SdgError(f"filter {name}: expected a share between 0 and 1, found {rate!r}.")
         if self.remove_contaminated and not self.contamination_file:
             raise SdgError("filter remove_contaminated: expected a contamination_file with it (JSONL rows with "
                            "`problem` and `contaminated`), found none.")
@@ -67,6 +72,11 @@ class Filters:
     def solution_bounds(self) -> tuple[int | None, int | None]:
         """Smallest and largest length of a solution."""
         return self.min_solution_length, self.max_solution_length
+
+    @property
+    def rate_bounds(self) -> tuple[float | None, float | None]:
+        """Smallest and largest pass rate of a problem."""
+        return self.min_pass_rate, self.max_pass_rate
 
     @property
     def changes_answers(self) -> bool:
@@ -96,10 +106,10 @@ class Filters:
         return answer
 
 
-def within(length: int, bounds: tuple[int | None, int | None]) -> bool:
-    """Whether a length lies between two bounds, either of which may be None."""
+def within(value: float, bounds: tuple[float | None, float | None]) -> bool:
+    """Whether a length or a rate lies between two bounds, either of which may be None."""
     low, high = bounds
-    return (low is None or length >= low) and (high is None or length <= high)
+    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def answer_start(text: bytes) -> int:
