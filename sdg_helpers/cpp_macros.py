@@ -1,0 +1,98 @@
+"""Put a C++ program's own macros in their places, so that a parser that knows none can read `rep(i, 0, n) { … }`.
+
+A text replacement with a bound on its length, for looking only: no program is made of it.
+"""
+from __future__ import annotations
+
+import re
+
+_TOKEN = re.compile(
+    r'(?P<skip>//[^\n]*|/\*(?:.*?\*/|.*)|R"(?P<mark>[^()\\\s]{0,16})\((?:.*?\)(?P=mark)"|.*)|"(?:[^"\\\n]|\\.)*"|'
+    r"(?<![0-9A-Fa-f])'(?:[^'\\\n]|\\.)*')|(?P<word>[A-Za-z_]\w*)", re.DOTALL)
+_DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.)*", re.MULTILINE | re.DOTALL)
+_DEFINE = re.compile(r"[ \t]*#[ \t]*define[ \t]+([A-Za-z_]\w*)(\(([^()]*)\))?[ \t]*(.*)", re.DOTALL)
+_OPENING = re.compile(r"\s*\(")
+_PUNCTUATION = re.compile(r'"(?:[^"\\\n]|\\.)*"|[()\[\]{},]')
+_GROWTH, _ROUNDS, _LONGEST_ARGUMENT = 4, 8, 20_000
+
+
+def expanded(source: str) -> str:
+    """The program without its directives and with its macros replaced; as it was when that makes it too long."""
+    macros = _macros(source)
+    text = _DIRECTIVE.sub("", source)
+    limit = _GROWTH * len(source) + 20_000
+    for _ in range(_ROUNDS):
+        before, text = text, _replaced(text, macros, limit)
+        if text == before:
+            break
+        if len(text) > limit:
+            return source
+    return text
+
+
+def words(source: str) -> set[str]:
+    """Every word of a program, macros included, comments and strings not."""
+    return {match["word"] for match in _TOKEN.finditer(source) if match["word"]}
+
+
+def _macros(source: str) -> dict[str, tuple[list[str] | None, str]]:
+    found = {}
+    for directive in _DIRECTIVE.findall(source):
+        if match := _DEFINE.match(directive):
+            names = [name.strip() for name in match[3].split(",")] if match[2] else None
+            found[match[1]] = names, re.sub(r"\\\n", " ", match[4]).strip()
+    return found
+
+
+def _replaced(text: str, macros: dict[str, tuple[list[str] | None, str]], limit: int) -> str:
+    out, place, length, skipped = [], 0, 0, 0
+    for match in _TOKEN.finditer(text):
+        if match.start() < skipped or match["word"] not in macros:
+            continue
+        names, body = macros[match["word"]]
+        skipped, arguments = (match.end(), []) if names is None else _arguments(text, match.end())
+        if arguments is None:
+            continue
+        piece = body if names is None else _filled(body, names, arguments)
+        out += [text[place:match.start()], piece]
+        length += match.start() - place + len(piece)
+        place = skipped
+        if length > limit:
+            break
+    return "".join([*out, text[place:]])
+
+
+def _arguments(text: str, start: int) -> tuple[int, list[str] | None]:
+    """(where the call ends, its arguments); (how far it was looked for, None) when there is no call."""
+    opening = _OPENING.match(text, start)
+    if not opening:
+        return start, None
+    depth, begin, found = 1, opening.end(), []
+    for match in _PUNCTUATION.finditer(text, begin):
+        if match[0] in "([{":
+            depth += 1
+        elif match[0] in ")]}":
+            depth -= 1
+            if not depth:
+                return match.end(), [*found, text[begin:match.start()].strip()]
+        elif match[0] == "," and depth == 1:
+            found.append(text[begin:match.start()].strip())
+            begin = match.end()
+        if match.start() - begin > _LONGEST_ARGUMENT:
+            return match.start(), None
+    return len(text), None
+
+
+def _filled(body: str, names: list[str], arguments: list[str]) -> str:
+    values = dict(zip(names, arguments, strict=False))
+    if names and names[-1] == "...":
+        values["__VA_ARGS__"] = ", ".join(arguments[len(names) - 1:])
+    text = re.sub(r"#?[A-Za-z_]\w*", lambda match: _argument(match[0], values), body)
+    return re.sub(r"\s*##\s*", "", text)
+
+
+def _argument(word: str, values: dict[str, str]) -> str:
+    name = word.removeprefix("#")
+    if name not in values:
+        return word
+    return '"text"' if word != name else values[name]

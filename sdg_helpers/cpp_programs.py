@@ -1,0 +1,71 @@
+"""What is wrong with a C++ program that reads its input and prints its answer, seen without compiling it."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import tree_sitter
+import tree_sitter_cpp
+
+from . import cpp_macros
+
+_READS = {"cin", "wcin", "scanf", "getline", "gets", "fgets", "getchar", "getchar_unlocked", "getc", "fgetc", "fread",
+          "read", "stdin", "getwchar", "scanf_s", "fscanf", "mmap", "ifstream", "__builtin_scanf"}
+_PRINTS = {"cout", "wcout", "printf", "puts", "putchar", "putchar_unlocked", "putc", "fputc", "fputs", "fwrite",
+           "fprintf", "write", "stdout", "print", "println", "ofstream"}
+_MAIN_NAMES = {"main", "solve", "solution", "wmain"}
+
+
+def flaw(source: str) -> str:
+    """"" or the first that applies: syntax_error, placeholder, runs_nothing, reads_no_input, prints_nothing."""
+    root = _root(source)
+    if root.has_error:
+        root = _root(cpp_macros.expanded(source))  # `rep(i, 0, n) {` is C++ only after its macro
+        if root.has_error:
+            return "syntax_error"
+    words = cpp_macros.words(source)
+    functions = dict(_functions(root))
+    if any(functions.get(name, True) is False for name in _MAIN_NAMES) or not words:
+        return "placeholder"
+    if "main" not in functions and "main" not in words:
+        return "runs_nothing"
+    if not words & _READS:
+        return "reads_no_input"
+    return "" if words & _PRINTS else "prints_nothing"
+
+
+@cache
+def _parser() -> tree_sitter.Parser:
+    return tree_sitter.Parser(tree_sitter.Language(tree_sitter_cpp.language()))
+
+
+def _root(source: str) -> tree_sitter.Node:
+    return _parser().parse(source.encode("utf-8", "replace")).root_node
+
+
+def _functions(root: tree_sitter.Node) -> Iterator[tuple[str, bool]]:
+    """(name, whether it does anything) of every function that has a body."""
+    left = [root]
+    while left:
+        node = left.pop()
+        if node.type == "function_definition":
+            body, name = node.child_by_field_name("body"), _name(node)
+            if body is not None and name:
+                yield name, any(map(_does_something, body.named_children))
+        else:
+            left.extend(node.named_children)
+
+
+def _name(function: tree_sitter.Node) -> str:
+    node = function.child_by_field_name("declarator")
+    while node is not None and node.type not in ("identifier", "field_identifier", "qualified_identifier"):
+        node = node.child_by_field_name("declarator")
+    return node.text.decode("utf-8", "replace").rpartition("::")[2] if node is not None else ""
+
+
+def _does_something(statement: tree_sitter.Node) -> bool:
+    """False for a comment, an empty statement, and `return 0`."""
+    if statement.type == "return_statement":
+        return not all(child.type in ("number_literal", "comment") for child in statement.named_children)
+    return statement.type != "comment" and bool(statement.named_children or statement.type not in (
+        "expression_statement", "compound_statement"))

@@ -1,0 +1,116 @@
+"""What is wrong with a Python program that reads its input and prints its answer, seen without running it."""
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator
+
+_READS = {"input", "stdin", "open", "fileinput", "exec", "eval"}
+_PRINTS = {"print", "stdout", "write", "writelines", "exec", "eval"}
+_MAIN_NAMES = {"main", "solve", "solution"}
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def flaw(source: str) -> str:
+    """"" or the first that applies: syntax_error, placeholder, runs_nothing, reads_no_input, prints_nothing.
+
+    The words are looked for in the syntax tree: "passengers", an empty class or `except: pass` is no placeholder.
+    """
+    tree = _parsed(source)
+    if tree is None:
+        return "syntax_error"
+    nodes = list(ast.walk(tree))
+    if _is_placeholder(tree, nodes):
+        return "placeholder"
+    if not any(map(_does_something, tree.body)):
+        return "runs_nothing"
+    names = set(_names(nodes))
+    if not names & _READS and not _uses_os(nodes, "read"):
+        return "reads_no_input"
+    return "" if names & _PRINTS else "prints_nothing"
+
+
+def _parsed(source: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an old-fashioned escape in a string is not an error
+            tree = ast.parse(source)
+            compile(source, "<program>", "exec", dont_inherit=True)  # sees `return` outside a function; runs nothing
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+    return tree
+
+
+def _is_placeholder(tree: ast.Module, nodes: list[ast.AST]) -> bool:
+    """A function that ought to do the work has no body, or a part of the program is left out with `...`."""
+    body = _without_docstring(tree.body)
+    if not body or all(map(_is_nothing, body)):
+        return True
+    stubs = {node.name for node in nodes if isinstance(node, _FUNCTIONS) and _is_stub(node)}
+    if stubs & _MAIN_NAMES:
+        return True
+    bare_calls = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:  # what a function returns that has no body is used
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in stubs \
+                and id(node) not in bare_calls:
+            return True
+    return any(map(_leaves_out, nodes))
+
+
+def _leaves_out(node: ast.AST) -> bool:
+    """`...` as one statement among others."""
+    body = getattr(node, "body", None)
+    if not isinstance(body, list) or isinstance(node, ast.ClassDef):
+        return False
+    rest = _without_docstring(body)
+    return any(map(_is_ellipsis, rest)) and (len(rest) > 1 or not isinstance(node, _FUNCTIONS))
+
+
+def _is_stub(function: ast.AST) -> bool:
+    return all(_is_nothing(statement) or _is_not_implemented(statement)
+               for statement in _without_docstring(function.body))
+
+
+def _is_nothing(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Pass) or _is_ellipsis(statement)
+
+
+def _is_ellipsis(statement: ast.stmt) -> bool:
+    return (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+            and statement.value.value is Ellipsis)
+
+
+def _is_not_implemented(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Raise) and any(
+        isinstance(node, ast.Name) and node.id == "NotImplementedError" for node in ast.walk(statement))
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    return [statement for statement in body if not (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str))]
+
+
+def _does_something(statement: ast.stmt) -> bool:
+    """False for what only prepares: imports, definitions, constants."""
+    if isinstance(statement, ast.ClassDef):
+        return any(map(_does_something, statement.body))
+    if isinstance(statement, (ast.Import, ast.ImportFrom, *_FUNCTIONS)) or _is_nothing(statement):
+        return False
+    return any(isinstance(node, ast.Call) for node in ast.walk(statement))
+
+
+def _names(nodes: list[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.alias):
+            yield node.name.rpartition(".")[2]
+
+
+def _uses_os(nodes: list[ast.AST], name: str) -> bool:
+    """Whether os.read or os.write (of a file descriptor) is called."""
+    return any(isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.value, ast.Name)
+               and node.value.id == "os" for node in nodes)
