@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +110,22 @@ def collect_questions(questions: Path, replies: Path, folder: Path, *, prompt: P
 
 def near_duplicate_pairs(folder: Path, limit: int = 20) -> list[dict[str, Any]]:
     """The first dropped near-duplicates beside what they resemble: problem, resembles, similarity."""
-    dropped = [row for row in files.read_jsonl(folder / "dropped.jsonl") if row["reason"] == "near_duplicate"][:limit]
-    wanted = {row["similar_to"] for row in dropped}
-    texts = {row["id"]: row["problem"] for row in files.read_jsonl(folder / "problems.jsonl") if row["id"] in wanted}
-    return [{"problem": row["problem"], "resembles": texts[row["similar_to"]], "similarity": row["similarity"]}
-            for row in dropped]
+    dropped = list(islice((row for row in files.read_jsonl(folder / "dropped.jsonl")
+                           if row["reason"] == "near_duplicate"), limit))
+    texts = _problems_by_id(folder, {row["similar_to"] for row in dropped})
+    return [{"problem": row["problem"], "resembles": texts[row["similar_to"]]["problem"],
+             "similarity": row["similarity"]} for row in dropped]
+
+
+def inspired_pairs(folder: Path, limit: int = 3) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """(source, what it inspired) of the first inspired problems whose source is a problem too."""
+    found = list(islice((row for row in read_problems(folder / "problems.jsonl") if row["inspired_by"]), 4 * limit))
+    sources = _problems_by_id(folder, {row["inspired_by"] for row in found})
+    return [(sources[row["inspired_by"]], row) for row in found if row["inspired_by"] in sources][:limit]
+
+
+def _problems_by_id(folder: Path, ids: set[str]) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in read_problems(folder / "problems.jsonl") if row["id"] in ids}
 
 
 class _Reader:

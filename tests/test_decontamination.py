@@ -111,12 +111,14 @@ def test_benchmarks_from_the_hub(tmp_path, monkeypatch):
             monkeypatch.setenv(name, value)
         for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
             monkeypatch.delenv(name, raising=False)
-        done = subprocess.run([sys.executable, "-c", HUB_READER, "lab/exam", "lab/exam:train", "lab/none"], cwd=REPO,
-                              capture_output=True, text=True, timeout=120)
+        names = ["lab/exam", "lab/exam:train", "lab/none", "lab/exam@abc"]
+        done = subprocess.run([sys.executable, "-c", HUB_READER, *names], cwd=REPO, capture_output=True, text=True,
+                              timeout=120)
     lines = done.stdout.splitlines()
     assert lines[0] == "(['lab/exam', 'lab/exam'], ['Q1?', 'Q2?'])", done.stderr
     assert lines[1].startswith("SdgError: benchmark lab/exam, split 'train': expected a dataset that the hub lets us")
     assert lines[2].startswith("SdgError: benchmark lab/none, split 'test'")
+    assert lines[3].startswith("SdgError: benchmark lab/exam, split 'test'") and "abc" in lines[3]
 
 
 # --- what a judge says

@@ -247,6 +247,8 @@ def test_inspired_questions_follow_their_sources_and_near_duplicates_show_their_
     assert counts["rows_in"] == 3 * manifest_of(run, "questions")["counts"]["rows_out"]
     assert counts["rows_out"] == len(rows) == len({row["id"] for row in rows})
     by_id = {row["id"]: row for row in rows}
+    families = science.inspired_pairs(run / "problems", 2)
+    assert len(families) == 2 and all(child["inspired_by"] == source["id"] for source, child in families)
     assert any(row["inspired_by"] in by_id and row["problem_source"] == "similar" for row in rows)
     assert counts["dropped"]["near_duplicate"] >= 1
     pairs = science.near_duplicate_pairs(run / "problems")
