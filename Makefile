@@ -28,8 +28,11 @@ lint: $(VENV)/installed   ## style of code; notebooks without outputs
 	$(BIN)/ruff check .
 	$(BIN)/nbstripout --verify $$(git ls-files 'notebooks/**.ipynb')
 
-bench: $(VENV)/installed  ## speed and memory against a bare loop: minutes
+bench: $(VENV)/installed  ## speed beside a bare loop, growth with the rows, memory, disasters: an hour
+	$(BIN)/python -m bench.completions
+	$(BIN)/python -m bench.scale
 	$(BIN)/python -m pytest -m slow -s
+	SCHEDULES=500 $(BIN)/python -m pytest tests/test_fault_schedules.py
 
 lock: $(VENV)/installed   ## resolve constraints.txt anew, with what sglang pins
 	$(BIN)/python -m pip install --quiet uv
