@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import shutil
+from array import array
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -75,10 +76,7 @@ class _Votes:
 
 def _labels(votes: _Votes, min_votes: int, min_agreement: float) -> pd.DataFrame:
     """One row a question, in their order."""
-    known: dict[str, str] = {}  # each spelling is held once
-    cast = [(position, seed, known.setdefault(choice, choice)) for seed, position, _, _, choice in votes if choice]
-    table = pd.DataFrame(cast, columns=["problem", "seed", "predicted_answer"])
-    labels = pd.DataFrame({"id": list(votes.index)}).join(count_votes(table))
+    labels = pd.DataFrame({"id": list(votes.index)}).join(count_votes(_table(votes)))
     labels[["votes", "total"]] = labels[["votes", "total"]].fillna(0).astype("int32")
     labels["agreement"] = (labels["votes"] / labels["total"]).astype("float32")
     conditions = [labels["total"] == 0, labels["votes"] < min_votes,
@@ -86,6 +84,19 @@ def _labels(votes: _Votes, min_votes: int, min_agreement: float) -> pd.DataFrame
     labels["reason"] = np.select(conditions, REASONS, default="")
     labels["expected_answer"] = labels.pop("answer").fillna("").astype("str")
     return labels[["id", "expected_answer", "votes", "total", "agreement", "reason"]]
+
+
+def _table(votes: _Votes) -> pd.DataFrame:
+    """The votes as columns: problem (its position), seed, predicted_answer. A spelling is held once."""
+    problems, seeds, codes, known = array("i"), array("i"), array("i"), {}
+    for seed, position, _, _, choice in votes:
+        if choice:
+            problems.append(position)
+            seeds.append(seed)
+            codes.append(known.setdefault(choice, len(known)))
+    spellings = np.array(list(known), dtype=object)
+    return pd.DataFrame({"problem": np.array(problems, dtype=np.int32), "seed": np.array(seeds, dtype=np.int32),
+                         "predicted_answer": spellings[np.array(codes, dtype=np.int32)]})
 
 
 def _finish(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str, Any]:
