@@ -31,7 +31,7 @@ _FIRST_WORD = re.compile(r"[\s*_`\"'$\[({]*(?:answer|judge?ment|verdict)?[\s*_:]
 _OPTIONS = re.compile(r"\n\s*\(?A[.):]\s")
 
 
-def find_candidates(problems: Path, benchmarks: Sequence[str], folder: Path, *, min_similarity: float = 0.55,
+def find_candidates(problems: Path, benchmarks: Sequence[str], folder: Path, *, min_similarity: float = 0.45,
                     min_overlap: float = 0.25, ngram: int = 8, max_candidates: int = 5,
                     stage: tuple[str, str] = ("candidates", NOTEBOOK)) -> dict[str, Any]:
     """Write pairs.jsonl, the pairs of a problem and a benchmark question that may be the same, and candidates.jsonl:

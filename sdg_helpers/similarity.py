@@ -55,7 +55,7 @@ class QuestionIndex:
             close = np.flatnonzero(row >= min_similarity)
             closest = close[np.argsort(-row[close], kind="stable")][:most].tolist()
             numbers = {*closest, *(number for number, share in overlaps.items() if share >= min_overlap)}
-            ranked = sorted((Match(number, float(row[number]), round(overlaps.get(number, 0.0), 4),
+            ranked = sorted((Match(number, round(float(row[number]), 4), round(overlaps.get(number, 0.0), 4),
                                    bool(words) and words == self._words[number]) for number in numbers),
                             key=lambda one: (not one.equal, -max(one.similarity, one.overlap), one.number))
             found.append(ranked[:most])

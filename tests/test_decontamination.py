@@ -184,7 +184,7 @@ def test_what_stands_in_the_benchmark_goes_and_the_pairs_are_shown(data, tmp_pat
     assert set(removed["replies"]) == {"problem_first", "benchmark_first"}
     assert all(reply.endswith("Judgement: Yes") for reply in removed["replies"].values())
     kept = report["other", BENCHMARK[1]]
-    assert not kept["contaminated"] and kept["reason"] == "" and kept["similarity"] >= 0.55
+    assert not kept["contaminated"] and kept["reason"] == "" and kept["similarity"] >= 0.45
 
 
 @pytest.mark.parametrize("said, dropped", [
