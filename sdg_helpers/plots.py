@@ -70,13 +70,14 @@ def pass_rates(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     return _finish(figure, title, "share of a problem's solutions that are right", "problems")
 
 
-def agreement(labels: pd.DataFrame, title: str) -> Figure:
-    """Agreement of the votes (share of the winning answer), for relabeled problems and for the rest."""
+def agreement(labels: pd.DataFrame, title: str, names: Sequence[str] = ("answer kept", "answer repaired")) -> Figure:
+    """Agreement of the votes (share of the winning answer), for relabeled problems and for the rest; names: of the rest,
+    and of those with `relabeled`."""
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
     voted = labels[labels["total"] > 0]
     groups = [voted.loc[~voted["relabeled"], "agreement"], voted.loc[voted["relabeled"], "agreement"]]
     axes.hist(groups, bins=np.linspace(0, 1, 11), stacked=True, color=[GREY, ORANGE],
-              label=["answer kept", "answer repaired"])
+              label=list(names))
     axes.legend(frameon=False)
     axes.yaxis.get_major_locator().set_params(integer=True)
     return _finish(figure, title, "votes for the winner / all votes", "problems")
