@@ -71,8 +71,8 @@ def pass_rates(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
 
 
 def agreement(labels: pd.DataFrame, title: str, names: Sequence[str] = ("answer kept", "answer repaired")) -> Figure:
-    """Agreement of the votes (share of the winning answer), for relabeled problems and for the rest; names: of the rest,
-    and of those with `relabeled`."""
+    """Agreement of the votes (share of the winning answer), for relabeled problems and for the rest; names: of the
+    rest, and of those with `relabeled`."""
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
     voted = labels[labels["total"] > 0]
     groups = [voted.loc[~voted["relabeled"], "agreement"], voted.loc[voted["relabeled"], "agreement"]]
