@@ -1,0 +1,302 @@
+"""The sandbox against programs that want out, and the check of programs by their tests in it."""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from sdg_helpers import check_store, code_checks, files, pass_rates, sandbox
+from sdg_helpers.code_checks import check_programs
+from sdg_helpers.code_filter import filter_solutions
+from sdg_helpers.confined import RunLimits
+from sdg_helpers.errors import SdgError
+from sdg_helpers.program_tests import REASONS, run_tests, same_output
+from sdg_helpers.sandbox import open_sandbox
+from tests.clone import ROOT
+from tests.test_code_filter import answer, full_row, write_solutions
+
+# Asked of bubblewrap, not of our code: where it works, ours has to.
+BWRAP = shutil.which("bwrap") and subprocess.run(
+    ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True).returncode == 0
+needs_sandbox = pytest.mark.skipif(not BWRAP, reason="bubblewrap is not installed, or may not make namespaces here: "
+                                                     "apt-get install bubblewrap")
+OURS = open_sandbox() if BWRAP else None
+SECOND = RunLimits(seconds=1, memory_mb=256, processes=16, files_mb=8, output_mb=1)
+SHORT = replace(SECOND, seconds=0.25)
+LONGEST_S = 2 * SHORT.seconds + 2 + 3  # the limit on the clock, and a busy machine
+
+# name: (program, its reason; "" where it ends by itself without harm)
+HOSTILE = {
+    "fork bomb": ("import os\nwhile True:\n    os.fork()", "process_limit"),
+    "patient fork bomb": ("import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
+                          "time_limit"),
+    "thread bomb": ("import threading as t, time\nwhile True:\n    t.Thread(target=time.sleep, args=(9,), daemon=True)"
+                    ".start()", "process_limit|memory_limit"),
+    "10 GB": ("b = bytearray(10 << 30)", "memory_limit"),
+    "memory of many": ("import os, time\nfor _ in range(8):\n    if not os.fork():\n        b = bytearray(150 << 20)\n"
+                       "        time.sleep(9)\ntime.sleep(9)", "memory_limit"),
+    "endless loop": ("while True:\n    pass", "time_limit"),
+    "loop that heeds no signal": (
+        "import signal\nfor n in range(1, 65):\n    try:\n        signal.signal(n, signal.SIG_IGN)\n"
+        "    except (OSError, ValueError):\n        pass\nwhile True:\n    pass", "time_limit"),
+    "sleep": ("import time\ntime.sleep(99)", "time_limit"),
+    "deaf and dumb loop": ("import os\nos.close(1)\nos.close(2)\nwhile True:\n    pass", "time_limit"),
+    "endless output": ("while True:\n    print('x' * 1000)", "output_limit"),
+    "endless errors": ("import sys\nwhile True:\n    print('x' * 1000, file=sys.stderr)", "output_limit"),
+    "large file": ("f = open('/work/f', 'wb')\nwhile True:\n    f.write(bytes(1 << 16))", "output_limit"),
+    "many files": ("for n in range(99):\n    open(f'/work/{n}', 'wb').write(bytes(1 << 20))", "output_limit"),
+    "reads the home folder": (f"import os\nprint(os.listdir({str(Path.home())!r}))", "crashed"),
+    "reads the users": ("print(open('/etc/passwd').read())", "crashed"),
+    "reads the environment": ("import os\nprint(os.environ['SECRET_OF_OURS'])", "crashed"),
+    "reads its parent": ("print(open('/proc/1/environ').read().index('SECRET_OF_OURS'))", "crashed"),
+    "writes outside": ("open('/usr/here', 'w')", "crashed"),
+    "writes into its program": ("open('/program/main.py', 'w')", "crashed"),
+    "writes into devices": ("open('/dev/shm/here', 'w')", "crashed"),
+    "mounts": ("import ctypes\nc = ctypes.CDLL(None)\n"
+               "assert c.mount(b'none', b'/work', b'tmpfs', 0, None) == 0 or c.unshare(0x10000000) == 0", "crashed"),
+    "opens a socket": ("import socket\nsocket.create_connection(('127.0.0.1', int(input())), 2)", "crashed"),
+    "asks a name server": ("import socket\nsocket.getaddrinfo('example.org', 80)", "crashed"),
+    "kills its parent": ("import os\nos.kill(os.getppid(), 9)\nos.kill(1, 9)\nprint('alive')", ""),
+    "kills everybody": ("import os\nos.kill(-1, 9)", "crashed"),
+    "kills us": ("import os\nos.kill(int(input().split()[-1]), 9)", "crashed"),
+    "traces its parent": ("import ctypes, os\nctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0)", "time_limit|crashed|"),
+    "leaves a child behind": ("import os, time\nif not os.fork():\n    os.setsid()\n    if not os.fork():\n"
+                              "        time.sleep(99)", ""),
+    "becomes root": ("import os\nos.setuid(0)", "crashed"),
+}
+
+
+@pytest.fixture
+def folder():
+    """A folder that everybody may read: as root, programs run as nobody, and pytest's own folders are root's alone."""
+    with tempfile.TemporaryDirectory() as path:
+        os.chmod(path, 0o755)
+        yield Path(path)
+
+
+def machine():
+    """What a program might have changed: processes of the sandbox, files where it tried to write."""
+    left = [one.info["name"] for one in psutil.process_iter(["name", "cmdline"])
+            if "--hostname sandbox" in " ".join(one.info["cmdline"] or ()) and one.is_running()
+            and one.status() != psutil.STATUS_ZOMBIE]
+    return left, Path("/usr/here").exists(), Path("/dev/shm/here").exists()
+
+
+@needs_sandbox
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_program_ends_within_its_limit_with_its_reason(name, folder, monkeypatch):
+    program, reasons = HOSTILE[name]
+    monkeypatch.setenv("SECRET_OF_OURS", "1234")
+    (folder / "main.py").write_text(program)
+    before = psutil.virtual_memory().available
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        given = f"{server.getsockname()[1]}\n" if name == "opens a socket" else f"1 {os.getpid()}\n"
+        outcome = OURS.run([OURS.python, "-I", "/program/main.py"], folder, SHORT, given.encode())
+    assert outcome.reason in reasons.split("|"), outcome
+    assert outcome.seconds < LONGEST_S
+    assert len(outcome.stdout) < 2 << 20 and len(outcome.stderr) < 1 << 16
+    assert machine() == ([], False, False)
+    assert (folder / "main.py").read_text() == program and [path.name for path in folder.iterdir()] == ["main.py"]
+    assert psutil.virtual_memory().available > before - (2 << 30)
+
+
+@needs_sandbox
+def test_what_cannot_be_begun_is_no_verdict_on_the_program(tmp_path):
+    with pytest.raises(SdgError, match="expected that bubblewrap begins a program in .*Can't find source path"):
+        OURS.run([OURS.python, "-c", "print(1)"], tmp_path / "nowhere", SHORT)
+    with pytest.raises(SdgError, match="expected that a program of one line runs within .*memory_mb=1"):
+        OURS.try_out(replace(SHORT, memory_mb=1))
+    fds = OURS.run([OURS.python, "-c", "import os\nprint(len(os.listdir('/proc/self/fd')))"], Path("/usr/share"), SHORT)
+    assert fds.stdout == b"4\n"  # its own three, and the listing: none of ours
+
+
+@needs_sandbox
+def test_input_and_output_larger_than_a_pipe(folder):
+    (folder / "main.py").write_text("import sys\nsys.stdout.write(sys.stdin.read().upper())")
+    data = b"abc\n" * 200_000
+    outcome = OURS.run([OURS.python, "-I", "/program/main.py"], folder, RunLimits(), data)
+    assert (outcome.reason, outcome.stdout) == ("", data.upper())
+    (folder / "main.py").write_text("print('not read')")
+    assert OURS.run([OURS.python, "-I", "/program/main.py"], folder, RunLimits(), data).stdout == b"not read\n"
+
+
+@needs_sandbox
+def test_killed_with_our_process_nothing_is_left(folder):
+    (folder / "main.py").write_text("import time\ntime.sleep(60)")
+    code = ("import sys\nfrom pathlib import Path\nfrom sdg_helpers.sandbox import open_sandbox\n"
+            "from sdg_helpers.confined import RunLimits\nours = open_sandbox()\nprint('ready', flush=True)\n"
+            "ours.run([ours.python, '/program/main.py'], Path(sys.argv[1]), RunLimits(seconds=60))")
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        deadline = time.monotonic() + 20
+        while not machine()[0] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert machine()[0]
+        process.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while machine()[0] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert machine()[0] == []
+
+
+PROGRAMS = [
+    ("python", "print(int(input()) + 1)", "tests", 3), ("python", "print(input())", "wrong_output", 0),
+    ("python", "n = int(input())\nprint(n + 1 if n < 5 else n)", "wrong_output", 2),
+    ("python", "print(1 // (int(input()) - 2))", "crashed", 0),
+    ("python", "n = input()\nprint(int(n) + 1 / (n != '3'))", "wrong_output", 0),
+    ("python", "raise ValueError(input())", "crashed", 0),
+    ("python", "n = int(input())\nwhile n:\n    pass\nprint(n + 1)", "time_limit", 0),
+    ("python", "import no_such_library\nprint(input())", "missing_module", 0),
+    ("cpp", "#include <iostream>\nint main() { long long n; std::cin >> n; std::cout << n + 1 << std::endl; }",
+     "tests", 3),
+    ("cpp", "#include <iostream>\nint main() { int n; std::cin >> n; std::cout << m; }", "compile_error", 0),
+    ("cpp", "#include <vector>\n#include <iostream>\nint main() { std::vector<char> v; long n; std::cin >> n;\n"
+            "  for (;;) v.resize(v.size() + (1 << 24), 1); }", "memory_limit", 0),
+    ("cpp", "#include <iostream>\nint f(int n) { volatile int a[99]; a[n % 99] = n;\n"
+            "  return n ? f(n - 1) + a[n % 99] : 0; }\nint main() { int n; std::cin >> n;\n"
+            "  volatile int x = f(99999); std::cout << n + 1 + 0 * x; }", "tests", 3),
+    ("cpp", "#include \"/dev/zero\"\nint main() { }", "compile_error", 0),
+]
+
+
+@needs_sandbox
+@pytest.mark.parametrize("language, program, reason, passed", PROGRAMS)
+def test_a_program_is_run_on_every_test(language, program, reason, passed):
+    if language == "cpp" and OURS.compiler is None:
+        pytest.skip("no g++ on this machine")
+    tests = [{"input": f"{n}\n", "output": f"{n + 1}\n"} for n in (2, 3, 2_000_000_000)]
+    report = run_tests(OURS, program, language, tests, SECOND)
+    assert (report.reason, report.passed, report.tests) == (reason, passed, 3), report
+    assert bool(report.detail) == (reason != "tests")
+
+
+@pytest.mark.parametrize("found, expected, same", [
+    ("1 2\n3", "1  2 \n3\n\n", True), ("1\n2", "1 2", False), ("0.3333333", "0.33333333", True), ("2.5", "2.500", True),
+    ("0.333", "0.3333", False), ("nan", "1.5", False), ("7", "7.0", True), ("7.0", "7", False), ("YES", "yes", False),
+    ("", "1", False), ("1", "1\n2", False), ("9" * 5000, "1.5", False)])
+def test_outputs_are_compared_word_by_word(found, expected, same):
+    assert same_output(found, expected) is same
+
+
+# -- the stage ---------------------------------------------------------------------------------------------------------
+
+def python(program):
+    return answer(("python", program + "\n"))
+
+
+@pytest.fixture
+def stages(tmp_path):
+    """(solutions, filtered verdicts, questions folder): 3 problems, 3 seeds; the third has no tests."""
+    (tmp_path / "questions").mkdir()
+    keys = ("id", "problem", "expected_answer", "question_id", "language")
+    problems = [{key: full_row(name, 0, "")[key] for key in keys} for name in "abc"]
+    (tmp_path / "questions" / "problems.jsonl").write_bytes(b"".join(map(files.dumps, problems)))
+    tests = [{"id": name, "tests": [{"input": "2", "output": "3"}, {"input": "5", "output": "6"}]} for name in "ab"]
+    (tmp_path / "questions" / "tests.jsonl").write_bytes(b"".join(map(files.dumps, tests)))
+    right, wrong = python("print(int(input()) + 1)"), python("print(input())")
+    seeds = [[full_row("a", 0, right), full_row("b", 0, wrong), full_row("c", 0, wrong)],
+             [full_row("a", 1, right), full_row("b", 1, right), full_row("c", 1, python("print(7)"))],
+             [full_row("a", 2, python("print(int(input()) + 1 if 1 else 0)")), full_row("b", 2, wrong),
+              full_row("c", 2, python("import no_such\nprint(input())"))]]
+    solutions = write_solutions(tmp_path / "solutions", seeds)
+    filter_solutions(solutions, tmp_path / "filtered")
+    return solutions, tmp_path / "filtered" / "verdicts.parquet", tmp_path / "questions"
+
+
+def verdicts(folder):
+    table = pd.read_parquet(folder / "verdicts.parquet")
+    return list(zip(table["id"].str[0], table["seed"], table["correct"], table["how"], strict=True))
+
+
+@needs_sandbox
+def test_each_program_is_run_once_and_its_verdict_reaches_every_row(stages, tmp_path, monkeypatch):
+    manifest = check_programs(*stages, tmp_path / "checked", check="yes", limits=SECOND)
+    assert manifest["counts"] == {"rows_in": 9, "rows_out": 9, "dropped": {}}
+    assert verdicts(tmp_path / "checked") == [
+        ("a", 0, True, "tests"), ("b", 0, False, "wrong_output"), ("c", 0, True, "filter"),
+        ("a", 1, True, "tests"), ("b", 1, True, "tests"), ("c", 1, False, "reads_no_input"),
+        ("a", 2, True, "tests"), ("b", 2, False, "wrong_output"), ("c", 2, True, "filter")]
+    log = list(files.read_jsonl(tmp_path / "checked" / "checks.jsonl"))
+    assert len(log) == manifest["programs_run"] == 4  # equal programs of a problem once
+    assert manifest["sandbox"]["used"] and manifest["rows_by_how"] == {
+        "tests": 4, "wrong_output": 2, "filter": 2, "reads_no_input": 1}
+    rates = pd.read_parquet(tmp_path / "checked" / "pass_rates.parquet")
+    assert rates["solutions"].tolist() == [3, 3, 3] and rates["programs"].tolist() == [3, 3, 2]
+    assert rates["right"].tolist() == [3, 1, 2] and rates["pass_rate"].round(3).tolist() == [1.0, 0.333, 0.667]
+    assert pass_rates.read(tmp_path / "checked" / "pass_rates.parquet")["a-python"] == 1.0
+    monkeypatch.setattr(code_checks, "run_tests", None)
+    assert check_programs(*stages, tmp_path / "checked", check="yes", limits=SECOND) == manifest
+
+
+@needs_sandbox
+def test_killed_in_the_middle_it_goes_on_where_it_stopped(stages, tmp_path, monkeypatch):
+    ran, lock, real = [], threading.Lock(), code_checks.run_tests
+
+    def dies_at_the_third(ours, program, *more):
+        with lock:
+            ran.append(program)
+            if len(ran) == 3:
+                raise KeyboardInterrupt
+        return real(ours, program, *more)
+
+    monkeypatch.setattr(code_checks, "run_tests", dies_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        check_programs(*stages, tmp_path / "checked", limits=SECOND, workers=1)
+    known = len(list(files.read_jsonl(tmp_path / "checked" / "checks.jsonl")))
+    with open(tmp_path / "checked" / "checks.jsonl", "ab") as log:
+        log.write(b'{"id": "torn')
+    manifest = check_programs(*stages, tmp_path / "checked", limits=SECOND, workers=1)
+    assert 0 < known < 3 and manifest["programs_run"] == 4 and len(ran) == 3 + 4 - known
+    check_programs(*stages, tmp_path / "undisturbed", limits=SECOND)
+    assert verdicts(tmp_path / "checked") == verdicts(tmp_path / "undisturbed")
+
+
+def test_without_a_sandbox_no_program_is_run(stages, tmp_path, monkeypatch):
+    monkeypatch.setattr(code_checks, "run_tests", None)  # would raise if it were called
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None if name == "bwrap" else f"/usr/bin/{name}")
+    with pytest.raises(SdgError, match="found no bwrap. Programs of a model are not run without them. Install"):
+        check_programs(*stages, tmp_path / "checked", check="yes")
+    manifest = check_programs(*stages, tmp_path / "auto", check="auto")
+    assert manifest["programs_run"] == 0 and "no bwrap" in manifest["sandbox"]["why_not"]
+    assert manifest["rows_by_how"] == {"filter": 8, "reads_no_input": 1}
+    assert check_programs(*stages, tmp_path / "no", check="no")["sandbox"]["why_not"] == "not asked for"
+    assert verdicts(tmp_path / "auto") == verdicts(tmp_path / "no")
+
+
+@needs_sandbox
+def test_a_bubblewrap_that_keeps_nothing_away_is_refused(folder, monkeypatch):
+    """A bwrap that just runs its command, as one might put there to make a container happy."""
+    fake = folder / "bwrap"
+    fake.write_text('#!/bin/bash\necho exit-code >&"$2"\nwhile [ "$1" != "--" ]; do shift; done\nshift\nexec "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: str(fake) if name == "bwrap" else f"/usr/bin/{name}")
+    with pytest.raises(SdgError, match="keeps a program away from everything, found that it does not"):
+        open_sandbox()
+
+
+def test_a_check_that_nobody_knows(stages, tmp_path):
+    with pytest.raises(SdgError, match="expected one of auto, yes, no, found 'on'"):
+        check_programs(*stages, tmp_path / "checked", check="on")
+    with pytest.raises(SdgError, match="seconds: expected a number above 0, found 0"):
+        RunLimits(seconds=0)
+
+
+def test_the_store_finds_what_the_log_holds(tmp_path):
+    with files.AppendLog(tmp_path / "checks.jsonl") as log:
+        for number in range(500):
+            log.append({"id": f"p{number}", "program": "aa", "reason": ("tests", *REASONS)[number % 9]})
+    store = check_store.CheckStore(tmp_path / "checks.jsonl")
+    assert len(store) == 500 and store.find("p7", "aa") == REASONS[6] and store.find("p9", "aa") == "tests"
+    assert store.find("p7", "ab") is None and not store.claim("p7", "aa")
+    assert store.claim("p7", "ab") and not store.claim("p7", "ab")
+    assert check_store.CheckStore(tmp_path / "none.jsonl").find("p", "q") is None
