@@ -26,15 +26,20 @@ BENCHMARK = [f"A record of events has {a} entries of one kind and {b} of another
              for a in range(2, 90, 9) for b in range(3, 90, 9)]
 
 
+def write_profile(path, url, jobs=""):
+    """A profile for the scripted model, with a benchmark beside it; returns its path."""
+    with open(path.with_name("bench.jsonl"), "wb") as out:
+        out.writelines(files.dumps({"question": text}) for text in BENCHMARK)
+    path.write_text(PROFILE.format(url=url, bench=path.with_name("bench.jsonl")) + jobs)
+    return path
+
+
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """(environment, run folder, server, profile) of a complete run of the track."""
     folder = tmp_path_factory.mktemp("chain")
-    with open(folder / "bench.jsonl", "wb") as out:
-        out.writelines(files.dumps({"question": text}) for text in BENCHMARK)
     with StandIn(accuracy=0.7) as server:
-        profile = folder / "scripted.yaml"
-        profile.write_text(PROFILE.format(url=server.base_url, bench=folder / "bench.jsonl"))
+        profile = write_profile(folder / "scripted.yaml", server.base_url)
         env = {**environment(), "SDG_OUTPUTS": str(folder / "outputs"), "HF_HUB_OFFLINE": "1"}
         done = sdg(env, "run", "science", "--profile", str(profile), "--run", "a")
         assert done.returncode == 0, done.stdout + done.stderr
