@@ -11,6 +11,7 @@ from . import files
 from .equality import RULES, canonical
 from .errors import SdgError
 from .stages import Stage, Work
+from .verdict_reader import read_batches
 
 STAGE = ("relabeled", "math/05_relabel_with_majority")
 
@@ -36,12 +37,8 @@ def relabel_with_majority(verdicts: Path, problems: Path, folder: Path, *, min_v
 def _relabel(work: Work, verdicts: Path, problems: Path, min_votes: int, min_agreement: float) -> dict[str, Any]:
     labels = pd.DataFrame(((row["id"], row["expected_answer"]) for row in files.read_jsonl(problems)),
                           columns=["id", "original_expected_answer"], dtype="str")
-    table = pd.read_parquet(verdicts, columns=["id", "seed", "predicted_answer", "correct"])
-    table["problem"] = _positions(table.pop("id"), labels["id"], verdicts, problems)
-    solved = np.zeros(len(labels), dtype=bool)
-    solved[table.loc[table["correct"].fillna(False).astype(bool), "problem"].unique()] = True
-    winners = count_votes(table)
-    labels = labels.join(winners)
+    votes, solved = _read_votes(verdicts, pd.Index(labels["id"]), problems)
+    labels = labels.join(count_votes(votes))
     enough = (labels["votes"] >= min_votes) & (labels["votes"] >= min_agreement * labels["total"])
     same = labels["answer"].fillna("").map(canonical) == labels["original_expected_answer"].map(canonical)
     labels["relabeled"] = ~solved & enough & ~same
@@ -59,12 +56,25 @@ def _relabel(work: Work, verdicts: Path, problems: Path, min_votes: int, min_agr
         "unsolved_but_the_majority_is_the_old_answer": int((~solved & voted & enough & same).sum())})
 
 
-def _positions(ids: pd.Series, known: pd.Series, verdicts: Path, problems: Path) -> np.ndarray:
-    positions = pd.Index(known).get_indexer(ids)
-    if (positions < 0).any():
-        raise SdgError(f"{verdicts}: expected verdicts on the problems of {problems}, found the id "
-                       f"{ids.iloc[int(np.argmax(positions < 0))]!r}. Give the files of one run.")
-    return positions
+def _read_votes(verdicts: Path, known: pd.Index, problems: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """(votes as count_votes takes them, which problems are solved), read batch by batch: a spelling is held once."""
+    solved, spellings = np.zeros(len(known), dtype=bool), {}
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for batch in read_batches(verdicts, ["id", "seed", "predicted_answer", "correct"]):
+        ids, seeds, answers, correct = batch.columns
+        positions = known.get_indexer(ids.to_pandas()).astype(np.int32)
+        if (positions < 0).any():
+            raise SdgError(f"{verdicts}: expected verdicts on the problems of {problems}, found the id "
+                           f"{ids[int(np.argmax(positions < 0))].as_py()!r}. Give the files of one run.")
+        solved[positions[correct.fill_null(False).to_numpy(zero_copy_only=False)]] = True
+        answers = answers.dictionary_encode()
+    """(votes as count_votes takes them, which problems are solved), batch by batch: a spelling is held once."""
+        there = answers.indices.is_valid().to_numpy(zero_copy_only=False)
+        chosen = answers.indices.fill_null(0).to_numpy()[there]
+        parts.append((positions[there], seeds.to_numpy()[there], codes[chosen] if len(codes) else chosen))
+    problem, seed, code = map(np.concatenate, zip((np.zeros(0, np.int32),) * 3, *parts, strict=True))
+    texts = np.array(list(spellings), dtype=object)
+    return pd.DataFrame({"problem": problem, "seed": seed, "predicted_answer": texts[code]}), solved
 
 
 def count_votes(table: pd.DataFrame) -> pd.DataFrame:

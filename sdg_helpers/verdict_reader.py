@@ -46,17 +46,18 @@ class SeedVerdicts:
 
 def read_verdicts(path: Path | str, seed: int | None = None) -> Iterator[Verdict]:
     """Rows of verdicts.parquet in file order, all of them or one seed's. Raises SdgError when it is not there."""
-    for batch in _batches(path, list(Verdict._fields), seed):
+    for batch in read_batches(path, list(Verdict._fields), seed):
         yield from map(Verdict._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
 
 def read_outcomes(path: Path | str) -> Iterator[tuple[str, bool | None]]:
     """(id, correct) of every verdict."""
-    for batch in _batches(path, ["id", "correct"]):
+    for batch in read_batches(path, ["id", "correct"]):
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _batches(path: Path | str, columns: list[str], seed: int | None = None) -> Iterator:
+def read_batches(path: Path | str, columns: list[str], seed: int | None = None) -> Iterator:
+    """Record batches of some columns, in file order, of all seeds or of one. Raises SdgError for another table."""
     import pyarrow
     from pyarrow import dataset
 
