@@ -68,7 +68,8 @@ def _read_votes(verdicts: Path, known: pd.Index, problems: Path) -> tuple[pd.Dat
                            f"{ids[int(np.argmax(positions < 0))].as_py()!r}. Give the files of one run.")
         solved[positions[correct.fill_null(False).to_numpy(zero_copy_only=False)]] = True
         answers = answers.dictionary_encode()
-    """(votes as count_votes takes them, which problems are solved), batch by batch: a spelling is held once."""
+        codes = np.array([spellings.setdefault(one, len(spellings)) for one in answers.dictionary.to_pylist()],
+                         dtype=np.int32)
         there = answers.indices.is_valid().to_numpy(zero_copy_only=False)
         chosen = answers.indices.fill_null(0).to_numpy()[there]
         parts.append((positions[there], seeds.to_numpy()[there], codes[chosen] if len(codes) else chosen))
