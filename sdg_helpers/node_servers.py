@@ -97,8 +97,8 @@ class Node:
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
             begin = out.tell()
             # a session of its own: an interrupt in Jupyter or a closed terminal is not meant for the server
-            child = subprocess.Popen([sys.executable, "-I", guard.__file__, str(os.getpid()), "--", *command], stdout=out,
-                                     stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
+            child = subprocess.Popen([sys.executable, "-I", guard.__file__, str(os.getpid()), "--", *command],
+                                     stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
                                      env=sglang.environment_of(self._spec))
         self._processes.append(_Process(name, child, log, begin))
 
