@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= demo
 
-.PHONY: demo test lab lint bench lock help
+.PHONY: demo test test-sglang lab lint bench lock help
 help:                     ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ /'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ /'
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "expected Python 3.10 to 3.13, found none: install one, or say make PYTHON=/path/to/python"; exit 1; }
@@ -20,6 +20,10 @@ demo: $(VENV)/installed   ## the math track on an embedded model: outputs/demo
 
 test: $(VENV)/installed   ## all tests
 	$(BIN)/python -m pytest
+
+test-sglang: $(VENV)/installed   ## the real SGLang on a CPU, in an environment of its own (2.7 GB): many minutes
+	$(BIN)/python tests/sglang/environment.py .venv-sglang
+	SDG_TEST_SGLANG=.venv-sglang $(BIN)/python -m pytest tests/sglang
 
 lab: $(VENV)/installed    ## the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

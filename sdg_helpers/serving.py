@@ -99,8 +99,7 @@ def follow(spec: ServerSpec, folder: Path | str) -> None:
     if spec.engine == "sglang":
         supervision.follow_sglang(spec, Path(folder))
     else:
-        while True:  # ended with this rank, when the first one ends
-            ranks.current().receive(60)
+        ranks.stand_by()
 
 
 def stop_servers(folder: Path | str) -> int:
