@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= demo
 
-.PHONY: demo test test-sglang lab lint bench lock help
+.PHONY: demo test test-sglang test-sglang-arguments lab lint bench lock help
 help:                     ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ /'
 
@@ -24,6 +24,10 @@ test: $(VENV)/installed   ## all tests
 test-sglang: $(VENV)/installed   ## the real SGLang on a CPU, in an environment of its own (2.7 GB): many minutes
 	$(BIN)/python tests/sglang/environment.py .venv-sglang
 	SDG_TEST_SGLANG=.venv-sglang $(BIN)/python -m pytest tests/sglang
+
+test-sglang-arguments: $(VENV)/installed   ## every command line that we build, parsed by SGLang itself: two minutes
+	$(BIN)/python tests/sglang/environment.py .venv-sglang --arguments-only
+	SDG_TEST_SGLANG=.venv-sglang $(BIN)/python -m pytest tests/sglang/test_arguments.py
 
 lab: $(VENV)/installed    ## the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
