@@ -6,6 +6,7 @@ import atexit
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -172,8 +173,8 @@ class Fleet:
             except Down as down:
                 if self._ended.is_set() or not self._again(down):
                     return
-            except Exception as error:  # a fault of ours must not leave a server without its watch
-                self.trouble = TryAgain(f"The watch over the servers broke: {type(error).__name__}: {error}")
+            except Exception as error:
+                self._give_up(error)
                 return
 
     def _look(self) -> None:
@@ -190,19 +191,24 @@ class Fleet:
 
     def _again(self, down: Down) -> bool:
         """Close the gate and start anew, if there are restarts left; else the trouble is for good."""
-        self._gate.close()
-        self._crew.tell("down", down.why)
-        if time.monotonic() - self._up_since > _WELL_S:
-            self._restarts = 0
-        left = self._spec.max_restarts - self._restarts
         try:
+            self._gate.close()
+            self._crew.tell("down", down.why)
+            if time.monotonic() - self._up_since > _WELL_S:
+                self._restarts = 0
+            left, before = self._spec.max_restarts - self._restarts, self._crew.attempt
             if left <= 0:
                 raise TryAgain(f"SGLang went down once more after {self._restarts} restarts: {down.why}\nRun again: "
                                "nothing that was answered is lost.")
-            before = self._crew.attempt
             self._bring_up(left)
             self._restarts += self._crew.attempt - before
-        except SdgError as error:
-            self.trouble = error
-            self._crew.tell("given up")
+        except Exception as error:
+            self._give_up(error)
         return self.trouble is None
+
+    def _give_up(self, error: Exception) -> None:
+        """`check` will raise this; a fault of ours too, for no server may go on without its watch."""
+        ours = isinstance(error, SdgError)
+        self.trouble = error if ours else TryAgain(f"The watch over SGLang broke: {type(error).__name__}: {error}")
+        with suppress(SdgError):
+            self._crew.tell("given up", "" if ours else str(self.trouble))

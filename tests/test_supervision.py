@@ -89,8 +89,8 @@ def gone(pid):
     return not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
 
 
-def ask_many(server, count, act=None, **limits):
-    """Answers to i + 1 by i; `act` is called when 20 of them have come."""
+def ask_many(server, count, act=None, each=None, **limits):
+    """Answers to i + 1 by i; `act()` is called when 20 of them have come, `each(answers)` at every one."""
     found = {}
 
     def on_completion(request, completion):
@@ -98,6 +98,8 @@ def ask_many(server, count, act=None, **limits):
         found[request.key] = completion.content
         if act and len(found) == 20:
             act()
+        if each:
+            each(found)
 
     server.complete((Request(i, [{"role": "user", "content": f"{i}+1"}]) for i in range(count)), model=server.model,
                     sampling=Sampling(), limits=Limits(**{"concurrency": 8, "timeout_s": 30, **limits}),
@@ -199,6 +201,30 @@ def test_too_many_deaths_end_the_work_at_once(spec, folder, faults):
     assert len(starts(faults)) == 3
     (faults / "die-at-start").unlink()
     assert ask(open_server(spec(), folder), "1+1") == "\\boxed{2}"  # asked for again, it is begun afresh
+
+
+def test_restarts_run_out(spec, folder, faults):
+    (faults / "slow").write_text("0.05")
+    server, killed = open_server(spec(max_restarts=1), folder), set()
+
+    def kill_again(found):
+        pid = int(starts(faults)[-1][0])
+        if len(found) > 30 * len(killed) and pid not in killed:
+            killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(TryAgain, match=r"went down once more after 1 restarts: server0 of rank 0 .* status 137"):
+        ask_many(server, 10_000, each=kill_again)
+    assert len(starts(faults)) == 2
+
+
+def test_a_fault_of_the_watch_itself_ends_the_work(spec, folder, faults, monkeypatch):
+    (faults / "slow").write_text("0.05")
+    server = open_server(spec(), folder)
+    monkeypatch.setattr("sdg_helpers.pulse.tokens_made", lambda address: 1 / 0)
+    with pytest.raises(TryAgain, match="The watch over SGLang broke: ZeroDivisionError: division by zero"):
+        ask_many(server, 10_000)
+    assert events(folder)[-1] == "given up"
 
 
 @pytest.mark.parametrize(("fault", "more", "error", "said", "count"), [
