@@ -141,6 +141,17 @@ def test_a_server_that_is_killed_is_started_anew_and_every_request_is_answered_o
     assert events(folder) == ["start", "up", "down", "start", "up"]
 
 
+def test_a_long_restart_costs_no_request_its_attempts(spec, folder, faults):
+    (faults / "slow").write_text("0.05")
+    server = open_server(spec(), folder)
+
+    def kill():
+        (faults / "load").write_text("8")
+        os.kill(int(starts(faults)[-1][0]), signal.SIGKILL)
+
+    assert ask_many(server, 60, act=kill, max_retries=2) == answers(60)
+
+
 def test_a_silent_server_is_started_anew(spec, folder, faults):
     (faults / "slow").write_text("0.05")
     server = open_server(spec(), folder)
