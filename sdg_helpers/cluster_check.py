@@ -35,9 +35,9 @@ def check_cluster(profile: Profile, wait_min: float = 10) -> list[dict[str, str]
     rows = [_commands()]
     if rows[0]["ok"] == "no":
         return rows
-    rows += [_accepted(role, profile.jobs.spec(role)) for role in roles]
-    rows += [_disk(profile)]
-    if all(row["ok"] == "yes" for row in rows):
+    accepted = [_accepted(role, profile.jobs.spec(role)) for role in roles]
+    rows += [*accepted, _disk(profile)]
+    if all(row["ok"] == "yes" for row in accepted):
         for role, server in _SERVED_BY.items():
             if role in roles:
                 rows += _on_a_node(role, profile.jobs.spec(role), profile.server(server), wait_min)
