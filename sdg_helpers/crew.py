@@ -15,6 +15,7 @@ from .ranks import Group
 from .server_specs import ServerSpec
 
 LOOK_S = 0.5
+_FALL_S = 30  # what an engine may take to end after its last word
 _OFFER_S = 300  # until every node has come so far that it can start its part
 
 
@@ -67,6 +68,16 @@ class Crew:
         if ended := self.node.dead():
             raise _down(*ended, rank=0)
 
+    def returned(self, down: Down) -> bool:
+        """Whether the first rank's process has ended in good order: when it does, the others fall, and one of them may
+        be heard of before."""
+        end = time.monotonic() + _FALL_S
+        while down.rank and time.monotonic() < end:
+            if ended := self.node.dead():
+                return ended[1] == RETURNED
+            time.sleep(LOOK_S)
+        return (down.status, down.rank) == (RETURNED, 0)
+
     def stop(self) -> None:
         """End it on all nodes, for good; the other ranks' `follow` returns."""
         self.group.send(serving="done")
@@ -109,8 +120,3 @@ def follow(spec: ServerSpec, folder: Path, group: Group) -> None:
 
 def _down(why: str, status: int, rank: int) -> Down:
     return Down(why, SdgError if status == USAGE else None, status, rank)
-
-
-def is_done(down: Down) -> bool:
-    """Whether what ended is the first rank's process, in good order."""
-    return (down.status, down.rank) == (RETURNED, 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import downloading, files, ranks, sglang
-from .crew import Crew, Down, follow, is_done
+from .crew import Crew, Down, follow
 from .endings import TryAgain
 from .errors import SdgError
 from .ranks import Group
@@ -100,7 +100,7 @@ def _write(crew: Crew, folder: Path) -> None:
             crew.look()
         raise Down(f"it was still at work after {crew.spec.deadline_s:g} s (start_deadline_s). {crew.node.tail()}")
     except Down as down:
-        if is_done(down):
+        if crew.returned(down):
             return
         error = down.end_with or TryAgain
         raise error(f"{folder}: the model could not be sharded: {down.why}\nMend what the log tells, then run "
@@ -109,9 +109,11 @@ def _write(crew: Crew, folder: Path) -> None:
 
 def _finish(source: Path, folder: Path, spec: ServerSpec, group: Group, version: str) -> dict[str, Any]:
     """Check every rank's files, open them to others, copy what is not weights, write the manifest last."""
-    end = time.monotonic() + _SETTLE_S
+    written, end = -1, 0.0
     while wrong := _what_is_wrong(folder, spec.tp_size):
-        if time.monotonic() > end:
+        if (found := sum((folder / name).stat().st_size for name in _names(folder))) != written:
+            written, end = found, time.monotonic() + _SETTLE_S  # another node is still writing
+        elif time.monotonic() > end:
             raise TryAgain(f"{folder}: {wrong}. The first rank has reported success all the same: see the logs of the "
                            "other nodes, then run again.")
         time.sleep(1)
