@@ -60,6 +60,13 @@ STAGES: dict[str, tuple[StageInfo, ...]] = {
         StageInfo("sft", "science/05_vote_and_export", ("voted",)),
         StageInfo("published", "science/05_vote_and_export", ("sft",)),
     ),
+    "code": (
+        StageInfo("problems", "code/01_prepare_questions"),
+        StageInfo("solutions", "code/02_generate_solutions", ("problems",)),
+        StageInfo("filtered", "code/03_filter_solutions", ("solutions",)),
+        StageInfo("checked", "code/04_check_by_running", ("filtered",)),
+        StageInfo("sft", "code/05_export_sft", ("checked",)),
+    ),
 }
 
 

@@ -34,7 +34,7 @@ from statistics import NormalDist
 
 import orjson
 
-from tests import standin_science
+from tests import standin_code, standin_science
 
 FAULTS = ("429", "503", "500", "502", "400", "401", "413", "301", "quota", "hang", "disconnect", "truncated",
           "cut_json", "garbage", "empty", "no_message", "length", "null_content", "null_finish", "no_usage",
@@ -168,6 +168,9 @@ class Script:
         pick = select(problem, seed, self.accuracy)
         if pick is not None:
             return "I compare the attempts with each other.", pick
+        code = standin_code.reply(problem, seed, self.accuracy, draw)
+        if code is not None:
+            return code
         science = standin_science.reply(problem, seed, self.accuracy, draw, evaluate)
         if science is not None:
             return science
