@@ -28,7 +28,7 @@ DRIVER = """\
 import sys
 from pathlib import Path
 from sdg_helpers.completions import Limits, Sampling
-from sdg_helpers.jobs import JobSpec
+from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.solutions import generate_solutions
 from bench.bad_days import CONCURRENCY, JOBS, SEEDS, OpenServer
@@ -46,7 +46,7 @@ class OpenServer:
         self.url = url
 
     def __call__(self):
-        from sdg_helpers import ranks
+        from sdg_helpers.cluster import ranks
         from sdg_helpers.serving import Server
 
         ranks.stand_by()

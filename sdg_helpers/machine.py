@@ -10,9 +10,10 @@ from pathlib import Path
 
 import psutil
 
-from . import runs, weights
+from . import runs
 from .errors import SdgError
-from .launching import usable_cores
+from .serving import weights
+from .serving.launching import usable_cores
 
 _DEMO_GB, _DEMO_DISK_GB = 3.0, 2.0
 

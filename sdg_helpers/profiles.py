@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from . import runs
+from .cluster.jobs import Jobs
 from .errors import SdgError, did_you_mean
-from .jobs import Jobs
 from .serving import ServerSpec
 
 _SECRET_NAMES = {"secret", "password", "passwd", "passphrase", "credential", "credentials", "authorization"}

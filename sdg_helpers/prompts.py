@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from . import files
+from . import PACKAGE, files
 from .errors import SdgError, did_you_mean
 
-PROMPTS = Path(__file__).resolve().parent.parent / "prompts"
+PROMPTS = PACKAGE.parent / "prompts"
 
 
 class Turn(BaseModel):

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from . import files
-from .equality import RULES, canonical
+from .answers.equality import RULES, canonical
 from .errors import SdgError
+from .judging.verdict_reader import read_batches
 from .stages import Stage, Work
-from .verdict_reader import read_batches
 
 STAGE = ("relabeled", "math/05_relabel_with_majority")
 

@@ -1,8 +1,8 @@
 """What is sent next: what fell due first, then new input, as long as not too many wait."""
 import time
 
-from sdg_helpers.backlog import Backlog, Job
-from sdg_helpers.exchanges import Request
+from sdg_helpers.completions.backlog import Backlog, Job
+from sdg_helpers.completions.exchanges import Request
 
 
 def backlog(count, most_waiting=3):

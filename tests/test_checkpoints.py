@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from sdg_helpers.checkpoints import plan_shards, rank_bytes, read_checkpoint
+from sdg_helpers.checkpoints.tensors import Checkpoint, Tensor, placement, read_header
 from sdg_helpers.errors import SdgError
-from sdg_helpers.tensors import Checkpoint, Tensor, placement, read_header
 from tests.clone import ROOT
 from tests.hub import Hub
 

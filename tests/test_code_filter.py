@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from sdg_helpers import files
-from sdg_helpers.code_blocks import fenced_blocks, last_program
-from sdg_helpers.code_filter import REASONS, filter_solutions, program_flaw, program_id, program_of
+from sdg_helpers.coding.blocks import fenced_blocks, last_program
+from sdg_helpers.coding.filtering import REASONS, filter_solutions, program_flaw, program_id, program_of
 from sdg_helpers.errors import SdgError
 from sdg_helpers.stages import Stage
 

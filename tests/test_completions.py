@@ -14,10 +14,9 @@ import openai
 import psutil
 import pytest
 
-from sdg_helpers import dispatch, transport
-from sdg_helpers.completions import Completion, Limits, Request, Sampling, ServerGone, complete
+from sdg_helpers.completions import Completion, Limits, Request, Sampling, ServerGone, complete, dispatch, transport
+from sdg_helpers.completions.exchanges import Failure
 from sdg_helpers.errors import SdgError
-from sdg_helpers.exchanges import Failure
 from tests.standin import Script, StandIn
 
 SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)

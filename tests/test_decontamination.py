@@ -10,12 +10,12 @@ import pyarrow.parquet as parquet
 import pytest
 
 from sdg_helpers import files, sft
-from sdg_helpers.benchmarks import BenchmarkSource, read_benchmarks
 from sdg_helpers.completions import Limits, Sampling
 from sdg_helpers.decontamination import compare_candidates, drop_contaminated, find_candidates, question_of, says_same
+from sdg_helpers.decontamination.benchmarks import BenchmarkSource, read_benchmarks
+from sdg_helpers.decontamination.similarity import QuestionIndex, embed
 from sdg_helpers.errors import SdgError
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.similarity import QuestionIndex, embed
 from tests.hub import Hub
 from tests.standin import StandIn
 from tests.test_solutions import REPO, Endpoint, generate
@@ -91,7 +91,7 @@ def test_a_name_that_is_none_is_refused(text):
 
 HUB_READER = """
 import sys
-from sdg_helpers.benchmarks import read_benchmarks
+from sdg_helpers.decontamination.benchmarks import read_benchmarks
 from sdg_helpers.errors import SdgError
 for name in sys.argv[1:]:
     try:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sdg_helpers import downloading, files
-from sdg_helpers.downloading import download_checkpoint
+from sdg_helpers import files
+from sdg_helpers.checkpoints import downloading
+from sdg_helpers.checkpoints.downloading import download_checkpoint
 from sdg_helpers.errors import SdgError
 from tests.hub import SHA, Hub
 
@@ -125,7 +126,7 @@ def test_no_space(hub, tmp_path, monkeypatch):
 
 
 def test_killed_in_the_middle_it_goes_on(hub, tmp_path):
-    code = ("import os, sys; from pathlib import Path; from sdg_helpers import downloading; "
+    code = ("import os, sys; from pathlib import Path; from sdg_helpers.checkpoints import downloading; "
             "downloading._check = lambda path, entry: os._exit(9); "
             "downloading.download_checkpoint('org/model', Path(sys.argv[1]))")
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=TESTS.parent, env={**os.environ})

@@ -6,9 +6,9 @@ from itertools import product
 
 import pytest
 
-from sdg_helpers.equality import canonical, decide
+from sdg_helpers.answers.equality import canonical, decide
+from sdg_helpers.answers.spelling import tidy
 from sdg_helpers.errors import SdgError
-from sdg_helpers.spelling import tidy
 
 ASK = (None, "")
 
@@ -181,5 +181,6 @@ def test_hostile_answers_are_left_to_the_model_quickly():
 
 
 def test_rules_load_without_a_heavy_library():
-    code = "import sys, sdg_helpers.equality\nprint(*{'sympy', 'pandas', 'torch', 'math_verify'} & set(sys.modules))"
+    code = ("import sys, sdg_helpers.answers.equality\n"
+            "print(*{'sympy', 'pandas', 'torch', 'math_verify'} & set(sys.modules))")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""

@@ -13,10 +13,11 @@ import time
 
 import pytest
 
-from sdg_helpers import files, seed_files, solutions
+from sdg_helpers import files, solutions
 from sdg_helpers.completions import Limits, Sampling, complete
 from sdg_helpers.errors import SdgError
 from sdg_helpers.prompts import load_prompt
+from sdg_helpers.solutions import seed_files
 from tests.standin import StandIn
 from tests.test_solutions import Endpoint, rows_of, write_problems
 

@@ -5,12 +5,12 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from sdg_helpers import files, genselect, selections, solutions
+from sdg_helpers import files, genselect, solutions
 from sdg_helpers.completions import Limits, Sampling
 from sdg_helpers.errors import SdgError
-from sdg_helpers.genselect import Candidate, Rules, candidates_of, draw
+from sdg_helpers.genselect import Candidate, Rules, candidates_of, draw, selections
+from sdg_helpers.judging.verdict_reader import Verdict
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.verdict_reader import Verdict
 from tests.standin import StandIn
 from tests.test_solutions import Endpoint, generate, write_problems
 

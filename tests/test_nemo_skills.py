@@ -4,7 +4,7 @@ import pytest
 from sdg_helpers import cli, files, nemo_skills, runs
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging import judge_solutions, rejudge_solutions
-from sdg_helpers.nemo_skills_import import import_nemo_skills
+from sdg_helpers.nemo_skills.importing import import_nemo_skills
 from sdg_helpers.problems import download_problems
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.relabeling import relabel_with_majority

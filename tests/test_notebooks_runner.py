@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from sdg_helpers import chain, cli, files, notebooks, runs, serving
+from sdg_helpers import cli, files, notebooks, runs, serving
 from sdg_helpers.errors import SdgError
+from sdg_helpers.notebooks import chain
 
 from .clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
 
@@ -213,7 +214,7 @@ def test_plain_papermill_refuses_an_unknown_parameter_too(clone, monkeypatch):
 
 
 def test_the_runner_refuses_an_unknown_parameter_before_anything_starts(clone, tmp_path):
-    from sdg_helpers.execution import execute
+    from sdg_helpers.notebooks.execution import execute
 
     notebook = notebooks.find("math/03", notebooks.discover())
     with pytest.raises(SdgError, match=r"unknown parameter NUM_SEED. Did you mean NUM_SEEDS\?"):

@@ -6,7 +6,7 @@ from email.utils import formatdate
 
 import pytest
 
-from sdg_helpers.pacing import Pace, backoff_s, retry_after_s
+from sdg_helpers.completions.pacing import Pace, backoff_s, retry_after_s
 
 
 class Simulated:

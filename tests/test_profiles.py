@@ -1,8 +1,9 @@
 """A profile is refused, with key, file and what is allowed, before anything starts."""
 import pytest
 
-from sdg_helpers import notebooks, parameters, runs
+from sdg_helpers import notebooks, runs
 from sdg_helpers.errors import SdgError
+from sdg_helpers.notebooks import parameters
 from sdg_helpers.profiles import load_profile, refuse_secrets
 
 from .clone import ROOT, make_clone

@@ -6,8 +6,9 @@ import time
 import pytest
 import yaml
 
-from sdg_helpers import files, reset, run_yaml, runs, status
+from sdg_helpers import files, runs
 from sdg_helpers.errors import SdgError
+from sdg_helpers.runs import reset, run_yaml, status
 
 from .clone import make_clone
 

@@ -15,13 +15,14 @@ import pandas as pd
 import psutil
 import pytest
 
-from sdg_helpers import check_store, code_checks, files, pass_rates, sandbox
-from sdg_helpers.code_checks import check_programs
-from sdg_helpers.code_filter import filter_solutions
-from sdg_helpers.confined import RunLimits
+from sdg_helpers import files
+from sdg_helpers.coding import check_store, checks, pass_rates, sandbox
+from sdg_helpers.coding.checks import check_programs
+from sdg_helpers.coding.confined import RunLimits
+from sdg_helpers.coding.filtering import filter_solutions
+from sdg_helpers.coding.program_tests import REASONS, run_tests, same_output
+from sdg_helpers.coding.sandbox import open_sandbox
 from sdg_helpers.errors import SdgError
-from sdg_helpers.program_tests import REASONS, run_tests, same_output
-from sdg_helpers.sandbox import open_sandbox
 from tests.clone import ROOT
 from tests.test_code_filter import answer, full_row, write_solutions
 
@@ -133,8 +134,8 @@ def test_input_and_output_larger_than_a_pipe(folder):
 @needs_sandbox
 def test_killed_with_our_process_nothing_is_left(folder):
     (folder / "main.py").write_text("import time\ntime.sleep(60)")
-    code = ("import sys\nfrom pathlib import Path\nfrom sdg_helpers.sandbox import open_sandbox\n"
-            "from sdg_helpers.confined import RunLimits\nours = open_sandbox()\nprint('ready', flush=True)\n"
+    code = ("import sys\nfrom pathlib import Path\nfrom sdg_helpers.coding.sandbox import open_sandbox\n"
+            "from sdg_helpers.coding.confined import RunLimits\nours = open_sandbox()\nprint('ready', flush=True)\n"
             "ours.run([ours.python, '/program/main.py'], Path(sys.argv[1]), RunLimits(seconds=60))")
     with subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
@@ -234,13 +235,13 @@ def test_each_program_is_run_once_and_its_verdict_reaches_every_row(stages, tmp_
     assert rates["solutions"].tolist() == [3, 3, 3] and rates["programs"].tolist() == [3, 3, 2]
     assert rates["right"].tolist() == [3, 1, 2] and rates["pass_rate"].round(3).tolist() == [1.0, 0.333, 0.667]
     assert pass_rates.read(tmp_path / "checked" / "pass_rates.parquet")["a-python"] == 1.0
-    monkeypatch.setattr(code_checks, "run_tests", None)
+    monkeypatch.setattr(checks, "run_tests", None)
     assert check_programs(*stages, tmp_path / "checked", check="yes", limits=SECOND) == manifest
 
 
 @needs_sandbox
 def test_killed_in_the_middle_it_goes_on_where_it_stopped(stages, tmp_path, monkeypatch):
-    ran, lock, real = [], threading.Lock(), code_checks.run_tests
+    ran, lock, real = [], threading.Lock(), checks.run_tests
 
     def dies_at_the_third(ours, program, *more):
         with lock:
@@ -249,7 +250,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_stopped(stages, tmp_path, monk
                 raise KeyboardInterrupt
         return real(ours, program, *more)
 
-    monkeypatch.setattr(code_checks, "run_tests", dies_at_the_third)
+    monkeypatch.setattr(checks, "run_tests", dies_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         check_programs(*stages, tmp_path / "checked", limits=SECOND, workers=1)
     known = len(list(files.read_jsonl(tmp_path / "checked" / "checks.jsonl")))
@@ -262,7 +263,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_stopped(stages, tmp_path, monk
 
 
 def test_without_a_sandbox_no_program_is_run(stages, tmp_path, monkeypatch):
-    monkeypatch.setattr(code_checks, "run_tests", None)  # would raise if it were called
+    monkeypatch.setattr(checks, "run_tests", None)  # would raise if it were called
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None if name == "bwrap" else f"/usr/bin/{name}")
     with pytest.raises(SdgError, match="found no bwrap. Programs of a model are not run without them. Install"):
         check_programs(*stages, tmp_path / "checked", check="yes")

@@ -5,13 +5,15 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from sdg_helpers import files, near_duplicates, open_science, science, science_plan, solutions, voting
+from sdg_helpers import files, science, solutions
+from sdg_helpers.answers.options import normalised, option_letter
 from sdg_helpers.completions import Limits, Sampling
+from sdg_helpers.decontamination import near_duplicates
 from sdg_helpers.errors import SdgError
-from sdg_helpers.options import normalised, option_letter
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.question_reader import Question, read_question
-from sdg_helpers.taxonomy import folded, form_of, load_taxonomy
+from sdg_helpers.science import open_science, plan, voting
+from sdg_helpers.science.question_reader import Question, read_question
+from sdg_helpers.science.taxonomy import folded, form_of, load_taxonomy
 from tests.standin import StandIn
 from tests.test_solutions import Endpoint
 
@@ -40,28 +42,28 @@ def test_a_broken_taxonomy_is_refused(tmp_path, text, said):
 
 
 def test_topics_are_spread_over_the_fields_and_unknown_names_are_refused(tmp_path):
-    manifest = science_plan.choose_topics(tmp_path / "a", max_topics=11)
+    manifest = plan.choose_topics(tmp_path / "a", max_topics=11)
     rows = list(files.read_jsonl(tmp_path / "a" / "topics.jsonl"))
     assert Counter(Counter(row["field"] for row in rows).values()) == {1: 7, 2: 2} and len(rows) == 11
     assert manifest["counts"]["rows_out"] == 11
     with pytest.raises(SdgError, match="Did you mean Genetics?"):
-        science_plan.choose_topics(tmp_path / "b", topics=["Genetic"])
+        plan.choose_topics(tmp_path / "b", topics=["Genetic"])
     with pytest.raises(SdgError, match="found none of .'Genetics'. in the fields .'Physics'"):
-        science_plan.choose_topics(tmp_path / "c", topics=["Genetics"], fields=["Physics"])
+        plan.choose_topics(tmp_path / "c", topics=["Genetics"], fields=["Physics"])
     with pytest.raises(SdgError, match="difficulty 'easy'"):
-        science_plan.plan_questions(tmp_path / "a" / "topics.jsonl", tmp_path / "d", levels=["easy"], num_options=[4])
+        plan.plan_questions(tmp_path / "a" / "topics.jsonl", tmp_path / "d", levels=["easy"], num_options=[4])
     with pytest.raises(SdgError, match="2 to 10, found 11"):
         form_of(11)
 
 
 def test_the_grid_is_every_subtopic_level_and_form(tmp_path):
-    science_plan.choose_topics(tmp_path / "t", topics=["Genetics", "Stars"])
-    manifest = science_plan.plan_questions(tmp_path / "t" / "topics.jsonl", tmp_path / "a", num_options=[4, 10, 0],
+    plan.choose_topics(tmp_path / "t", topics=["Genetics", "Stars"])
+    manifest = plan.plan_questions(tmp_path / "t" / "topics.jsonl", tmp_path / "a", num_options=[4, 10, 0],
                                            levels=["hard", "brutal"], max_subtopics=3)
     rows = list(files.read_jsonl(tmp_path / "a" / "assignments.jsonl"))
     assert manifest["assignments"] == len(rows) == len({row["id"] for row in rows}) == 2 * 3 * 2 * 3
     assert manifest["counts"] == {"rows_in": 14, "rows_out": 6, "dropped": {"not_chosen": 8}}
-    cost = science_plan.grid_cost(6, ["hard", "brutal"], [4, 10, 0], 5)
+    cost = plan.grid_cost(6, ["hard", "brutal"], [4, 10, 0], 5)
     assert cost.loc["all", "requests"] == 2 * cost.loc["hard", "requests"] == 180
     assert cost.loc["all", "gpu_hours"] == pytest.approx(180 * 220 / 4000 * 8 / 3600)
 
@@ -71,7 +73,7 @@ def test_the_grid_is_every_subtopic_level_and_form(tmp_path):
     ("<think>1. lasers</think>\nfibre sensors\n\n", ["fibre sensors"]), ("Here are three:\n1. a b", ["a b"]),
     ("1. " + "word " * 20, []), ("Which one?", []), ("", []), ("...", [])])
 def test_new_subtopics_are_read_line_by_line(reply, found):
-    assert science_plan.read_subtopics(reply) == found
+    assert plan.read_subtopics(reply) == found
 
 
 # --- replies become questions
@@ -201,9 +203,9 @@ def written(tmp_path_factory):
     run = tmp_path_factory.mktemp("science")
     with StandIn(accuracy=0.7) as server:
         url = server.base_url
-        science_plan.choose_topics(run / "topics", topics=["Genetics", "Stars", "Optics"], new_subtopics=3)
+        plan.choose_topics(run / "topics", topics=["Genetics", "Stars", "Optics"], new_subtopics=3)
         ask(run / "topics/topics.jsonl", run / "expanded", url, "science/expand-topic", "expanded")
-        science_plan.plan_questions(run / "topics/topics.jsonl", run / "assignments", levels=["hard", "complex"],
+        plan.plan_questions(run / "topics/topics.jsonl", run / "assignments", levels=["hard", "complex"],
                                     num_options=[4, 10], max_subtopics=3, expanded=run / "expanded")
         ask(run / "assignments/assignments.jsonl", run / "written", url, "science/write-question", "written", 2)
         science.read_questions(run / "written", run / "questions", prompt=load_prompt("science/write-question"))

@@ -15,9 +15,9 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
-from sdg_helpers import owners, serving, weights
+from sdg_helpers import serving
 from sdg_helpers.errors import SdgError
-from sdg_helpers.serving import ServerSpec, ask, open_server, stop_servers
+from sdg_helpers.serving import ServerSpec, ask, open_server, owners, stop_servers, weights
 
 SMALL = "smollm2-135m-instruct"
 SPEC = ServerSpec(model=SMALL, slots=2, context_length=512)

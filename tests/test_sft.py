@@ -10,12 +10,12 @@ import pytest
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
+from sdg_helpers.judging.verdict_writer import VerdictWriter
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.sft import export_sft
-from sdg_helpers.sft_filters import REASONS
-from sdg_helpers.shuffling import ShuffledRows
+from sdg_helpers.sft.filters import REASONS
+from sdg_helpers.sft.shuffling import ShuffledRows
 from sdg_helpers.stages import Stage
-from sdg_helpers.verdict_writer import VerdictWriter
 from tests.clone import ROOT
 
 ANSWER = "The answer is \\boxed{4}"

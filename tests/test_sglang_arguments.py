@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from sdg_helpers import sglang
 from sdg_helpers.errors import SdgError
-from sdg_helpers.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import ServerSpec
 from sdg_helpers.sglang import Part, layout, router_command, server_command
 
 ACCEPTED = json.loads((Path(__file__).parent / "sglang" / "accepted_options.json").read_text())

@@ -9,21 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from sdg_helpers import files, ranks, sharding
-from sdg_helpers.endings import TryAgain
+from sdg_helpers import files
+from sdg_helpers.checkpoints import sharding
+from sdg_helpers.checkpoints.sharding import check_sharded, shard_checkpoint
+from sdg_helpers.cluster import ranks
+from sdg_helpers.cluster.endings import TryAgain
 from sdg_helpers.errors import SdgError
-from sdg_helpers.server_specs import ServerSpec
 from sdg_helpers.serving import open_server
-from sdg_helpers.sharding import check_sharded, shard_checkpoint
+from sdg_helpers.serving.server_specs import ServerSpec
 
 TESTS = Path(__file__).resolve().parent
 # a rank of a job of two: argv MEETING_POINT SOURCE FOLDER SPEC LOGS
 RANK = """
 import json, os, sys
 from pathlib import Path
-from sdg_helpers import ranks
-from sdg_helpers.server_specs import ServerSpec
-from sdg_helpers.sharding import shard_checkpoint
+from sdg_helpers.cluster import ranks
+from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.checkpoints.sharding import shard_checkpoint
 meeting, source, folder, spec, logs = sys.argv[1:]
 with ranks.join(Path(meeting), 1, 2) as group:
     group.listen(lambda why, code: os._exit(code))

@@ -4,9 +4,10 @@ import time
 
 import pytest
 
-from sdg_helpers import cluster, slurm
+from sdg_helpers import cluster
+from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.job_records import Records
 from sdg_helpers.errors import SdgError
-from sdg_helpers.job_records import Records
 
 from . import work
 from .private_slurm import PrivateSlurm, why_not
@@ -56,8 +57,8 @@ def test_an_account_that_there_is_not_is_named_with_those_that_there_are(account
 
 def slurm_refuses(stage):
     """The private cluster takes any account, as clusters without AccountingStorageEnforce do: ask what we say then."""
-    from sdg_helpers.job_causes import refused
-    from sdg_helpers.jobs import JobSpec
+    from sdg_helpers.cluster.job_causes import refused
+    from sdg_helpers.cluster.jobs import JobSpec
 
     raise refused(slurm.Refused("Invalid account or account/partition combination specified"),
                   JobSpec(where="slurm", account="mine"))

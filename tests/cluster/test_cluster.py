@@ -9,10 +9,10 @@ import time
 import pytest
 
 from sdg_helpers import cluster
-from sdg_helpers import slurm as slurm_commands
+from sdg_helpers.cluster import slurm as slurm_commands
+from sdg_helpers.cluster.job_records import Records
+from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
-from sdg_helpers.job_records import Records
-from sdg_helpers.jobs import JobSpec
 from tests.clone import ROOT
 
 from . import work

@@ -5,7 +5,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from sdg_helpers import ranks
+from sdg_helpers.cluster import ranks
 
 ROWS = 12
 

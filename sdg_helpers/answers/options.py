@@ -1,0 +1,77 @@
+"""Which option an answer names: `A`, `a.`, `(A)`, `\\text{A}`, `Option A` and the option's own text are one answer."""
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..science.taxonomy import LETTERS
+from .equality import canonical
+from .spelling import tidy
+
+_MAX_LENGTH = 2000  # characters; what is longer names no option
+_WRAPPER = re.compile(r"\\(?:boxed|text(?:bf|it|rm|sf|normal)?|math(?:rm|bf|bb|it|sf)|operatorname|mbox|bf|rm)"
+                      r"(?![A-Za-z])\s*")
+_NAMED = re.compile(r"(?:the\s+)?(?:(?:correct|right|final|best)\s+)?(?:answer|option|choice)\s*(?:is|=|:)?\s*"
+                    r"(?:(?:option|choice)\s*:?\s*)?", re.IGNORECASE)
+_LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\]]?")
+_LETTER_AND_TEXT = re.compile(r"\(?\s*([A-Z])\s*[).:\]]\s*(.+)|([A-Z])\s+[-–—=]\s*(.+)", re.DOTALL)
+
+
+def option_letter(answer: str, options: Sequence[str]) -> str | None:
+    """The letter of the one option that an answer names, None when it names none, or more than one.
+
+    A letter comes first: where the options are blood types, `B` is option B. A letter with the text of another option
+    names none. An option's text is known by itself too, also in another spelling (`0.5` for `1/2`).
+    """
+    if len(answer) > _MAX_LENGTH:
+        return None
+    text = _unwrapped(answer)
+    letters = LETTERS[:len(options)]
+    for said in dict.fromkeys((text, _NAMED.sub("", text, count=1) if _NAMED.match(text) else text)):
+        alone = _LETTER.fullmatch(said)
+        if alone and alone[1].upper() in letters:
+            return alone[1].upper()
+        both = _LETTER_AND_TEXT.fullmatch(said)
+        if both and (both[1] or both[3]) in letters:
+            letter, rest = both[1] or both[3], both[2] or both[4]
+            named = _by_text(rest, options, letters)
+            return letter if named == letter or (named is None and not _names_more(rest, letters)) else None
+    return _by_text(answer, options, letters) or _by_text(text, options, letters)
+
+
+def normalised(answer: str | None, options: Sequence[str] | None) -> str | None:
+    """An answer as it votes: a letter where there are options, else the answer itself; None does not vote."""
+    if not answer or not answer.strip():
+        return None
+    return option_letter(answer, options) if options else answer.strip()
+
+
+def _unwrapped(answer: str) -> str:
+    """The answer without dollar signs, LaTeX commands that only dress it, braces around it, and a last full stop."""
+    text = _WRAPPER.sub("", answer).replace("$", "").replace(r"\(", "(").replace(r"\)", ")").replace("**", "").strip()
+    for _ in range(4):
+        before = text
+        if text.startswith("{") and text.endswith("}"):
+            text = text[1:-1]
+        text = re.sub(r"^\{\s*(\(?[A-Za-z]\)?)\s*\}", r"\1", text)
+        text = text.strip().rstrip(".,;:").rstrip()
+        if text == before:
+            break
+    return text
+
+
+def _by_text(text: str, options: Sequence[str], letters: str) -> str | None:
+    """The letter of the one option with this text."""
+    wanted = _key(text)
+    found = [letter for letter, option in zip(letters, options, strict=False) if _key(option) == wanted]
+    return found[0] if wanted and len(found) == 1 else None
+
+
+def _key(text: str) -> str:
+    return canonical(tidy(text).strip().rstrip(".")).casefold().replace(" ", "")
+
+
+def _names_more(text: str, letters: str) -> bool:
+    """Whether what follows a letter is another letter: `A, B` and `A) or C` name two options."""
+    words = re.findall(r"[A-Za-z]+", text)
+    return bool(words) and all(word in letters or word.lower() in ("and", "or") for word in words)

@@ -1,0 +1,75 @@
+"""The tensors of a checkpoint, read from headers alone, and how tensor parallelism places each of them."""
+from __future__ import annotations
+
+import json
+import re
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from ..errors import SdgError
+
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
+# How tensor parallelism places a tensor, by name, as SGLang's model classes do (deepseek_v2.py, qwen2.py, llama.py):
+# projections into and out of the low-rank spaces of MLA, gates and norms stand on every rank.
+_WHOLE = re.compile(r"q_a_proj|kv_a_proj|layernorm|norm\.|mlp\.gate\.|e_score_correction_bias|eh_proj|rotary")
+_SPLIT = re.compile(r"embed_tokens|lm_head|shared_head\.head|[qo]_proj|q_b_proj|kv_b_proj|(gate|up|down)_proj|qkv")
+_BY_KV_HEADS = re.compile(r"self_attn\.[kv]_proj")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of a checkpoint."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on disk."""
+        return prod(self.shape) * _BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's tensors and the settings that decide how they are split."""
+
+    name: str
+    tensors: list[Tensor]
+    num_layers: int
+    num_kv_heads: int
+
+    @property
+    def bytes(self) -> int:
+        """All of it."""
+        return sum(tensor.bytes for tensor in self.tensors)
+
+
+def read_header(path: Path) -> dict[str, dict[str, Any]]:
+    """Name -> {dtype, shape, data_offsets} of a safetensors file. Raises SdgError for one that is cut off or none."""
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, 100 << 20)))
+            header.pop("__metadata__", None)
+            end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+            if file.seek(0, 2) != 8 + length + end:
+                raise ValueError(f"it has {file.tell()} bytes, its header tells of {8 + length + end}")
+    except (OSError, ValueError, struct.error, KeyError, AttributeError) as error:
+        raise SdgError(f"{path}: expected a whole safetensors file, found another ({error}). Fetch it again.") from None
+    return header
+
+
+def placement(tensor: Tensor, checkpoint: Checkpoint, tp_size: int) -> int:
+    """In how many equal parts a tensor is cut: 1 = whole on every rank, 0 = not loaded (layers for drafting ahead)."""
+    layer = re.search(r"layers\.(\d+)\.", tensor.name)
+    if layer and int(layer[1]) >= checkpoint.num_layers:
+        return 0
+    if _WHOLE.search(tensor.name):
+        return 1
+    if _BY_KV_HEADS.search(tensor.name):
+        return min(tp_size, checkpoint.num_kv_heads)
+    return tp_size if _SPLIT.search(tensor.name) else 1

@@ -1,0 +1,6 @@
+"""`python -m sdg_helpers.cli`, where the command `sdg` is not on the path."""
+import sys
+
+from . import main
+
+sys.exit(main())

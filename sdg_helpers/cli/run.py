@@ -1,0 +1,123 @@
+"""`sdg run`: which notebooks, with which values, in which run; and what to say when it stops."""
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from ..errors import SdgError
+from . import FAILED, INTERRUPTED, Add
+from .console import program, shown
+from .weights import fetch_weights
+
+if TYPE_CHECKING:
+    from ..notebooks import Notebook
+    from ..runs import Run
+
+
+def add_commands(add: Add) -> None:
+    """run"""
+    run = add("run", _run, "execute notebooks in order, from where the run stands")
+    run.add_argument("tracks", nargs="*", metavar="TRACK", help="start, math, …; default: start math")
+    run.add_argument("--profile", metavar="P", help="where to run: a name, or a .yaml file (default: the one that the "
+                                                    "run was begun with, else demo)")
+    run.add_argument("--run", metavar="NAME", help="the folder in outputs/ (default: the profile's name)")
+    run.add_argument("--from", dest="first", metavar="03", help="the first notebook to execute")
+    run.add_argument("--to", dest="last", metavar="06", help="the last one")
+    run.add_argument("-p", dest="overrides", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
+                     help="a parameter, for every selected notebook that has it; may be repeated")
+    run.add_argument("--submit", action="store_true",
+                     help="run the driver itself as a small job of Slurm, so that the login session may close")
+    run.add_argument("--again", action="store_true", help="execute complete notebooks too (nothing is made twice)")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from .. import notebooks
+    from ..notebooks import chain, parameters
+    from ..notebooks.execution import NotebookFailed
+    from ..profiles import load_profile
+    from ..runs import Run, run_folder, run_yaml
+
+    every = notebooks.discover()
+    profile = load_profile(arguments.profile or _profile_of(arguments.run))
+    selected = _selected(arguments)
+    values = parameters.values_for(selected, every, profile, arguments.overrides)
+    name = arguments.run or re.sub(r"[^A-Za-z0-9._-]", "-", profile.path.stem)
+    run = Run(name, run_folder(name), profile)
+    run_yaml.add_session(run.folder, profile, {key: value for key, value in arguments.overrides})
+    if arguments.submit:
+        return _submit(run, arguments, name)
+    print(f"run {name}, profile {profile.key}: {shown(run.folder)}", flush=True)
+    if any(notebook.asks_a_model for notebook in selected):
+        fetch_weights([spec.model for spec in profile.specs if spec.engine == "embedded"])
+    try:
+        chain.run_notebooks(run, selected, values, sys.stdout, arguments.again)
+    except (NotebookFailed, KeyboardInterrupt) as error:
+        if arguments.debug:
+            raise
+        return _stopped(error, arguments, name)
+    print(f"Complete. Executed notebooks: {shown(run.folder / 'notebooks')}   How far it is: "
+          f"{program()} status {name}")
+    return 0
+
+
+def _profile_of(name: str | None) -> str:
+    from .. import runs
+    from ..runs import run_yaml
+
+    told = run_yaml.read(runs.run_folder(name)) if name else None
+    return told["profile"] if told else "demo"
+
+
+def _submit(run: Run, arguments: argparse.Namespace, name: str) -> int:
+    from ..cluster.submitting import submit_driver
+
+    arguments.profile = run.profile.key  # the job begins in another folder
+    words = ["run", *_words(arguments, name), *(["--again"] if arguments.again else [])]
+    job_id, log = submit_driver(run.folder, run.profile.jobs.spec("driver"), words)
+    print(f"Submitted as job {job_id}; its log: {shown(log)}   How far it is: {program()} status {name}   To stop: "
+          f"{program()} cancel {name}")
+    return 0
+
+
+def _words(arguments: argparse.Namespace, name: str) -> list[str]:
+    """The words after `sdg run` that ask for the same again."""
+    words = [*arguments.tracks, *(["--profile", arguments.profile] if arguments.profile else []), "--run", name]
+    for flag, value in (("--from", arguments.first), ("--to", arguments.last)):
+        words += [flag, value] if value else []
+    for override in arguments.overrides:
+        words += ["-p", *override]
+    return words
+
+
+def _stopped(error: BaseException, arguments: argparse.Namespace, name: str) -> int:
+    """Say what happened and the exact command to go on."""
+    words = _words(arguments, name)
+    interrupted = isinstance(error, KeyboardInterrupt)
+    told = f"stopped ({str(error) or 'Ctrl-C'})." if interrupted else error
+    print(f"sdg: {told}\nWhat was made is kept. To go on: {program()} run {shlex.join(words)}", file=sys.stderr)
+    return INTERRUPTED if interrupted else FAILED
+
+
+def _selected(arguments: argparse.Namespace) -> list[Notebook]:
+    from .. import notebooks
+
+    found = [one for track in arguments.tracks or ["start", "math"] for one in notebooks.discover(track)]
+    first, last = _number(arguments.first, found, "00"), _number(arguments.last, found, "99")
+    selected = [one for one in found if first <= one.number <= last]
+    if not selected:
+        raise SdgError(f"--from {first} --to {last}: expected at least one notebook between, found none. Notebooks: "
+                       f"{', '.join(one.key for one in found)}.")
+    return selected
+
+
+def _number(text: str | None, found: list[Notebook], default: str) -> str:
+    from .. import notebooks
+
+    if text is None:
+        return default
+    if text.isdigit() and f"{int(text):02d}" in {one.number for one in found}:
+        return f"{int(text):02d}"
+    return notebooks.find(text, found, "--from and --to").number

@@ -1,0 +1,79 @@
+"""Which solutions hold a program: finished, with a last block of the asked language that is whole, parses, reads and
+prints. Every solution gets a verdict with the reason."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..answers import CLOSE, split_thinking
+from ..errors import SdgError
+from ..judging.verdict_writer import VerdictWriter
+from ..solutions import seed_files
+from ..stages import Stage
+from . import cpp_programs, python_programs
+from .blocks import FENCE_NAMES, last_program
+
+STAGE = ("filtered", "code/03_filter_solutions")
+# Why a solution has no program that is worth running, in the order in which it is looked at.
+REASONS = ("unfinished", "thinking_not_closed", "no_code_block", "other_language", "unclosed_block", "too_long",
+           "syntax_error", "placeholder", "runs_nothing", "reads_no_input", "prints_nothing")
+MAX_PROGRAM = 100_000  # characters
+_FLAWS = {"python": python_programs.flaw, "cpp": cpp_programs.flaw}
+
+
+def filter_solutions(solutions: Path, folder: Path, *, reasoning: bool = True) -> dict[str, Any]:
+    """Write verdicts.parquet: id, seed, predicted_answer (16 hex digits of the program, see `program_id`),
+    expected_answer (""), correct (whether there is a program), how ("filter", or one of REASONS).
+
+    solutions: folder of output-rs{seed}.jsonl whose rows have a `language`. reasoning: the model thinks, so that
+    without closed thinking a solution is not finished. Returns the manifest; `by_language` counts verdicts by language.
+    """
+    seeds = seed_files.seed_files(solutions)
+    Stage(solutions, "solutions", "code/02_generate_solutions").require()
+    with Stage(folder, *STAGE).work({"reasoning": reasoning}, {path.name: path for path in seeds.values()}) as work:
+        if work.done:
+            return work.manifest
+        rows, by_language = 0, {}
+        path = folder / "verdicts.parquet"
+        with VerdictWriter(path) as table:
+            for seed, source in seeds.items():
+                for row in files.read_jsonl(source):
+                    program, reason = program_of(row, reasoning)
+                    rows += 1
+                    counts = by_language.setdefault(row["language"], {})
+                    counts[reason or "filter"] = counts.get(reason or "filter", 0) + 1
+                    table.add(row["id"], seed, program_id(program) if not reason else None, "", not reason,
+                              reason or "filter")
+                    work.progress(rows, None)
+        return work.finish(rows_in=rows, rows_out=rows, outputs=[path], rows_by_how=dict(table.by_how),
+                           verdicts=dict(table.by_verdict), by_language=by_language)
+
+
+def program_of(row: Mapping[str, Any], reasoning: bool = True) -> tuple[str, str]:
+    """(program, "") or (what there is of it, why it is none: one of REASONS) of one solution.
+
+    Raises SdgError for a row without a language that we know.
+    """
+    language = row.get("language")
+    if language not in FENCE_NAMES:
+        raise SdgError(f"solution {row.get('id')!r}: expected a `language` ({', '.join(FENCE_NAMES)}), found "
+                       f"{language!r}. Make the questions with code/01_prepare_questions, or add the key.")
+    if row["finish_reason"] != "stop":
+        return "", "unfinished"
+    generation = row["generation"]
+    if CLOSE not in generation and (reasoning or split_thinking(generation)[0] is not None):
+        return "", "thinking_not_closed"
+    program, reason = last_program(split_thinking(generation)[1], language)
+    return program, reason or program_flaw(program, language)
+
+
+def program_flaw(program: str, language: str) -> str:
+    """"" or what is wrong with a program: one of REASONS from "too_long" on."""
+    return "too_long" if len(program) > MAX_PROGRAM else _FLAWS[language](program)
+
+
+def program_id(program: str) -> str:
+    """16 hex digits that depend on the program alone: equal programs of a problem are run once."""
+    return files.content_id(program)

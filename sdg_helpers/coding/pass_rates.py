@@ -1,0 +1,40 @@
+"""How often a problem is solved: a small table by id, to look at and to select by."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from .. import files
+from ..judging.verdict_reader import read_verdicts
+from ..problems import ProblemIndex
+
+
+def write(path: Path, problems: Path, verdicts: Path) -> Path:
+    """Write a table with a row a problem, in problem order; returns its path.
+
+    Columns: id; solutions; programs (solutions that the filter let pass: they have a predicted_answer); right;
+    pass_rate: right / solutions, null without solutions.
+    """
+    index = ProblemIndex.build(problems)
+    counts = np.zeros((3, len(index)), dtype=np.int64)
+    for verdict in read_verdicts(verdicts):
+        position = index.position(verdict.id)
+        if position >= 0:
+            counts[:, position] += 1, verdict.predicted_answer is not None, verdict.correct is True
+    solutions, programs, right = counts
+    rate = np.divide(right, solutions, out=np.full(len(index), np.nan), where=solutions > 0)
+    table = pa.table({"id": pa.array(list(index), pa.string()), "solutions": solutions, "programs": programs,
+                      "right": right, "pass_rate": pa.array(rate, pa.float64(), from_pandas=True)})
+    with files.atomic_writer(path) as out:
+        parquet.write_table(table, out)
+    return path
+
+
+def read(path: Path | str) -> dict[str, float]:
+    """pass_rate by id, of the problems that have one; about 100 bytes a problem."""
+    table = parquet.read_table(path, columns=["id", "pass_rate"])
+    rows = zip(table["id"].to_pylist(), table["pass_rate"].to_pylist(), strict=True)
+    return {problem_id: rate for problem_id, rate in rows if rate is not None}

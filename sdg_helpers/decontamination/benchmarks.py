@@ -1,0 +1,123 @@
+"""Questions of benchmarks, from files or from the hub, that training data must not contain."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import files, runs
+from ..errors import SdgError
+
+_KEYS = ("question", "problem", "Question", "Problem", "prompt", "input", "text")
+_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class BenchmarkSource:
+    """Where a benchmark's questions are. name: the path of a .jsonl or .parquet file, or a dataset of the hub with its
+    revision, configuration and split; key: the column with the question's text, "" to find it."""
+
+    name: str
+    revision: str = ""
+    config: str = ""
+    split: str = "test"
+    key: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> BenchmarkSource:
+        """From what a notebook has: `path/to/questions.jsonl`, `path/to/questions.parquet#problem`,
+        `TIGER-Lab/MMLU-Pro`, `owner/name:split`, `owner/name@revision:config:split#column`."""
+        name, _, key = text.strip().partition("#")
+        if name.endswith((".jsonl", ".parquet")):
+            return cls(name, key=key)
+        name, *more = name.split(":")
+        repo, _, revision = name.partition("@")
+        if repo.count("/") != 1 or len(more) > 2 or not all(repo.split("/")):
+            raise SdgError(f"benchmark {text!r}: expected the path of a .jsonl or .parquet file, or a dataset of the "
+                           "hub such as TIGER-Lab/MMLU-Pro:test#question (owner/name@revision:config:split#column).")
+        config, split = (more[0], more[1]) if len(more) == 2 else ("", more[0] if more else "test")
+        return cls(repo, revision, config, split, key)
+
+    @property
+    def path(self) -> Path | None:
+        """The file, None for a dataset of the hub."""
+        return runs.resolve_path(self.name) if self.name.endswith((".jsonl", ".parquet")) else None
+
+    @property
+    def label(self) -> str:
+        """A short name for reports."""
+        return self.path.stem if self.path else self.name
+
+    def questions(self) -> Iterator[str]:
+        """The texts of its questions, in order; rows without one are passed over. Raises SdgError when it cannot be
+        read, or has no column with questions."""
+        key, found = self.key, 0
+        for row in self._rows():
+            key = key or self._find_key(row)
+            if key not in row:
+                raise SdgError(f"benchmark {self.name}: expected the key {key!r}, found {', '.join(map(str, row))}. "
+                               f"Name the key: {self.name}#KEY.")
+            text = row[key]
+            if isinstance(text, str) and text.strip():
+                found += 1
+                yield text.strip()
+        if not found:
+            raise SdgError(f"benchmark {self.name}: expected at least one question, found none. Give another file, "
+                           "split or key.")
+
+    def _find_key(self, row: dict[str, Any]) -> str:
+        found = next((key for key in _KEYS if isinstance(row.get(key), str)), None)
+        if found is None:
+            raise SdgError(f"benchmark {self.name}: expected one of the keys {', '.join(_KEYS)}, found "
+                           f"{', '.join(map(str, row))}. Name the key: {self.name}#KEY.")
+        return found
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        if self.path is None:
+            yield from self._hub_rows()
+        elif self.path.suffix == ".jsonl":
+            yield from files.read_jsonl(self.path)
+        else:
+            yield from self._parquet_rows()
+
+    def _parquet_rows(self) -> Iterator[dict[str, Any]]:
+        import pyarrow
+        import pyarrow.parquet as parquet
+
+        try:
+            table = parquet.ParquetFile(self.path)
+        except (OSError, pyarrow.ArrowInvalid) as error:
+            raise SdgError(f"{self.path}: expected a parquet file of benchmark questions, found that it cannot be read "
+                           f"({error}). Give the right path.") from None
+        for batch in table.iter_batches(batch_size=_BATCH, use_threads=False):
+            yield from batch.to_pylist()
+
+    def _hub_rows(self) -> Iterator[dict[str, Any]]:
+        import datasets
+
+        try:
+            rows = datasets.load_dataset(self.name, self.config or None, split=self.split, streaming=True,
+                                         revision=self.revision or None)
+            for batch in rows.with_format("arrow").iter(batch_size=_BATCH):
+                yield from batch.to_pylist()
+        except Exception as error:  # the hub's, the network's and parquet's errors have no common type
+            told = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+            raise SdgError(f"benchmark {self.name}, split {self.split!r}: expected a dataset that the hub lets us "
+                           f"read, found none ({told}). Check name, configuration, split and network; a gated one "
+                           "needs HF_TOKEN in the environment; a file of its questions will do too. Nothing was "
+                           "written.") from error
+
+
+def read_benchmarks(sources: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(labels, texts) of all questions of the benchmarks, each text once, in the order of the sources."""
+    if not sources:
+        raise SdgError("benchmarks: expected at least one file or dataset of questions, found none.")
+    labels, texts, seen = [], [], set()
+    for source in map(BenchmarkSource.parse, sources):
+        for text in source.questions():
+            if text not in seen:
+                seen.add(text)
+                labels.append(source.label)
+                texts.append(text)
+    return labels, texts

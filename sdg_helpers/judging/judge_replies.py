@@ -1,0 +1,25 @@
+"""What a judge's reply says: the word after its last `Judgement:`."""
+from __future__ import annotations
+
+import re
+
+from ..answers import split_thinking
+
+_MARK = re.compile(r"judge?ment\W{0,4}:", re.IGNORECASE)
+_WORD = re.compile(r"[\s*_`\"'$\[({]{0,20}(?:\\(?:boxed|text|textbf)\{){0,2}(yes|no)(?![a-z])(?!\W{0,5}(?:or\b|/))",
+                   re.IGNORECASE)
+_TAIL = 60  # characters after the mark that are looked at
+
+
+def read_judgement(reply: str) -> bool | None:
+    """True for yes, False for no, None when neither can be read: never a guess.
+
+    `**Judgement:** Yes` and `judgment: yes.` are yes; "Yesterday" and "Yes or No" are neither; of several marks the
+    last one counts, and nothing inside the thinking does.
+    """
+    _, said = split_thinking(reply)
+    end = -1
+    for match in _MARK.finditer(said):
+        end = match.end()
+    word = _WORD.match(said[end:end + _TAIL]) if end >= 0 else None
+    return word[1].lower() == "yes" if word else None

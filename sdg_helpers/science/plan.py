@@ -1,0 +1,139 @@
+"""Science, stage 01, first part: which topics, which subtopics, and the grid of questions that are to be written."""
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import files
+from ..answers import split_thinking
+from ..errors import SdgError
+from ..solutions import read_solutions
+from ..stages import Stage
+from .taxonomy import PATH, folded, form_of, load_taxonomy
+
+NOTEBOOK = "science/01_write_questions"
+_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\(?\d{1,3}[.):])?[ \t]*(.+)")
+_MOST_WORDS = 12  # of a subtopic; a longer line is talk about it
+
+
+def choose_topics(folder: Path, *, fields: Sequence[str] = (), topics: Sequence[str] = (), max_topics: int = 0,
+                  new_subtopics: int = 0, taxonomy: Path = PATH) -> dict[str, Any]:
+    """Write topics.jsonl: id, problem (field and topic), field, topic, known (its subtopics, one text), count.
+
+    fields, topics: names; empty: all. max_topics: so many, spread over the fields; 0: all. new_subtopics: how many
+    further subtopics a model is to be asked for, a topic. Returns the manifest.
+    """
+    parameters = {"fields": list(fields), "topics": list(topics), "max_topics": max_topics,
+                  "new_subtopics": new_subtopics}
+    with Stage(folder, "topics", NOTEBOOK).work(parameters, {"taxonomy": taxonomy}) as work:
+        if work.done:
+            return work.manifest
+        chosen = list(load_taxonomy(taxonomy).topics(fields, topics))
+        if not chosen:
+            raise SdgError(f"topics: expected at least one of {taxonomy}, found none of {list(topics)} in the fields "
+                           f"{list(fields)}. Name topics of these fields, or leave the fields out.")
+        taken = _spread(chosen, max_topics or len(chosen))
+        path = folder / "topics.jsonl"
+        with files.atomic_writer(path) as out:
+            for field, topic, known in taken:
+                out.write(files.dumps({"id": files.content_id(field, topic), "problem": f"{field}: {topic}",
+                                       "field": field, "topic": topic, "known": "; ".join(known),
+                                       "count": new_subtopics}))
+        return work.finish(rows_in=len(chosen), rows_out=len(taken), outputs=[path],
+                           dropped={"not_chosen": len(chosen) - len(taken)})
+
+
+def _spread(chosen: list[tuple[str, str, list[str]]], count: int) -> list[tuple[str, str, list[str]]]:
+    """`count` topics, the first of every field, then the second …; in the taxonomy's order."""
+    place: Counter = Counter()
+    ranks = []
+    for number, (field, _, _) in enumerate(chosen):
+        ranks.append((place[field], number))
+        place[field] += 1
+    return [chosen[number] for number in sorted(number for _, number in sorted(ranks)[:count])]
+
+
+def plan_questions(topics: Path, folder: Path, *, levels: Sequence[str], num_options: Sequence[int],
+                   max_subtopics: int = 0, expanded: Path | None = None, taxonomy: Path = PATH) -> dict[str, Any]:
+    """Write assignments.jsonl, one row a subtopic × level × number of options: id, problem (all of it in words), field,
+    topic, subtopic, difficulty, demands, num_options, form.
+
+    max_subtopics: so many of a topic's known ones; 0: all. expanded: folder of the replies with new subtopics, which
+    are all taken unless they are known. num_options: 4, 10, 0 for open questions. Returns the manifest.
+    """
+    demands, forms = load_taxonomy(taxonomy).demands(levels), {number: form_of(number) for number in num_options}
+    if not demands or not forms:
+        raise SdgError(f"expected at least one level and one number of options, found {list(levels)} and "
+                       f"{list(num_options)}.")
+    parameters = {"levels": demands, "num_options": list(num_options), "max_subtopics": max_subtopics}
+    inputs = {"topics": topics, **({"expanded": expanded / "output-rs0.jsonl"} if expanded else {})}
+    with Stage(folder, "assignments", NOTEBOOK).work(parameters, inputs) as work:
+        if work.done:
+            return work.manifest
+        dropped: Counter = Counter()
+        path, rows, subtopics, new = folder / "assignments.jsonl", 0, 0, 0
+        with files.atomic_writer(path) as out:
+            for topic, subtopic, is_new in _subtopics(topics, expanded, max_subtopics, dropped):
+                subtopics, new = subtopics + 1, new + is_new
+                for level in demands:
+                    for number in forms:
+                        rows += 1
+                        out.write(files.dumps(_assignment(topic, subtopic, level, demands[level], number)))
+        return work.finish(rows_in=subtopics + dropped.total(), rows_out=subtopics, dropped=dropped, outputs=[path],
+                           assignments=rows, new_subtopics=new)
+
+
+def _assignment(topic: dict[str, Any], subtopic: str, level: str, demands: str, num_options: int) -> dict[str, Any]:
+    field, name = topic["field"], topic["topic"]
+    return {"id": files.content_id(field, name, subtopic, level, str(num_options)),
+            "problem": f"{field}: {name}: {subtopic} ({level}, {form_of(num_options)})",
+            "field": field, "topic": name, "subtopic": subtopic, "difficulty": level, "demands": demands,
+            "num_options": num_options, "form": form_of(num_options)}
+
+
+def _subtopics(topics: Path, expanded: Path | None, max_subtopics: int,
+               dropped: Counter) -> Iterator[tuple[dict[str, Any], str, bool]]:
+    """(topic, subtopic, whether a model named it) of every subtopic that is taken."""
+    replies = {row["id"]: row["generation"] for row in read_solutions(expanded)} if expanded else {}
+    for topic in files.read_jsonl(topics):
+        known = topic["known"].split("; ")
+        taken = known[:max_subtopics or len(known)]
+        dropped["not_chosen"] += len(known) - len(taken)
+        yield from ((topic, subtopic, False) for subtopic in taken)
+        seen = {folded(one) for one in known}
+        for subtopic in read_subtopics(replies.get(topic["id"], "")):
+            if folded(subtopic) in seen:
+                dropped["repeated"] += 1
+            else:
+                seen.add(folded(subtopic))
+                yield topic, subtopic, True
+
+
+def read_subtopics(reply: str) -> list[str]:
+    """The subtopics of a reply, one a line, numbered or not; lines that are sentences or headings are left out."""
+    _, said = split_thinking(reply)
+    found = []
+    for line in said.splitlines():
+        item = " ".join(_ITEM.fullmatch(line)[1].replace("**", "").split()) if line.strip() else ""
+        if item and not item.endswith((":", "?", "!")) and 1 <= len(item.split()) <= _MOST_WORDS and folded(item):
+            found.append(item.rstrip(".;,"))
+    return found
+
+
+def grid_cost(subtopics: int, levels: Sequence[str], num_options: Sequence[int], questions_each: int, *,
+              reply_tokens: float = 220, tokens_per_s: float = 4000, gpus: int = 8) -> pd.DataFrame:
+    """What writing the whole grid takes: one row a level and one for all; columns requests, tokens, gpu_hours.
+
+    reply_tokens: of a question with its options; tokens_per_s: generated by one server of `gpus` GPUs at full load.
+    """
+    requests = subtopics * len(num_options) * questions_each
+    tokens = requests * reply_tokens
+    row = {"requests": requests, "tokens": tokens, "gpu_hours": tokens / tokens_per_s * gpus / 3600}
+    table = pd.DataFrame([row] * len(levels), index=pd.Index(list(levels), name="level"))
+    table.loc["all"] = table.sum()
+    return table

@@ -1,0 +1,155 @@
+"""From one line of a solutions file to its SFT rows. The solution's text stays JSON-escaped as it stands in the file:
+it is copied, not parsed, which is most of the export's speed."""
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from .. import files
+from ..answers import OPEN
+from ..errors import SdgError, did_you_mean
+from ..judging.verdict_reader import Verdict
+from ..prompts import FewShotExamples, Prompt
+from .chat_templates import ChatTemplate, PromptRenderer
+from .filters import Filters, answer_start, within
+from .shuffling import KEY_BYTES
+
+FORMS = ("input_output", "messages")
+PARTS = ("whole", "answer")
+_GENERATION = b'"generation":"'
+_TAIL = re.compile(rb'","finish_reason":"([^"\\]*)","num_generated_tokens":(\d+)\}\n?$')
+_TAIL_BYTES = 256
+_LEADING = re.compile(rb"(?:\\n|\\r|\\t| )*")  # white space, as JSON escapes it
+
+
+@dataclass(slots=True)
+class Solution:
+    """A solution's row; `text` is its generation as JSON has it between the quotes."""
+
+    keys: dict[str, Any]
+    text: bytes
+    finish_reason: str
+    tokens: int
+
+    def value(self, key: str) -> Any:
+        """The value of any key but the text's, None where the row has none."""
+        return {"finish_reason": self.finish_reason, "num_generated_tokens": self.tokens}.get(key, self.keys.get(key))
+
+
+def parse_solution(line: bytes, path: Path, number: int) -> Solution:
+    """One line of output-rs{seed}.jsonl; path and number are for the error."""
+    tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
+    start = line.find(_GENERATION)
+    if tail and start > 0:
+        text = line[start + len(_GENERATION):tail.start()]
+        if b'","' not in text:  # else another key stands in between
+            try:
+                return Solution(orjson.loads(line[:start].rstrip(b",") + b"}"), text, tail[1].decode(), int(tail[2]))
+            except orjson.JSONDecodeError:
+                pass  # `generation` is a key inside another one
+    row = files.parse_row(line, path, number)
+    text = row.get("generation")
+    if not isinstance(text, str) or "id" not in row:
+        raise SdgError(f"{path}, line {number}: expected a solution (keys id and generation), found "
+                       f"{', '.join(row) or 'no keys'}. Run 03_generate_solutions, or import the data.")
+    return Solution(row, escaped(text), str(row.get("finish_reason")), int(row.get("num_generated_tokens") or 0))
+
+
+def escaped(text: str) -> bytes:
+    """A text as JSON has it between the quotes."""
+    return files.dumps(text)[1:-2]
+
+
+class RowMaker:
+    """Decides about a solution and writes its rows. prompt: its system and user text, without worked examples."""
+
+    def __init__(self, template: ChatTemplate, prompt: Prompt, filters: Filters, forms: Sequence[str],
+                 extra_keys: Sequence[str] = (), text_part: str = "whole",
+                 pass_rates: Mapping[str, float] | None = None):
+        if text_part not in PARTS:
+            raise SdgError(f"text_part {text_part!r}: expected one of {', '.join(PARTS)}."
+                           f"{did_you_mean(text_part, PARTS)}")
+        self.text_part, self._pass_rates = text_part, pass_rates
+        self.prompt = Prompt(**{**prompt.model_dump(), "few_shot_turns": [], "few_shot_examples": FewShotExamples()})
+        self.head = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        self.filters, self.forms, self.extra_keys = filters, tuple(forms), tuple(extra_keys)
+        self.render, self._template = PromptRenderer(template, self.head), template
+        self._end, self._end_mark = escaped(template.end), escaped(template.end.strip() or template.end)
+        self._opening = escaped(self.render.opening)
+        self._contaminated = filters.contaminated_problems()
+        self._messages_head = b'{"messages":[' + b"".join(orjson.dumps(message) + b"," for message in self.head)
+
+    def reason_to_drop(self, solution: Solution, verdict: Verdict | None) -> str | None:
+        """The first reason in sft_filters.REASONS that applies, None for a solution to keep."""
+        filters = self.filters
+        if self._pass_rates is not None:
+            solution.keys["pass_rate"] = self._pass_rates.get(solution.keys["id"])
+        if filters.remove_unfinished and solution.finish_reason != "stop":
+            return "unfinished"
+        if filters.remove_no_think_tags and answer_start(solution.text) < 0:
+            return "no_think_tags"
+        if verdict is None:
+            return "no_verdict"
+        if filters.use_judgement and not verdict.correct:
+            return "undecided" if verdict.correct is None else "incorrect"
+        return self._flaw(solution)
+
+    def _flaw(self, solution: Solution) -> str | None:
+        filters, problem = self.filters, solution.keys.get("problem", "")
+        if self._end_mark in solution.text or self._end_mark in escaped(problem):
+            return "end_token_inside"
+        if filters.drop_multi_boxed and solution.text.count(rb"\\boxed{", max(0, answer_start(solution.text))) > 1:
+            return "multi_boxed"
+        if self._contaminated and files.content_id(problem.strip()) in self._contaminated:
+            return "contaminated"
+        if filters.remove_len_outlier_problems and not within(self._template.length(problem), filters.problem_bounds):
+            return "problem_length"
+        if filters.remove_len_outlier_solutions and not within(solution.tokens, filters.solution_bounds):
+            return "solution_length"
+        return None if within(solution.keys.get("pass_rate") or 0, filters.rate_bounds) else "pass_rate"
+
+    def text(self, solution: Solution) -> bytes:
+        """The solution as it is exported, JSON-escaped."""
+        text = solution.text
+        if self.text_part == "answer":
+            text = text[max(0, answer_start(text)):]
+            text = text[len(_LEADING.match(text)[0]):]
+        if not self.filters.changes_answers:
+            return text
+        start = max(0, answer_start(text))
+        answer = orjson.loads(b'"' + text[start:] + b'"')
+        trimmed = self.filters.trimmed(answer)
+        return text if trimmed == answer else text[:start] + escaped(trimmed)
+
+    def rows(self, solution: Solution, text: bytes, verdict: Verdict) -> list[bytes]:
+        """One line a form, in the order of `forms`."""
+        question = self.prompt.user_text(solution.keys)
+        answer = orjson.dumps(verdict.expected_answer)
+        keys = {key: solution.value(key) for key in self.extra_keys}
+        tail = b',"expected_answer":' + answer + (b"," + orjson.dumps(keys)[1:] if keys else b"}") + b"\n"
+        write = {"input_output": self._input_output, "messages": self._messages}
+        return [write[form](question, text, solution.finish_reason) + tail for form in self.forms]
+
+    def _input_output(self, question: str, text: bytes, finish_reason: str) -> bytes:
+        if self._opening:  # the prompt has begun the thinking already
+            opening = self._opening if text.startswith(self._opening) else OPEN.encode()
+            text = text.removeprefix(opening)
+        end = self._end if finish_reason == "stop" else b""  # what was cut off has no end
+        return b'{"input":%b,"output":"%b%b"' % (files.dumps(self.render(question))[:-1], text, end)
+
+    def _messages(self, question: str, text: bytes, finish_reason: str) -> bytes:
+        return b'%b{"role":"user","content":%b},{"role":"assistant","content":"%b"}]' % (
+            self._messages_head, files.dumps(question)[:-1], text)
+
+
+def shuffle_key(shuffle_seed: int, problem_id: str, text: bytes) -> bytes:
+    """Where a solution stands in the shuffled order: equal solutions of a problem have equal keys."""
+    digest = hashlib.blake2b(f"{shuffle_seed}/{problem_id}/".encode("utf-8", "replace"), digest_size=KEY_BYTES)
+    digest.update(text)
+    return digest.digest()

@@ -1,0 +1,96 @@
+"""Put rows into a shuffled order that depends on their keys alone, without holding them in memory."""
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import SdgError
+
+KEY_BYTES = 16
+_RECORD = struct.Struct(f">{KEY_BYTES}sQI")
+
+
+class ShuffledRows:
+    """Collects (key, line) pairs in a spill file and gives the lines back in the order of their keys.
+
+    Keys are 16 bytes, evenly distributed (a hash). They are dealt into buckets by their leading bits; each flush of the
+    buffer writes its buckets one after the other, so that reading a bucket back needs one piece a flush. The order is
+    that of the keys, whatever the number of buckets.
+    """
+
+    def __init__(self, path: Path | str, expected_bytes: int, bucket_bytes: int = 48 << 20,
+                 buffer_bytes: int = 48 << 20):
+        """expected_bytes: about how much will be added; at most 1024 buckets are made of it."""
+        self.path, self.rows, self.bytes = Path(path), 0, 0
+        self._buckets = max(1, min(1024, -(-expected_bytes // bucket_bytes)))
+        self._buffer: list[list[bytes]] = [[] for _ in range(self._buckets)]
+        self._buffer_bytes, self._buffered = buffer_bytes, 0
+        self._pieces: list[np.ndarray] = []  # a flush: where each bucket's piece begins, and where the last one ends
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666), "w+b", 1 << 20)
+
+    def add(self, key: bytes, line: bytes, note: int = 0) -> None:
+        """Add one line under its key; the note (64 bits) comes back with it."""
+        bucket = int.from_bytes(key[:8], "big") * self._buckets >> 64
+        self._buffer[bucket] += (_RECORD.pack(key, note, len(line)), line)
+        self.rows += 1
+        self.bytes += len(line)
+        self._buffered += len(line)
+        if self._buffered >= self._buffer_bytes:
+            self._flush()
+
+    def __iter__(self) -> Iterator[tuple[memoryview, int, bool]]:
+        """(line, note, whether its key came before) in the order of the keys, equal ones in the order of adding."""
+        self._flush()
+        for bucket in range(self._buckets):
+            last = b""
+            for key, note, line in sorted(self._records(bucket), key=itemgetter(0)):
+                yield line, note, key == last
+                last = key
+
+    def close(self) -> None:
+        """Remove the spill file."""
+        with suppress(OSError):  # a full disk has been told of already
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> ShuffledRows:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _flush(self) -> None:
+        ends = np.cumsum([0, *(sum(map(len, bucket)) for bucket in self._buffer)], dtype=np.int64)
+        start = self._pieces[-1][-1] if self._pieces else 0
+        try:
+            for bucket in self._buffer:
+                self._file.writelines(bucket)
+            self._file.flush()
+        except OSError as error:
+            raise SdgError(f"{self.path}: could not be written ({error.strerror}). This stage needs room for its rows "
+                           "twice while it shuffles them: free disk space, then run again.") from error
+        self._pieces.append(start + ends)
+        self._buffer = [[] for _ in range(self._buckets)]
+        self._buffered = 0
+
+    def _records(self, bucket: int) -> Iterator[tuple[bytes, int, memoryview]]:
+        data = bytearray(sum(int(piece[bucket + 1] - piece[bucket]) for piece in self._pieces))
+        view, filled = memoryview(data), 0
+        for piece in self._pieces:
+            size = int(piece[bucket + 1] - piece[bucket])
+            self._file.seek(piece[bucket])
+            filled += self._file.readinto(view[filled:filled + size])
+        position = 0
+        while position < len(data):
+            key, note, size = _RECORD.unpack_from(data, position)
+            position += _RECORD.size
+            yield key, note, view[position:position + size]
+            position += size
+
