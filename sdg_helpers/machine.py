@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from . import runs
+from . import paths
 from .errors import SdgError
 from .serving import weights
 from .serving.launching import usable_cores
@@ -43,7 +43,7 @@ def _memory() -> dict[str, str]:
 
 
 def _disk() -> dict[str, str]:
-    folder = next(path for path in (runs.outputs_root(), *runs.outputs_root().parents) if path.exists())
+    folder = next(path for path in (paths.outputs_root(), *paths.outputs_root().parents) if path.exists())
     free = shutil.disk_usage(folder).free / 1e9
     return _row(f"disk: {_DEMO_DISK_GB:.0f} GB free for the demo", f"{free:,.0f} GB free in {folder}",
                 "yes" if free >= _DEMO_DISK_GB else "no", "free some, or set SDG_OUTPUTS to another disk")

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
-from . import runs
+from . import paths
 from .cluster.jobs import Jobs
 from .errors import SdgError, did_you_mean
 from .serving import ServerSpec
@@ -70,7 +70,7 @@ class Profile(BaseModel):
 
 def profiles_folder() -> Path:
     """Where the shipped profiles are."""
-    return runs.project_root() / "notebooks" / "profiles"
+    return paths.project_root() / "notebooks" / "profiles"
 
 
 def load_profile(name: str | Path) -> Profile:
@@ -113,7 +113,7 @@ def _names_secret(key: str) -> bool:
 def _find(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         here = Path(name).expanduser()
-        path = (here if here.is_file() else runs.resolve_path(name)).resolve()
+        path = (here if here.is_file() else paths.resolve_path(name)).resolve()
     else:
         path = profiles_folder() / f"{name}.yaml"
     if not path.is_file():

@@ -6,7 +6,7 @@ import time
 import pytest
 import yaml
 
-from sdg_helpers import files, runs
+from sdg_helpers import files, paths, runs
 from sdg_helpers.errors import SdgError
 from sdg_helpers.runs import reset, run_yaml, status
 
@@ -34,11 +34,11 @@ def by_stage(run):
 
 
 def test_outputs_are_the_clones_wherever_inside_it_we_are(clone, monkeypatch):
-    assert runs.outputs_root() == clone / "outputs"
+    assert paths.outputs_root() == clone / "outputs"
     monkeypatch.chdir(clone / "notebooks" / "math")
-    assert runs.outputs_root() == clone / "outputs"
-    assert runs.resolve_path("data/mine.jsonl") == clone / "data" / "mine.jsonl"
-    assert runs.resolve_path("/data/mine.jsonl").as_posix() == "/data/mine.jsonl"
+    assert paths.outputs_root() == clone / "outputs"
+    assert paths.resolve_path("data/mine.jsonl") == clone / "data" / "mine.jsonl"
+    assert paths.resolve_path("/data/mine.jsonl").as_posix() == "/data/mine.jsonl"
     monkeypatch.setenv("SDG_OUTPUTS", str(clone / "big" / "disk"))
     assert runs.run_folder("a") == clone / "big" / "disk" / "a"
 

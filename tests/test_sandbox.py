@@ -16,13 +16,14 @@ import psutil
 import pytest
 
 from sdg_helpers import files
-from sdg_helpers.coding import check_store, checks, pass_rates, sandbox
+from sdg_helpers.coding import check_store, checks, sandbox
 from sdg_helpers.coding.checks import check_programs
 from sdg_helpers.coding.confined import RunLimits
 from sdg_helpers.coding.filtering import filter_solutions
 from sdg_helpers.coding.program_tests import REASONS, run_tests, same_output
 from sdg_helpers.coding.sandbox import open_sandbox
 from sdg_helpers.errors import SdgError
+from sdg_helpers.judging import pass_rates
 from tests.clone import ROOT
 from tests.test_code_filter import answer, full_row, write_solutions
 

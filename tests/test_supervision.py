@@ -136,6 +136,12 @@ def test_it_answers_guarded_by_a_key_and_ends_with_its_last_user(spec, folder, f
         ask(second, "1+1")
 
 
+def test_a_key_is_never_taken_for_an_option(spec, folder):
+    """SGLang puts its file's words on the command line: one key in 64 began with a "-", and it did not start."""
+    crews = (supervision.Crew(spec(), folder, ranks.current()) for _ in range(1000))
+    assert all(len(crew.key) >= 32 and crew.key.isalnum() for crew in crews)
+
+
 def test_a_server_that_is_killed_is_started_anew_and_every_request_is_answered_once(spec, folder, faults):
     (faults / "slow").write_text("0.05")
     server = open_server(spec(), folder)

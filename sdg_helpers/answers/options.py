@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Sequence
 
-from ..science.taxonomy import LETTERS
 from .equality import canonical
 from .spelling import tidy
 
+LETTERS = string.ascii_uppercase
 _MAX_LENGTH = 2000  # characters; what is longer names no option
 _WRAPPER = re.compile(r"\\(?:boxed|text(?:bf|it|rm|sf|normal)?|math(?:rm|bf|bb|it|sf)|operatorname|mbox|bf|rm)"
                       r"(?![A-Za-z])\s*")

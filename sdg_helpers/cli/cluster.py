@@ -17,7 +17,7 @@ def add_commands(add: Add) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from ..cluster.check import check_cluster
+    from ..cluster_check import check_cluster
     from ..profiles import load_profile
 
     rows = check_cluster(load_profile(arguments.profile), arguments.wait)

@@ -72,7 +72,7 @@ def _profile_of(name: str | None) -> str:
 
 
 def _submit(run: Run, arguments: argparse.Namespace, name: str) -> int:
-    from ..cluster.submitting import submit_driver
+    from ..notebooks.submitting import submit_driver
 
     arguments.profile = run.profile.key  # the job begins in another folder
     words = ["run", *_words(arguments, name), *(["--again"] if arguments.again else [])]

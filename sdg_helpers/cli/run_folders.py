@@ -23,7 +23,7 @@ def add_commands(add: Add) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from .. import runs
+    from .. import paths, runs
     from ..runs import status
 
     rows = [vars(one) for one in status.run_status(runs.existing_run(arguments.run))] if arguments.run \
@@ -35,7 +35,7 @@ def _status(arguments: argparse.Namespace) -> None:
     elif arguments.run:
         print_table([[f"{row['track']}/{row['stage']}", row["state"], row["detail"]] for row in rows])
     else:
-        print_table([list(row.values()) for row in rows] or [[f"no runs in {shown(runs.outputs_root())}"]])
+        print_table([list(row.values()) for row in rows] or [[f"no runs in {shown(paths.outputs_root())}"]])
 
 
 def _reset(arguments: argparse.Namespace) -> None:

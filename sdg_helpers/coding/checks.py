@@ -11,11 +11,11 @@ from typing import Any
 from .. import files
 from ..answers import split_thinking
 from ..errors import SdgError, did_you_mean
+from ..judging import pass_rates
 from ..judging.verdict_reader import SeedVerdicts, Verdict, read_outcomes, read_verdicts
 from ..judging.verdict_writer import VerdictWriter
 from ..solutions import seed_files
 from ..stages import Stage, Work
-from . import pass_rates
 from .blocks import last_program
 from .check_store import CheckStore
 from .confined import RunLimits

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files, runs
+from .. import files, paths
 from ..errors import SdgError
 
 _KEYS = ("question", "problem", "Question", "Problem", "prompt", "input", "text")
@@ -42,7 +42,7 @@ class BenchmarkSource:
     @property
     def path(self) -> Path | None:
         """The file, None for a dataset of the hub."""
-        return runs.resolve_path(self.name) if self.name.endswith((".jsonl", ".parquet")) else None
+        return paths.resolve_path(self.name) if self.name.endswith((".jsonl", ".parquet")) else None
 
     @property
     def label(self) -> str:

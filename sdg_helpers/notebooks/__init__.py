@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .. import files, runs
+from .. import files, paths, runs
 from ..errors import SdgError, did_you_mean
 from .parameters import Parameter
 
@@ -81,7 +81,7 @@ def discover(track: str | None = None) -> list[Notebook]:
 
     Raises SdgError for a track that has no notebooks.
     """
-    folder = runs.project_root() / "notebooks"
+    folder = paths.project_root() / "notebooks"
     found = [Notebook(path, path.parent.name if path.parent != folder else START)
              for path in sorted({*folder.glob("*.ipynb"), *folder.glob("*/*.ipynb")})
              if _FILE.fullmatch(path.name) and not path.parent.name.startswith(".")]

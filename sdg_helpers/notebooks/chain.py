@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import orjson
 
-from .. import __version__, files, prompts, runs
+from .. import __version__, files, paths, prompts, runs
 from ..errors import SdgError
 from .execution import NotebookFailed, execute, kernel_environment
 from .live import LiveLine
@@ -86,7 +86,7 @@ def _wanted(run: Run, notebook: Notebook, given: Mapping[str, Any]) -> dict[str,
     """All that a notebook's result depends on, besides the stages before it."""
     values = {**{name: one.value for name, one in notebook.parameters.items()}, **given}
     named = [path for value in values.values() if isinstance(value, str) and value for path in (
-        prompts.PROMPTS / f"{value}.yaml", runs.project_root() / value) if path.is_file()]
+        prompts.PROMPTS / f"{value}.yaml", paths.project_root() / value) if path.is_file()]
     return orjson.loads(orjson.dumps({"source": notebook.digest(), "version": __version__,
                                       "parameters": dict(given),
                                       "servers": [[one.served_model, one.model_dump()] for one in run.profile.specs],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .. import PACKAGE, runs
+from .. import PACKAGE, paths
 from ..errors import SdgError, did_you_mean
 from . import Notebook, escaped, quiet
 
@@ -109,8 +109,7 @@ def _engine() -> str:
 
 def kernel_environment() -> dict[str, str]:
     """What the driver adds to a kernel's environment: the same outputs folder and package, this process as owner."""
-    package = str(PACKAGE.parent)
-    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {"SDG_OWNER_PID": str(os.getpid()), "SDG_OUTPUTS": str(runs.outputs_root()),
-            "PYTHONPATH": os.pathsep.join(paths), "JUPYTER_PREFER_ENV_PATH": "1",
+    imported = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"SDG_OWNER_PID": str(os.getpid()), "SDG_OUTPUTS": str(paths.outputs_root()),
+            "PYTHONPATH": os.pathsep.join(imported), "JUPYTER_PREFER_ENV_PATH": "1",
             "PYDEVD_DISABLE_FILE_VALIDATION": "1"}

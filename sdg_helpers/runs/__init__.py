@@ -1,15 +1,16 @@
 """A run folder: its name, where everything lies in it, and run.yaml, which says how it was made."""
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import PACKAGE, stages
+from .. import stages
 from ..errors import SdgError, did_you_mean
+from ..paths import outputs_root
+from .tracks import STAGES, StageInfo
 
 if TYPE_CHECKING:
     from ..cluster.jobs import JobSpec
@@ -17,78 +18,6 @@ if TYPE_CHECKING:
     from ..serving import Server
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True)
-class StageInfo:
-    """A stage's folder name, the notebook that makes it, and the stages of the track that it is made from."""
-
-    name: str
-    notebook: str
-    needs: tuple[str, ...] = ()
-
-
-# The one place that knows which stages there are; a track's stages are in the order in which its notebooks run.
-STAGES: dict[str, tuple[StageInfo, ...]] = {
-    "math": (
-        StageInfo("problems", "math/01_download_problems"),
-        StageInfo("checkpoint", "math/02_shard_checkpoint"),  # other shards of the same model: nothing to redo after
-        StageInfo("solutions", "math/03_generate_solutions", ("problems",)),
-        StageInfo("judged", "math/04_judge_solutions", ("solutions",)),
-        StageInfo("relabeled", "math/05_relabel_with_majority", ("judged",)),
-        StageInfo("rejudged", "math/06_rejudge_solutions", ("relabeled",)),
-        StageInfo("sft", "math/07_export_sft", ("rejudged",)),
-        StageInfo("genselect_comparisons", "math/08_build_genselect", ("rejudged",)),
-        StageInfo("genselect_solutions", "math/08_build_genselect", ("genselect_comparisons",)),
-        StageInfo("genselect_picks", "math/08_build_genselect", ("genselect_solutions",)),
-        StageInfo("genselect_sft", "math/08_build_genselect", ("genselect_picks",)),
-    ),
-    "science": (
-        StageInfo("topics", "science/01_write_questions"),
-        StageInfo("expanded", "science/01_write_questions", ("topics",)),
-        StageInfo("assignments", "science/01_write_questions", ("topics", "expanded")),
-        StageInfo("written", "science/01_write_questions", ("assignments",)),
-        StageInfo("questions", "science/01_write_questions", ("written",)),
-        StageInfo("variations", "science/02_augment_questions", ("questions",)),
-        StageInfo("inspired", "science/02_augment_questions", ("variations",)),
-        StageInfo("problems", "science/02_augment_questions", ("questions", "inspired")),
-        StageInfo("candidates", "science/03_decontaminate", ("problems",)),
-        StageInfo("compared", "science/03_decontaminate", ("candidates",)),
-        StageInfo("clean", "science/03_decontaminate", ("candidates", "compared")),
-        StageInfo("solutions", "science/04_solve_questions", ("clean",)),
-        StageInfo("voted", "science/05_vote_and_export", ("solutions",)),
-        StageInfo("sft", "science/05_vote_and_export", ("voted",)),
-        StageInfo("published", "science/05_vote_and_export", ("sft",)),
-    ),
-    "code": (
-        StageInfo("problems", "code/01_prepare_questions"),
-        StageInfo("solutions", "code/02_generate_solutions", ("problems",)),
-        StageInfo("filtered", "code/03_filter_solutions", ("solutions",)),
-        StageInfo("checked", "code/04_check_by_running", ("filtered",)),
-        StageInfo("sft", "code/05_export_sft", ("checked",)),
-    ),
-}
-
-
-def project_root() -> Path:
-    """The clone that we work in: the closest folder upwards with notebooks/profiles, else the package's own."""
-    here = Path.cwd()
-    for folder in (here, *here.parents, PACKAGE.parent):
-        if (folder / "notebooks" / "profiles").is_dir():
-            return folder
-    raise SdgError(f"{here}: expected a clone of the cookbook (a folder with notebooks/profiles) here or above, "
-                   "found none. Change into the clone and run again.")
-
-
-def outputs_root() -> Path:
-    """The folder that holds all runs: $SDG_OUTPUTS, else outputs/ of the clone, wherever inside it we are."""
-    override = os.environ.get("SDG_OUTPUTS")
-    return Path(override).expanduser().resolve() if override else project_root() / "outputs"
-
-
-def resolve_path(path: str | Path) -> Path:
-    """A path given by a person: absolute and ~ paths as they are, others from the root of the clone."""
-    return project_root() / Path(path).expanduser()
 
 
 def run_folder(name: str) -> Path:

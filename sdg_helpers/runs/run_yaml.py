@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from .. import files, runs, stages
+from .. import files, paths, stages
 from ..errors import SdgError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _known(folder: Path, profile: Profile) -> dict[str, Any] | None:
 def git_commit() -> str | None:
     """The clone's commit, with "+changes" when files differ from it; None outside git."""
     try:
-        root = runs.project_root()
+        root = paths.project_root()
         commit = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
         changed = subprocess.run(["git", "-C", root, "status", "--porcelain", "--untracked-files=no"],
                                  capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..answers import split_thinking
 from ..answers.equality import canonical
-from .taxonomy import LETTERS
+from ..answers.options import LETTERS
 
 # Why a reply becomes no question.
 REASONS = ("unfinished", "does_not_parse", "fewer_options", "more_options", "repeated_options", "gives_its_answer_away",

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from ..answers.options import LETTERS
 from ..errors import SdgError, did_you_mean
 from ..prompts import PROMPTS
 
 PATH = PROMPTS / "science" / "topics.yaml"
-LETTERS = string.ascii_uppercase
 _MOST_OPTIONS = 10
 _FOLD = re.compile(r"[\W_]+")
 

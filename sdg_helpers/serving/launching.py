@@ -16,8 +16,10 @@ from typing import Any, NoReturn
 
 from .. import PACKAGE, files
 from ..errors import SdgError
-from . import Server, ServerSpec, owners, served_models, weights
+from . import owners, weights
 from .embedded import Place, write_private
+from .server import Server, served_models
+from .server_specs import ServerSpec
 
 _TAIL_LINES = 20
 _children: list[subprocess.Popen] = []  # started here; collected after they have ended (_collect)

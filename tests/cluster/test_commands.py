@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from sdg_helpers import cluster, files, runs
-from sdg_helpers.cluster import check
+from sdg_helpers import cluster, cluster_check, files, runs
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
 from sdg_helpers.profiles import load_profile
@@ -91,7 +90,7 @@ def test_a_variable_that_jobs_need_and_nobody_set_is_refused(stage):
 
 def rows_of_check(clone, text):
     (clone / "notebooks" / "profiles" / "mine.yaml").write_text(text)
-    return check.check_cluster(load_profile("mine"), wait_min=1)
+    return cluster_check.check_cluster(load_profile("mine"), wait_min=1)
 
 
 def test_the_check_looks_at_slurm_and_at_a_node(clone, tmp_path):

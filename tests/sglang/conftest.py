@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sdg_helpers import ranks
-from sdg_helpers.server_specs import ServerSpec
+from sdg_helpers.cluster import ranks
+from sdg_helpers.serving.server_specs import ServerSpec
 
 HERE = Path(__file__).resolve().parent
 # what SGLang must be told on a machine without a GPU
@@ -15,6 +15,7 @@ ON_CPU = ["--device", "cpu", "--attention-backend", "torch_native", "--sampling-
           "--cuda-graph-backend-decode=disabled", "--cuda-graph-backend-prefill=disabled", "--skip-server-warmup",
           "--max-total-tokens", "8192", "--decode-log-interval", "1"]
 VARIABLES = {"SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+TWO_CORES = {"SGLANG_CPU_OMP_THREADS_BIND": "0|1"}  # one for each of two ranks, or of two servers
 
 
 def pytest_collection_modifyitems(items):
@@ -44,9 +45,11 @@ def tiny(python):
 def spec(python, tiny):
     """Settings of a server of that model; further ones by name."""
     def make(**more):
+        environment = VARIABLES | (TWO_CORES if 2 in (more.get("tp_size"), more.get("num_servers")) else {})
         given = {"engine": "sglang", "model": str(tiny), "served_model_name": "adder", "python": python,
-                 "context_length": 2048, "mem_fraction_static": 0.1, "extra_args": ON_CPU, "environment": VARIABLES,
-                 "canary_question": "3+4=?", "canary_expects": r"boxed\{7\}", "start_deadline_s": 240, **more}
+                 "context_length": 2048, "mem_fraction_static": 0.1, "extra_args": ON_CPU, "environment": environment,
+                 "canary_question": "3+4=?", "canary_expects": r"boxed\{7\}", "start_deadline_s": 1200,
+                 "check_every_s": 15, "max_misses": 2, **more}
         return ServerSpec(**given)
 
     return make

@@ -1,7 +1,8 @@
-"""A two-layer Qwen2 that has learnt to add digits: `python tiny_model.py FOLDER`, in SGLang's environment, in seconds.
+"""A two-layer Qwen2 that adds digits (`3+4=?`) and judges (`7~8`): `python tiny_model.py FOLDER`, in SGLang's
+environment, in seconds.
 
-It is trained here, from nothing, until it answers all its problems alike whatever the tensor parallel size: a model
-with a margin, so that a wrongly sharded weight changes what it says.
+It is trained here, from nothing, until it is sure of every token: it says the same with any tensor parallel size, and a
+wrongly sharded weight changes what it says.
 """
 import random
 import sys
@@ -16,12 +17,12 @@ TEMPLATE = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|i
             "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
 
 
-def question(a: int, b: int) -> str:
-    return f"{a}+{b}=?"
-
-
-def answer(a: int, b: int) -> str:
-    return f"<think>\n{a}+{b}\n</think>\n\\boxed{{{a + b}}}<|im_end|>"
+def lessons() -> list[tuple[str, str]]:
+    """(question, answer) of everything that it knows."""
+    sums = [(f"{a}+{b}=?", f"<think>\n{a}+{b}\n</think>\n\\boxed{{{a + b}}}<|im_end|>")
+            for a in DIGITS for b in DIGITS]
+    return sums + [(f"{a}~{a + more}", f"Judgement: {'No' if more else 'Yes'}<|im_end|>")
+                   for a in range(2, 2 * max(DIGITS) + 1) for more in (0, 1)]
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -45,30 +46,44 @@ def make_model(size: int) -> Qwen2ForCausalLM:
     return Qwen2ForCausalLM(config)
 
 
+def batch_of(lessons_: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, longest_noise: int) -> tuple:
+    """Token ids, and labels that count the answers only; each question stands behind letters of a random number."""
+    rows = []
+    for question, answer in lessons_:
+        noise = "".join(random.choices("abcdefghijklmnop .\n", k=random.randint(0, longest_noise)))
+        asked = tokenizer.apply_chat_template([{"role": "user", "content": f"{noise}{question}"}], tokenize=False,
+                                              add_generation_prompt=True)
+        rows.append((tokenizer.encode(asked), tokenizer.encode(answer)))
+    longest = max(len(asked) + len(told) for asked, told in rows)
+    ids = [[*asked, *told] + [0] * (longest - len(asked) - len(told)) for asked, told in rows]
+    labels = [[-100] * len(asked) + told + [-100] * (longest - len(asked) - len(told)) for asked, told in rows]
+    return torch.tensor(ids), torch.tensor(labels)
+
+
 def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Learn every pair by heart, behind instructions of varied length, until nothing is left to learn."""
-    pairs, optimizer = [(a, b) for a in DIGITS for b in DIGITS], torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(2000):
-        batch = []
-        for a, b in random.sample(pairs, 16):
-            noise = "".join(random.choices("abcdefghijklmnop .\n", k=random.randrange(0, 24)))
-            asked = tokenizer.apply_chat_template([{"role": "user", "content": f"{noise}{question(a, b)}"}],
-                                                  tokenize=False, add_generation_prompt=True)
-            batch.append((tokenizer.encode(asked), tokenizer.encode(answer(a, b))))
-        longest = max(len(asked) + len(told) for asked, told in batch)
-        ids = torch.tensor([[*asked, *told] + [0] * (longest - len(asked) - len(told)) for asked, told in batch])
-        labels = torch.tensor([[-100] * len(asked) + told + [-100] * (longest - len(asked) - len(told))
-                               for asked, told in batch])
-        loss = model(input_ids=ids, attention_mask=(labels != -100) | (ids != 0), labels=labels).loss
+    """Learn all by heart, until every token of every answer is by far the likeliest."""
+    known, optimizer = lessons(), torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for step in range(1, 3001):
+        ids, labels = batch_of(random.sample(known, 32), tokenizer, 4)
+        loss = model(input_ids=ids, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if loss.item() < 2e-3:
+        if step % 50 == 0 and least_certain(model, *batch_of(known, tokenizer, 0)) > 0.9:
             return
-    raise SystemExit(f"expected that the model learns to add, found a loss of {loss.item():.4f} at the end")
+    raise SystemExit("expected that the model learns all its answers, found that it does not")
+
+
+@torch.no_grad()
+def least_certain(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> float:
+    """The smallest probability that it gives to a right token."""
+    right = labels[:, 1:] != -100
+    chances = model(input_ids=ids).logits[:, :-1].softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
+    return chances[right].min().item()
 
 
 def main(folder: str) -> None:
+    torch.set_num_threads(1)  # so small that a second one only waits
     random.seed(0)
     torch.manual_seed(0)
     tokenizer = make_tokenizer()

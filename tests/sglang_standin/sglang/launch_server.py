@@ -26,13 +26,18 @@ def fault(name):
 
 def arguments(words=None):
     parser = argparse.ArgumentParser()
-    for name in ("config", "model-path", "served-model-name", "host", "load-format", "dist-init-addr",
+    for name in ("api-key", "config", "model-path", "served-model-name", "host", "load-format", "dist-init-addr",
                  "context-length"):
         parser.add_argument(f"--{name}")
     for name in ("port", "tp-size", "nnodes", "node-rank", "dist-timeout"):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--enable-metrics", action="store_true")
-    return parser.parse_args(words)
+    given = parser.parse_args(words)
+    if given.config and not given.api_key:  # as SGLang does: what the file has becomes words of the command line
+        content = json.loads(Path(given.config).read_text())
+        more = [word for name, value in content.items() for word in (f"--{name}", value)]
+        return arguments([*(sys.argv[1:] if words is None else words), *more])
+    return given
 
 
 def reply(question):
@@ -92,7 +97,7 @@ class Server(ThreadingHTTPServer):
 
 if __name__ == "__main__":
     lock, given = threading.Lock(), arguments()
-    key = json.loads(Path(given.config).read_text())["api-key"]
+    key = given.api_key
     print(f"the stand-in begins, with the key {key}", flush=True)
     with open(FOLDER / "starts", "a") as file:
         file.write(f"{os.getpid()} {given.node_rank} {given.port} {given.dist_init_addr}\n")

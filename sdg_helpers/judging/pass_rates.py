@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from .. import files
-from ..judging.verdict_reader import read_verdicts
 from ..problems import ProblemIndex
+from .verdict_reader import read_verdicts
 
 
 def write(path: Path, problems: Path, verdicts: Path) -> Path:

@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import cluster, files, planning, runs
-from ..errors import SdgError
-from ..notebooks import parameters
-from ..profiles import Profile
-from ..serving.server_specs import ServerSpec
-from . import slurm
-from .batch_script import batch_script, decided
-from .job_causes import refused
-from .jobs import Jobs, JobSpec
+from . import cluster, files, paths, planning
+from .cluster import slurm
+from .cluster.batch_script import batch_script, decided
+from .cluster.job_causes import refused
+from .cluster.jobs import Jobs, JobSpec
+from .errors import SdgError
+from .notebooks import parameters
+from .profiles import Profile
+from .serving.server_specs import ServerSpec
 
 _SERVED_BY = {"generate": "solver", "judge": "judge"}
 
@@ -78,15 +78,15 @@ def _accepted(role: str, spec: JobSpec) -> dict[str, str]:
 
 def _disk(profile: Profile) -> dict[str, str]:
     """Room for the plan: what the profile's own parameters say of seeds and tokens, over the full set of problems."""
-    from .. import notebooks
+    from . import notebooks
 
     every = notebooks.discover()
     given = parameters.values_for(every, every, profile).get("math/03_generate_solutions", {})
     scale = planning.Scale(num_seeds=given.get("NUM_SEEDS", planning.Scale.num_seeds))
     needed = 2 * float(planning.plan(scale).loc["all", "gigabytes"])  # merging a seed needs it twice for a while
-    free = shutil.disk_usage(_existing(runs.outputs_root())).free / 1e9
+    free = shutil.disk_usage(_existing(paths.outputs_root())).free / 1e9
     what = f"disk: {needed:,.0f} GB for {scale.problems:,} problems × {scale.num_seeds} seeds"
-    return _row(what, f"{free:,.0f} GB free in {runs.outputs_root()}", free > needed,
+    return _row(what, f"{free:,.0f} GB free in {paths.outputs_root()}", free > needed,
                 "set SDG_OUTPUTS to a roomier shared disk, or ask for fewer problems or seeds")
 
 
@@ -96,8 +96,8 @@ def _existing(path: Path) -> Path:
 
 def _on_a_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) -> list[dict[str, str]]:
     """Look at one node by a job of some seconds, with one GPU if the role has any."""
-    runs.outputs_root().mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".check-", dir=runs.outputs_root()))
+    paths.outputs_root().mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".check-", dir=paths.outputs_root()))
     small = spec.model_copy(update={"nodes": 1, "num_chunks": 1, "dependent_jobs": 0, "exclusive": False,
                                     "gpus_per_node": min(1, spec.gpus_per_node), "time_limit_min": 10, "poll_s": 1.0,
                                     "stop_before_limit_s": 60, "pending_deadline_min": wait_min, "max_attempts": 1})
@@ -130,7 +130,7 @@ def look(chunk: int, num_chunks: int, answer: Path, server: dict[str, Any], gpus
 
 
 def _sglang(server: dict[str, Any]) -> list[dict[str, Any]]:
-    from ..sglang import python_of
+    from .sglang import python_of
 
     spec = ServerSpec(**server)
     version = _said([python_of(spec), "-c", "import importlib.metadata as m; print(m.version('sglang'))"])

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from .. import cluster, runs
+from .. import cluster, paths
+from ..cluster.jobs import JobSpec
 from ..errors import SdgError
-from .jobs import JobSpec
 
 FOLDER = "driver"  # in the run's folder: the records and the log of the driver's job
 _PATIENCE_S = 15   # for the chain to interrupt its kernel; less than a job has after the warning
@@ -24,7 +24,7 @@ def submit_driver(run: Path, spec: JobSpec, words: Sequence[str]) -> tuple[str, 
     if spec.where != "slurm":
         raise SdgError("--submit: expected `where: slurm` for the role driver (jobs: in the profile), found local. "
                        "Set it, or run without --submit.")
-    function = partial(drive, words=list(words), folder=str(runs.project_root()))
+    function = partial(drive, words=list(words), folder=str(paths.project_root()))
     return cluster.submit_one(function, spec.model_copy(update={"num_chunks": 1, "nodes": 1}), run / FOLDER)
 
 
