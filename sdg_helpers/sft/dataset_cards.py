@@ -19,7 +19,8 @@ _KEYS = {"sft": (("input", "the question in the tokenizer's chat template, up to
          "rl": (("problem", "the problem's text"), ("expected_answer", "its answer"),
                 ("pass_rate", "right solutions / all solutions of the problem"))}
 _WHY = {"unfinished": "the model did not come to an end by itself", "no_think_tags": "no closed thinking part",
-        "no_verdict": "not judged", "undecided": "the judge's replies could not be read", "incorrect": "judged wrong",
+        "no_verdict": "not judged", "incorrect": "judged wrong",
+        "undecided": "neither right nor wrong: an unreadable judgement, no majority, or a missing library",
         "end_token_inside": "the text holds the template's end token", "multi_boxed": "more than one boxed answer",
         "contaminated": "the problem is in a benchmark", "problem_length": "the problem's length",
         "solution_length": "the solution's length", "pass_rate": "how often its problem is solved",
@@ -53,6 +54,9 @@ def _summary(counts: Mapping[str, Any], track: str) -> str:
     if track == "code":
         return said + ("Every solution ends in a whole program that parses, reads its input and prints; how programs "
                        "were tried out is said below.")
+    if track == "science":
+        return said + ("There is no reference: the expected answer is what most of a problem's solutions agree on, and "
+                       "the solutions with that answer are here.")
     return said + ("Every solution was compared with the expected answer. "
                    f"{counts['rows_with_repaired_answer']:,} rows belong to problems whose reference answer was "
                    "replaced by the majority of the solutions, because no solution agreed with it.")
