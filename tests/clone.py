@@ -18,7 +18,7 @@ parameters:
   all: {num_seeds: 4}
   math/03: {SLEEP_S: 0}
 """
-PARAMETERS = 'RUN = "demo"  # name of the run\nPROFILE = "demo"  # where to run\n'
+PARAMETERS = 'RUN: str = "demo"  # name of the run\nPROFILE: str = "demo"  # where to run\n'
 OPEN = """\
 import os, time
 from sdg_helpers.runs import open_run

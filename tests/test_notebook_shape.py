@@ -51,15 +51,7 @@ def _parameters(path, notebook):
         yield "the first code cell, and it alone, is to be tagged `parameters`"
         return
     defaults = {}
-    for statement in ast.parse(tagged[0].source).body:
-        name = statement.targets[0].id if isinstance(statement, ast.Assign) else ""
-        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-            yield f"line {statement.lineno} of the parameters is not UPPERCASE = literal"
-            continue
-        try:
-            defaults[name] = ast.literal_eval(statement.value)
-        except ValueError:
-            yield f"{name} is not a literal"
+    yield from _literals(tagged[0].source, defaults)
     explained = Notebook(path, path.parent.name).parameters
     if defaults.keys() != explained.keys():
         yield f"papermill does not see {sorted(defaults.keys() ^ explained.keys())} (a = in the comment, or two lines?)"
@@ -70,6 +62,21 @@ def _parameters(path, notebook):
             yield f"{name} has no trailing comment that explains it"
     if (defaults.get("RUN"), defaults.get("PROFILE")) != ("demo", "demo"):
         yield 'RUN and PROFILE are to be there and "demo"'
+
+
+def _literals(source, defaults):
+    for statement in ast.parse(source).body:
+        name = statement.target.id if isinstance(statement, ast.AnnAssign) else ""
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            yield f"line {statement.lineno} of the parameters is not UPPERCASE: type = literal"
+            continue
+        try:
+            defaults[name] = ast.literal_eval(statement.value)
+        except ValueError:
+            yield f"{name} is not a literal"
+            continue
+        if (right := type(defaults[name]).__name__) != (said := ast.unparse(statement.annotation)):
+            yield f"{name} is said to be {said}, and is {right}"
 
 
 def _committed_clean(notebook):
@@ -129,8 +136,8 @@ def test_notebooks_are_numbered_and_make_the_stages_that_the_layout_names():
 
 def good(path):
     """A notebook without a fault; the tests below spoil it."""
-    write_notebook(path, 'RUN = "demo"  # name of the run\nPROFILE = "demo"  # where to run\n'
-                         'SEEDS = [1, 2]  # numbers of the seeds',
+    write_notebook(path, 'RUN: str = "demo"  # name of the run\nPROFILE: str = "demo"  # where to run\n'
+                         'SEEDS: list = [1, 2]  # numbers of the seeds',
                    "counts = {}\ncounts")
     notebook = nbformat.read(path, 4)
     notebook.cells[0].source = "# Title\nWhat comes out.\n\n- one\n- two\n- three"
@@ -148,12 +155,14 @@ SPOILT = [
     (lambda nb: nb.cells[3].update(source="1"), "counts are not shown"),
     (lambda nb: nb.cells[2].metadata.update(tags=[]), "tagged `parameters`"),
     (lambda nb: nb.cells[3].metadata.update(tags=["parameters"]), "tagged `parameters`"),
-    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + "\nlower = 1  # a small one"), "not UPPERCASE"),
-    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + "\nN = 2 * 3  # a product"), "not a literal"),
-    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + "\nN = 2  # equal if a = b"), "does not see"),
-    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + '\nN = "#1"  # a sharp'), "misreads the default"),
-    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + "\nN = 2"), "no trailing comment"),
-    (lambda nb: nb.cells[2].update(source='RUN = "mine"  # the run'), "RUN and PROFILE"),
+    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + "\nlower: int = 1  # a small one"), "not UPPERCASE"),
+    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + "\nN = 1  # of no type"), "not UPPERCASE"),
+    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + "\nN: float = 1  # a number"), "is said to be float"),
+    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + "\nN: int = 2 * 3  # a product"), "not a literal"),
+    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + "\nN: int = 2  # equal if a = b"), "does not see"),
+    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + '\nN: str = "#1"  # a sharp'), "misreads the default"),
+    (lambda nb: nb.cells[2].update(source=nb.cells[2].source + "\nN: int = 2"), "no trailing comment"),
+    (lambda nb: nb.cells[2].update(source='RUN: str = "mine"  # the run'), "RUN and PROFILE"),
     (lambda nb: nb.metadata.kernelspec.update(name="conda-env"), "kernelspec"),
     (lambda nb: nb.metadata.update(papermill={}), "metadata of an execution"),
     (lambda nb: nb.cells[3].update(execution_count=1), "with its outputs"),
