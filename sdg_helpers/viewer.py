@@ -51,7 +51,7 @@ def show_table(rows: Iterable[Mapping[str, Any]] | Any, limit: int = 160, column
 
 def _cell(value: Any, limit: int) -> str:
     if isinstance(value, float):
-        text = f"{value:.3g}" if value == value else ""
+        text = "" if value != value else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     elif isinstance(value, int) and not isinstance(value, bool):
         text = f"{value:,}"
     else:

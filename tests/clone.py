@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from sdg_helpers.notebooks import Notebook
+
 ROOT = Path(__file__).resolve().parent.parent
 PROFILE = """\
 description: for tests
@@ -64,6 +66,15 @@ def make_clone(folder: Path) -> Path:
                                inputs='{"problems": math.problems / "problems.jsonl"}',
                                last='if THEN == "raise":\n    1 / 0\nif THEN == "die":\n    os.kill(os.getpid(), 9)'))
     return folder
+
+
+def shown_by(run: Path, notebook: Notebook) -> list[str]:
+    """The figures (PNG, base64) of an executed notebook; fails when a cell failed or a library complained."""
+    executed = nbformat.read(run / "notebooks" / notebook.track / f"{notebook.name}.ipynb", 4)
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    complaints = [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert not complaints, f"{notebook.key}: {complaints[0]}"
+    return [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
 
 
 def sdg(clone: Path, *words: str, **more) -> subprocess.CompletedProcess:

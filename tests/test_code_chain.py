@@ -3,13 +3,12 @@ import re
 import subprocess
 from collections import Counter
 
-import nbformat
 import pandas as pd
 import pytest
 
 from sdg_helpers import files, notebooks, runs
 from sdg_helpers.solutions import read_solutions
-from tests.clone import ROOT, command, environment
+from tests.clone import ROOT, command, environment, shown_by
 from tests.standin import StandIn
 from tests.standin_code import SPOILT, write_problems
 from tests.test_sandbox import needs_sandbox
@@ -82,10 +81,7 @@ def test_every_notebook_shows_something(chain):
     _, run, _, _ = chain
     for notebook in notebooks.discover():
         if notebook.track == "code":
-            executed = nbformat.read(run / "notebooks" / "code" / f"{notebook.name}.ipynb", 4)
-            outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
-            assert not [output for output in outputs if output.output_type == "error"]
-            assert any("image/png" in output.get("data", {}) for output in outputs), notebook.key
+            assert shown_by(run, notebook)
 
 
 def test_again_nothing_is_done(chain):

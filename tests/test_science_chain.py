@@ -1,12 +1,11 @@
 """The notebooks of the science track, as they are committed, one after the other: counts that add up, nothing twice."""
 import subprocess
 
-import nbformat
 import pandas as pd
 import pytest
 
 from sdg_helpers import files, notebooks, runs
-from tests.clone import ROOT, command, environment
+from tests.clone import ROOT, command, environment, shown_by
 from tests.standin import StandIn
 
 PROFILE = """\
@@ -89,10 +88,7 @@ def test_every_notebook_shows_something(chain):
     _, run, _, _ = chain
     for notebook in notebooks.discover():
         if notebook.track == "science":
-            executed = nbformat.read(run / "notebooks" / "science" / f"{notebook.name}.ipynb", 4)
-            outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
-            assert not [output for output in outputs if output.output_type == "error"]
-            assert any("image/png" in output.get("data", {}) for output in outputs), notebook.key
+            assert shown_by(run, notebook)
 
 
 def test_again_nothing_is_asked(chain):

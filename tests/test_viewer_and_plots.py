@@ -23,6 +23,12 @@ def test_hostile_text_is_escaped_wherever_it_stands(shown):
     assert "&lt;script&gt;" in html and "<script" not in html and "<img" not in html
 
 
+@pytest.mark.parametrize("number, cell", [(540_000, "540,000"), (540_000.0, "540,000"), (0.12345, "0.123"), (4.0, "4"),
+                                          (float("nan"), ""), (float("inf"), "inf")])
+def test_a_number_in_a_table_is_readable(number, cell):
+    assert f">{cell}</td>" in viewer.show_table([{"n": number}]).data
+
+
 def test_a_long_text_keeps_its_beginning_and_its_end():
     short = viewer.shorten("a" * 1_000_000 + "END", 300)
     assert len(short) < 400 and short.startswith("aaa") and short.endswith("END") and "999,703 characters" in short

@@ -1,6 +1,7 @@
 """How alike a text and a set of questions are: by their words in a row, and by their meaning."""
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from collections import Counter
@@ -83,7 +84,12 @@ def embed(texts: Sequence[str]) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _model() -> Any:
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
     import wordllama
+
+    root.setLevel(level)  # its import makes the root logger print at INFO: a line for every request from there on
+    root.handlers[:] = handlers
 
     # its own folder as cache: it looks for its tokenizer there, and never in the network
     return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +130,7 @@ def open_run(name: str, profile: str = "demo") -> Run:
     from ..profiles import load_profile
     from . import run_yaml
 
+    warnings.filterwarnings("ignore", message="IProgress not found")  # the hub's libraries then draw bars of text
     refuse_unknown_injected()
     run = Run(name, run_folder(name), load_profile(profile))
     run_yaml.begin(run.folder, run.profile)
