@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from .wording import number
+
 BLUE, ORANGE, GREEN, GREY, SKY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB", "#56B4E9"  # safe for colour-blind eyes
 WRONG, RIGHT, UNDECIDED, ABSENT = 0, 1, 2, 3
 
@@ -19,7 +21,7 @@ def bars(counts: Mapping[str, float], title: str, xlabel: str = "", colour: str 
     figure, axes = plt.subplots(figsize=(7, 0.7 + 0.38 * max(len(counts), 1)), layout="constrained")
     names, values = list(counts), [float(value) for value in counts.values()]
     axes.barh(names, values, color=colour)
-    axes.bar_label(axes.containers[0], labels=[f" {value:,.4g}" for value in values], fontsize=9)
+    axes.bar_label(axes.containers[0], labels=[f" {number(value)}" for value in values], fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     return _finish(figure, title, xlabel, "")
@@ -59,11 +61,11 @@ def pass_rates(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
     edges = np.linspace(0, 1, 11)
     width = 0.09 / len(tables)
-    for number, (name, verdicts) in enumerate(tables.items()):
+    for place, (name, verdicts) in enumerate(tables.items()):
         rates = verdicts["correct"].fillna(False).astype(float).groupby(verdicts["id"]).mean()
         counts, _ = np.histogram(rates, edges)
-        axes.bar(edges[:-1] + 0.005 + number * width, counts, width, align="edge", label=name,
-                 color=(GREY, BLUE, GREEN)[-len(tables):][number])
+        axes.bar(edges[:-1] + 0.005 + place * width, counts, width, align="edge", label=name,
+                 color=(GREY, BLUE, GREEN)[-len(tables):][place])
     if len(tables) > 1:
         axes.legend(frameon=False)
     axes.yaxis.get_major_locator().set_params(integer=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 from IPython.display import HTML
 
+from .wording import number
+
 _BOX = ("white-space:pre-wrap;overflow-wrap:anywhere;margin:0;padding:6px 10px;border-left:4px solid {colour};"
         "background:rgba(128,128,128,.08);font-size:12px;line-height:1.4;text-align:left")
 _COLOURS = {"system": "#999999", "user": "#0072B2", "assistant": "#D55E00", "right": "#009E73", "wrong": "#D55E00",
@@ -51,7 +53,7 @@ def show_table(rows: Iterable[Mapping[str, Any]] | Any, limit: int = 160, column
 
 def _cell(value: Any, limit: int) -> str:
     if isinstance(value, float):
-        text = "" if value != value else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        text = number(value)
     elif isinstance(value, int) and not isinstance(value, bool):
         text = f"{value:,}"
     else:

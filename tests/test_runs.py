@@ -9,6 +9,7 @@ import yaml
 from sdg_helpers import files, paths, runs
 from sdg_helpers.errors import SdgError
 from sdg_helpers.runs import reset, run_yaml, status
+from sdg_helpers.wording import duration
 
 from .clone import make_clone
 
@@ -141,7 +142,7 @@ def test_a_worker_on_another_machine_is_known_by_its_reports(clone):
 @pytest.mark.parametrize("seconds, text", [(0.04, "0.0s"), (9.94, "9.9s"), (10, "10s"), (59.6, "1m00s"), (252, "4m12s"),
                                            (3599.9, "1h00m"), (11100, "3h05m"), (187200, "2d04h"), (1e7, "115d17h")])
 def test_durations(seconds, text):
-    assert status.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_reset_drops_a_stage_and_what_was_made_from_it(clone):

@@ -23,8 +23,8 @@ def test_hostile_text_is_escaped_wherever_it_stands(shown):
     assert "&lt;script&gt;" in html and "<script" not in html and "<img" not in html
 
 
-@pytest.mark.parametrize("number, cell", [(540_000, "540,000"), (540_000.0, "540,000"), (0.12345, "0.123"), (4.0, "4"),
-                                          (float("nan"), ""), (float("inf"), "inf")])
+@pytest.mark.parametrize("number, cell", [(540_000, "540,000"), (540_000.0, "540,000"), (0.12345, "0.123"),
+                                          (999.7, "1,000"), (4.0, "4"), (float("nan"), ""), (float("inf"), "inf")])
 def test_a_number_in_a_table_is_readable(number, cell):
     assert f">{cell}</td>" in viewer.show_table([{"n": number}]).data
 
@@ -53,8 +53,9 @@ def test_figures_show_what_the_table_holds(tmp_path):
     assert set(grid.axes[0].images[0].get_array().ravel().tolist()) == {0, 1, 2}
     rates = plots.pass_rates({"before": table, "after": table}, "rates")
     assert sum(bar.get_height() for bar in rates.axes[0].patches) == 200
-    bars = plots.bars({"a": 3, "b": 5}, "bars")
-    assert [bar.get_width() for bar in bars.axes[0].patches] == [3, 5]
+    bars = plots.bars({"a": 3, "b": 540_000}, "bars")
+    assert [bar.get_width() for bar in bars.axes[0].patches] == [3, 540_000]
+    assert [text.get_text() for text in bars.axes[0].texts] == [" 3", " 540,000"]
     plots.save(bars, tmp_path / "figures" / "x.png")
     assert (tmp_path / "figures" / "x.png").read_bytes().startswith(b"\x89PNG")
 

@@ -85,8 +85,17 @@ def _indented(text: str) -> str:
 def _engine() -> str:
     """Register an engine that is papermill's own, with a call as each cell begins and the kernel's log in a file;
     returns its name."""
+    from jupyter_core.utils import ensure_event_loop
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import Engine, papermill_engines
+
+    class Client(PapermillNotebookClient):
+        def papermill_execute_cells(self) -> None:
+            try:
+                super().papermill_execute_cells()
+            except KeyboardInterrupt:  # the cell's tasks are given up: that their kernel dies now is no news
+                ensure_event_loop().set_exception_handler(lambda loop, context: None)
+                raise
 
     class CellEngine(Engine):
         @classmethod
@@ -99,8 +108,7 @@ def _engine() -> str:
                 begin(cell, cell_index, **more)
 
             nb_man.cell_start = cell_start
-            client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout,
-                                             timeout=None)
+            client = Client(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout, timeout=None)
             client.execute(stdout=log, stderr=log)
 
     papermill_engines.register("sdg", CellEngine)

@@ -9,7 +9,8 @@ from typing import Any, TextIO
 
 from .. import files
 from . import Notebook
-from ..runs.status import duration, progress_text, rows_text
+from ..runs.status import progress_text, rows_text
+from ..wording import duration
 
 _POLL_S = 0.5
 _PLAIN_EVERY_S = 30  # where the output is a file, one line so often

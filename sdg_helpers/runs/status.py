@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import files, runs
 from ..errors import SdgError
+from ..wording import duration, number
 from . import run_yaml
 
 _STALE_S = 120  # a worker on another machine that has not reported for so long is taken for gone
@@ -132,7 +133,7 @@ def progress_text(progress: dict[str, Any]) -> str:
         parts.append(f"{progress['tokens_per_s']:,.0f} tok/s")
     rate = progress.get("requests_per_s") or progress.get("rows_per_s") or _mean_rate(progress)
     if rate and not progress.get("tokens_per_s"):
-        parts.append(f"{rate:,.3g} rows/s")
+        parts.append(f"{number(rate)} rows/s")
     if rate and total and done < total:
         parts.append(f"ETA {duration((total - done) / rate)}")
     if progress.get("failed"):
@@ -146,20 +147,6 @@ def _mean_rate(progress: dict[str, Any]) -> float:
     """Rows a second since the stage's process began, where it counts from nothing; 0 when that is not known."""
     elapsed = progress.get("updated_at", 0) - progress.get("started_at", 0)
     return (progress.get("done", 0) - progress.get("done_at_start", 0)) / elapsed if elapsed > 0 else 0.0
-
-
-def duration(seconds: float) -> str:
-    """ "0.4s", "12s", "4m12s", "3h05m", "2d04h"."""
-    if seconds < 10:
-        return f"{seconds:.1f}s"
-    whole = int(seconds + 0.5)
-    for unit, below, size, small, small_unit in (("m", 3600, 60, 1, "s"), ("h", 86400, 3600, 60, "m"),
-                                                 ("d", float("inf"), 86400, 3600, "h")):
-        if whole < 60:
-            return f"{whole}s"
-        if whole < below:
-            return f"{whole // size}{unit}{whole % size // small:02d}{small_unit}"
-    raise AssertionError("unreachable")
 
 
 def runs_table() -> list[dict[str, Any]]:
