@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import socket
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -35,8 +36,19 @@ def dumps(row: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        text = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace")
+        text = mended(json.dumps(row, ensure_ascii=False))
         return orjson.dumps(orjson.loads(text), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def mended(value: Any) -> Any:
+    """The same JSON value with every lone surrogate replaced by U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [mended(item) for item in value]
+    if isinstance(value, dict):
+        return {mended(key): mended(item) for key, item in value.items()}
+    return value
 
 
 def read_jsonl(path: Path | str) -> Iterator[dict[str, Any]]:
@@ -87,23 +99,38 @@ def _shown(line: bytes) -> str:
 
 @contextmanager
 def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
-    """A binary file that appears under `path` whole or not at all (temporary name, fsync, rename)."""
+    """A binary file that appears under `path` whole or not at all (temporary name, fsync, rename).
+
+    Raises SdgError when this file cannot be written; what else the body raises comes through as it is.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb", buffering=_BLOCK) as file:
+        with io.BufferedWriter(_Raw(handle, path), _BLOCK) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except OSError as error:
-        _remove(name)
-        raise _disk_error(path, error) from error
+            with _disk_errors(path):
+                os.fsync(handle)
+        with _disk_errors(path):
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
     except BaseException:
         _remove(name)
         raise
+
+
+class _Raw(io.FileIO):
+    """An open file whose failing writes are errors of `path`, not of whatever else its user is doing."""
+
+    def __init__(self, handle: int, path: Path):
+        super().__init__(handle, "w")
+        self._path = path
+
+    def write(self, data: bytes | memoryview) -> int:
+        with _disk_errors(self._path):
+            return super().write(data)
 
 
 def _umask() -> int:
@@ -117,9 +144,13 @@ def _remove(name: str) -> None:
         os.unlink(name)
 
 
-def _disk_error(path: Path, error: OSError) -> SdgError:
-    return SdgError(f"{path}: could not be written ({error.strerror or error}). What was complete is kept; "
-                    "free disk space or mend the permissions, then run again: it goes on where it stopped.")
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SdgError(f"{path}: could not be written ({error.strerror or error}). What was complete is kept; free "
+                       "disk space or mend the permissions, then run again: it goes on where it stopped.") from error
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -147,23 +178,22 @@ class AppendLog:
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with _disk_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             self.size = _cut_torn_line(self._fd)
-        except OSError as error:
-            raise _disk_error(self.path, error) from error
 
     def append(self, row: dict[str, Any] | bytes) -> None:
         """Add one row (an object, or a line already serialised with its newline; several such lines will do too)."""
         data = row if isinstance(row, bytes) else dumps(row)
         written = 0
-        try:
-            while written < len(data):
-                written += os.pwrite(self._fd, data[written:] if written else data, self.size + written)
-        except OSError as error:
-            os.ftruncate(self._fd, self.size)  # never leave half a line in front of later rows
-            raise _disk_error(self.path, error) from error
+        with _disk_errors(self.path):
+            try:
+                while written < len(data):
+                    written += os.pwrite(self._fd, data[written:] if written else data, self.size + written)
+            except OSError:
+                os.ftruncate(self._fd, self.size)  # never leave half a line in front of later rows
+                raise
         self.size += len(data)
 
     def flush(self) -> None:
@@ -210,23 +240,29 @@ def fingerprint(path: Path | str) -> dict[str, Any]:
 
 
 class Lock:
-    """An exclusive lock that dies with its process; `what` names it in the message to the one who comes second."""
+    """An exclusive lock that dies with its process; `what` names it in the message to the one who comes second.
+
+    A path that cannot be written is an error when the lock is made, not when it is entered: who waits for its turn
+    would wait for ever.
+    """
 
     def __init__(self, path: Path | str, what: str):
         self.path, self.what, self._file = Path(path), what, None
+        with _disk_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.open("ab").close()
 
     def __enter__(self) -> Lock:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(self.path, "a+")
+        file = open(self.path, "a+b", buffering=0)
         if not self._taken(file):
             file.seek(0)
-            holder = file.read().strip() or "another process"
+            holder = file.read().decode(errors="replace").strip() or "another process"
             file.close()
             raise SdgError(f"{self.what} is at work already: {holder} holds {self.path}. "
                            "Wait until it ends, or stop it, then run again.")
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        with suppress(OSError):  # a full disk: the lock holds without the name as well
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         self._file = file
         return self
 
@@ -235,7 +271,7 @@ class Lock:
         self._file = None
 
     @staticmethod
-    def _taken(file: TextIO) -> bool:
+    def _taken(file: BinaryIO) -> bool:
         for pause_s in (0.05, 0.1, 0):  # someone who only looks (`is_free`) lets go at once
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,7 @@ import pytest
 
 from sdg_helpers.completions import Completion, Limits, Request, Sampling, ServerGone, complete, dispatch, transport
 from sdg_helpers.completions.exchanges import Failure
+from sdg_helpers.completions.replies import AGAIN, Trouble, read_reply
 from sdg_helpers.errors import SdgError
 from tests.standin import Script, StandIn
 
@@ -65,6 +66,7 @@ ANSWERED, SENT = "answered", 3  # max_retries=2: three attempts
 CASES = {  # what the server does -> how the request ends, how often it was sent
     "": (ANSWERED, 1), "[[500 x2]]": (ANSWERED, 3), "[[500]]": ("http_500", SENT), "[[502 x1]]": (ANSWERED, 2),
     "[[429 x4]]": (ANSWERED, 5), "[[503 x4]]": (ANSWERED, 5), "[[400]]": ("http_400", 1), "[[413]]": ("http_413", 1),
+    "[[403]]": ("http_403", 1),  # a moderated input
     "[[hang x1]]": (ANSWERED, 2), "[[hang]]": ("timeout", SENT), "[[disconnect x2]]": (ANSWERED, 3),
     "[[disconnect]]": ("disconnected", SENT), "[[truncated x1]]": (ANSWERED, 2),
     "[[truncated]]": ("disconnected", SENT), "[[cut_json x1]]": (ANSWERED, 2), "[[cut_json]]": ("bad_json", SENT),
@@ -79,7 +81,7 @@ CASES = {  # what the server does -> how the request ends, how often it was sent
 def every_kind(plain):
     plain.reset()
     requests = [request(number, fault) for number, fault in enumerate(CASES)]
-    outcomes, progress = ask(plain, requests, limits={"max_retries": 2, "timeout_s": 1.0})
+    outcomes, progress = ask(plain, requests, limits={"max_retries": 2, "timeout_s": 3.0})
     return requests, outcomes, progress, plain.stats()
 
 
@@ -119,6 +121,38 @@ def test_odd_replies_are_still_replies(plain, fault, check):
     asked = request(1, f"[[{fault}]]")
     outcomes, _ = ask(plain, [asked])
     assert isinstance(outcomes[1], Completion) and check(outcomes[1], asked), outcomes[1]
+
+
+def reply_with(field, value):
+    """A reply with these bytes as the value of that field."""
+    fields = {"content": b'"hello"', "finish_reason": b'"stop"', "prompt_tokens": b"3", "completion_tokens": b"4",
+              field: value}
+    return (b'{"choices":[{"message":{"content":%(content)b},"finish_reason":%(finish_reason)b}],"usage":'
+            b'{"prompt_tokens":%(prompt_tokens)b,"completion_tokens":%(completion_tokens)b}}'
+            % {name.encode(): data for name, data in fields.items()})
+
+
+def nested(depth):
+    return b'[{"text":' * depth + b'""' + b"}]" * depth
+
+
+@pytest.mark.parametrize(("field", "value", "reason"), [
+    ("completion_tokens", b"Infinity", "bad_reply"), ("prompt_tokens", b"1e999", "bad_reply"),
+    ("completion_tokens", b"NaN", "bad_reply"), ("completion_tokens", b'"many"', "bad_reply"),
+    ("content", nested(500), "bad_reply"), ("content", nested(100_000), "bad_json"), ("content", b"7", "bad_reply")])
+def test_a_malformed_reply_is_trouble_and_nothing_worse(field, value, reason):
+    outcome = read_reply(reply_with(field, value), 1.0)
+    assert isinstance(outcome, Trouble) and (outcome.kind, outcome.reason) == (AGAIN, reason), outcome
+
+
+@pytest.mark.parametrize(("field", "value", "read"), [
+    ("finish_reason", b'"content_filter"', "content_filter"), ("finish_reason", b'"a\\"b"', "unknown"),
+    ("finish_reason", b'"stop\\n"', "unknown"), ("finish_reason", b'"' + b"x" * 65 + b'"', "unknown"),
+    ("finish_reason", b"7", "unknown"), ("completion_tokens", b"5", 5), ("completion_tokens", b"-5", 0),
+    ("completion_tokens", b"9" * 400, 0), ("prompt_tokens", b"1e30", 0), ("completion_tokens", b"null", 0)])
+def test_what_goes_into_rows_is_of_the_form_that_rows_are_read_by(field, value, read):
+    outcome = read_reply(reply_with(field, value), 1.0)
+    assert isinstance(outcome, Completion) and getattr(outcome, field) == read, outcome
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
@@ -177,10 +211,11 @@ def test_what_no_request_can_survive_stops_the_run(options, client, fault, model
     assert "sk-secret-123" not in str(error.value) and "sk-secret-123" not in repr(error.value)
 
 
-def test_failures_alone_stop_the_run_before_they_burn_the_input():
+@pytest.mark.parametrize(("fault", "told"), [("[[400]]", "http_400"), ("[[403]]", "http_403.*check the API key")])
+def test_failures_alone_stop_the_run_before_they_burn_the_input(plain, fault, told):
     pulled = []
-    with StandIn(faults="400=1") as server, pytest.raises(SdgError, match="50 requests in a row failed.*http_400"):
-        ask(server, (pulled.append(n) or request(n) for n in range(100_000)),
+    with pytest.raises(SdgError, match=f"50 requests in a row failed.*{told}"):
+        ask(plain, (pulled.append(n) or request(n, fault) for n in range(100_000)),
             limits={"concurrency": 8, "max_failures_in_a_row": 50})
     assert 50 <= len(pulled) <= 58
 
@@ -379,14 +414,16 @@ def test_progress_tells_what_happens():
 
 @pytest.fixture
 def listener():
-    """A server that keeps what it is sent."""
+    """A server that keeps what it is sent, and answers with its `refusals` first."""
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             self.server.got.append((self.path, dict(self.headers),
                                     self.rfile.read(int(self.headers["Content-Length"]))))
             reply = json.dumps({"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(reply)))
+            status, headers = self.server.refusals.pop(0) if self.server.refusals else (200, {})
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(reply)), **headers}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(reply)
 
@@ -394,7 +431,7 @@ def listener():
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.got = []
+        server.got, server.refusals = [], []
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
@@ -418,6 +455,16 @@ def test_the_clients_settings_are_used(listener, monkeypatch, kind):
     assert json.loads(body) == {"model": "standin", "temperature": 0.0, "max_tokens": 5, "top_k": 3, "seed": 7,
                                 "messages": [{"role": "user", "content": "lone \ufffd surrogate, {braces}"}]}
     assert "seed" not in json.loads(second) and "top_p" not in json.loads(second)
+
+
+@pytest.mark.parametrize("status", [408, 500])
+@pytest.mark.parametrize(("deadline_s", "ends"), [(60.0, Completion), (1.0, Failure)])
+def test_a_wait_told_with_an_error_is_kept_within_the_deadline(listener, status, deadline_s, ends):
+    listener.refusals.append((status, {"Retry-After": "2"}))
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{listener.server_port}/v1", api_key="x")
+    started = time.monotonic()
+    outcomes, _ = ask(None, [request(1)], client=client, limits={"pushback_deadline_s": deadline_s})
+    assert isinstance(outcomes[1], ends) and (time.monotonic() - started >= 2) == (ends is Completion)
 
 
 def test_a_prompt_of_some_megabytes(plain):

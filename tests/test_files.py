@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
+from sdg_helpers.solutions import seed_files
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -37,7 +39,7 @@ def test_a_missing_file_is_a_clear_error(tmp_path):
 
 
 def test_surrogates_do_not_stop_a_row():
-    assert files.dumps({"a": "x\ud800y"}) == b'{"a":"x?y"}\n'
+    assert files.dumps({"a": "x\ud800y", "\udfff": ["\ud83d\ude00"]}) == '{"a":"x\ufffdy","\ufffd":["😀"]}\n'.encode()
 
 
 def test_a_torn_last_line_is_cut_at_every_byte(tmp_path):
@@ -62,26 +64,71 @@ def test_kill_minus_nine_loses_no_appended_row(tmp_path):
     assert [row["i"] for row in files.read_jsonl(path)] == list(range(500))
 
 
-def test_a_full_disk_is_a_clear_error_and_leaves_whole_rows(tmp_path):
-    """A file-size limit stands in for the full disk: the write really fails in its middle."""
-    path = tmp_path / "log.jsonl"
+def on_a_full_disk(size, write):
+    """What `write()` raises where no file can grow past so many bytes: its writes really fail in their middle."""
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-            log = files.AppendLog(path)
-            try:
-                for _ in range(100):
-                    log.append({"text": "x" * 90})
-            except SdgError as error:
-                status = 0 if "free disk space" in str(error) else 2
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+            write()
+            status = 0
+        except SdgError as error:
+            status = 3 if "free disk space" in str(error) else 2
         finally:
             os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    return {0: None, 3: SdgError}.get(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), "something else")
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_whole_rows(tmp_path):
+    path = tmp_path / "log.jsonl"
+
+    def write():
+        log = files.AppendLog(path)
+        for _ in range(100):
+            log.append({"text": "x" * 90})
+
+    assert on_a_full_disk(1000, write) is SdgError
     assert path.stat().st_size <= 1000
     assert all(row == {"text": "x" * 90} for row in files.read_jsonl(path))
+
+
+@pytest.mark.parametrize("size", [3000, 3 << 20])
+def test_a_full_disk_is_a_clear_error_of_a_file_that_appears_whole(tmp_path, size):
+    assert on_a_full_disk(1000, lambda: files.write_json(tmp_path / "out.json", "x" * size)) is SdgError
+    assert on_a_full_disk(1000, lambda: seed_files.write_done(tmp_path, np.ones((size, 8), bool))) is SdgError
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_does_not_keep_from_taking_a_lock(tmp_path):
+    def lock():
+        with files.Lock(tmp_path / ".lock", "x"), pytest.raises(SdgError, match="another process holds"):
+            files.Lock(tmp_path / ".lock", "x").__enter__()
+
+    assert on_a_full_disk(0, lock) is None
+
+
+def write_json(path):
+    files.write_json(path, {})
+
+
+@pytest.mark.parametrize("use", [write_json, files.AppendLog, lambda path: files.Lock(path, "x")])
+@pytest.mark.parametrize("place", ["a file/out", "too long" * 40, "a folder"])
+def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path, use, place):
+    (tmp_path / "a file").touch()
+    (tmp_path / "a folder").mkdir()
+    with pytest.raises(SdgError, match=r"could not be written \([A-Z].*\).* mend the permissions"):
+        use(tmp_path / place)
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "input"), PermissionError(13, "no", "input"),
+                                   ConnectionResetError(104, "reset"), OSError("of no kind")])
+def test_an_error_of_something_else_is_not_blamed_on_the_file_being_written(tmp_path, error):
+    with pytest.raises(OSError) as raised, files.atomic_writer(tmp_path / "out") as out:
+        out.write(b"half")
+        raise error
+    assert raised.value is error and not list(tmp_path.iterdir())
 
 
 def test_atomic_writer_leaves_the_old_file_when_it_fails(tmp_path):

@@ -193,11 +193,12 @@ class Dispatcher:
             self._pace.refused(job.probe)
             self._check(AGAIN, self._limits.outage_deadline_s + 2 * (self._limits.timeout_s or 0.0),
                         f"answers nothing in time ({trouble.detail})")
-        if job.failures > self._limits.max_retries:
+        told_s = trouble.retry_after_s or 0.0
+        if job.failures > self._limits.max_retries or told_s > self._limits.pushback_deadline_s:
             self._give_up(job, trouble.reason, trouble.detail)
         else:
             self._meter.retried += 1
-            self._backlog.later(job, max(trouble.retry_after_s or 0.0, backoff_s(job.failures)))
+            self._backlog.later(job, max(told_s, backoff_s(job.failures)))
 
     def _pushed_back(self, job: Job, trouble: Trouble) -> None:
         now, self._outage = time.monotonic(), False

@@ -23,6 +23,13 @@ class Sampling:
     max_tokens: int | None = None
     extra_body: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, fits, expected in (("temperature", lambda value: value >= 0, "0 or more"),
+                                     ("top_p", lambda value: 0 < value <= 1, "more than 0, 1 at most"),
+                                     ("max_tokens", lambda value: value >= 1, "1 or more")):
+            if (value := getattr(self, name)) is not None and not fits(value):
+                raise SdgError(f"{name}: expected {expected}, found {value!r}.")
+
 
 @dataclass(slots=True, frozen=True)
 class Completion:
@@ -45,9 +52,9 @@ class Limits:
 
     concurrency: most requests in flight; fewer while the server pushes back. max_retries: further attempts for a
     request after its first failed one (429 and 503 do not count). timeout_s: longest wait for one whole reply (None:
-    the client's own time-out). pushback_deadline_s: longest time one request is pushed back before it is a failure.
-    outage_deadline_s: longest time the server may be unreachable, or refuse everything, before the run stops.
-    max_failures_in_a_row: so many failures without one success stop the run.
+    the client's own time-out). pushback_deadline_s: longest time one request is pushed back, or told to wait after an
+    error, before it is a failure. outage_deadline_s: longest time the server may be unreachable, or refuse everything,
+    before the run stops. max_failures_in_a_row: so many failures without one success stop the run.
     """
     concurrency: int = 64
     max_retries: int = 5

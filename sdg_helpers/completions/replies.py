@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from ..files import mended
 from .exchanges import Completion
 
 # What to do about a trouble.
@@ -15,6 +17,9 @@ AGAIN = "again"              # may go better next time; counts as an attempt
 HOPELESS = "hopeless"        # this request will never be answered
 STOP = "stop"                # no request will: wrong key, wrong model, wrong address
 UNREACHABLE = "unreachable"  # no server there at the moment
+
+_FINISH_REASON = re.compile(r"[A-Za-z_]{1,64}")  # it is written into rows, whose ends are read without a JSON parser
+_ABSURD_TOKENS = 1 << 31
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,12 +45,13 @@ def read_reply(data: bytes, seconds: float) -> Completion | Trouble:
         message, finish = choices[0]["message"], choices[0].get("finish_reason")
         content, usage = _text(message.get("content")), reply.get("usage") or {}
         reasoning = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
-        tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
         return Trouble(AGAIN, "bad_reply", f"not a chat completion ({type(error).__name__}: {error}): {data[:200]!r}")
     if finish in ("abort", "error"):
         return Trouble(AGAIN, "aborted", f"the server gave the request up (finish_reason {finish!r})")
-    return Completion(content, reasoning, finish if isinstance(finish, str) else "unknown", *tokens, seconds)
+    plain = isinstance(finish, str) and _FINISH_REASON.fullmatch(finish)
+    return Completion(content, reasoning, finish if plain else "unknown", *tokens, seconds)
 
 
 def _loads(data: bytes) -> Any:
@@ -55,15 +61,10 @@ def _loads(data: bytes) -> Any:
         return mended(json.loads(data.decode("utf-8", "replace")))
 
 
-def mended(value: Any) -> Any:
-    """The same JSON value with every lone surrogate replaced by U+FFFD."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [mended(item) for item in value]
-    if isinstance(value, dict):
-        return {mended(key): mended(item) for key, item in value.items()}
-    return value
+def _count(value: Any) -> int:
+    """A number of tokens; one that no reply can have is as good as none."""
+    count = int(value or 0)
+    return count if 0 <= count < _ABSURD_TOKENS else 0
 
 
 def _text(value: Any) -> str:

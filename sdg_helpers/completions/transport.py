@@ -21,11 +21,13 @@ import orjson
 from multidict import CIMultiDictProxy
 
 from ..errors import SdgError, did_you_mean
+from ..files import mended
 from .exchanges import Completion, Request, Sampling
 from .pacing import retry_after_s
-from .replies import AGAIN, BUSY, HOPELESS, STOP, UNREACHABLE, Trouble, error_message, mended, read_reply
+from .replies import AGAIN, BUSY, HOPELESS, STOP, UNREACHABLE, Trouble, error_message, read_reply
 
 REPLY_CAP_BYTES = 64 << 20  # no sane reply is larger; a server gone mad must not take our memory
+_KEY = "the API key of this server, its rights and its credit"
 
 
 class Transport:
@@ -129,9 +131,10 @@ class Transport:
     async def _refusal(self, status: int, headers: CIMultiDictProxy[str], data: bytes) -> Trouble:
         said = self._hide(error_message(data))
         reason, detail, wait = f"http_{status}", f"HTTP {status}: {said}", retry_after_s(headers.get("Retry-After"))
-        if status in (401, 402, 403) or b'"insufficient_quota"' in data:
-            return Trouble(STOP, reason, f"{self.base_url} refuses us (HTTP {status}: {said}). Check the API key of "
-                                         "this server, its rights and its credit.")
+        if status in (401, 402) or b'"insufficient_quota"' in data:
+            return Trouble(STOP, reason, f"{self.base_url} refuses us (HTTP {status}: {said}). Check {_KEY}.")
+        if status == 403:  # an input that was moderated, or a key without the right: many in a row tell which
+            return Trouble(HOPELESS, reason, f"{detail} (if all requests end like this one, check {_KEY})")
         if status == 404:
             return Trouble(STOP, reason, await self._not_found(said))
         if 300 <= status < 400:

@@ -16,13 +16,14 @@ from ..answers.equality import RULES, decide
 from ..cluster.chunks import run_in_jobs
 from ..cluster.jobs import JobSpec
 from ..completions import Limits
+from ..completions.sessions import took
 from ..errors import SdgError
 from ..problems import read_problems
 from ..prompts import Prompt
 from ..serving import Server
 from ..solutions import seed_files
 from ..stages import Stage, Work
-from .asking import Judging, ask_chunk, ask_judge, failures, replies, unanswered
+from .asking import Judging, answered, ask_chunk, ask_judge, failures, replies, unanswered
 from .comparisons import HOW, PENDING, Comparisons, Judge, code, comparison_key, row_key, row_of
 from .predicted import Judged, TakenOut, take_out
 from .verdict_writer import VerdictWriter
@@ -123,25 +124,24 @@ def _judge(work: Work, pairs: _Pairs, how: Judging, tiers: str, open_server: Ope
     for path in (*earlier, store, *replies(folder)):
         known.read(path)
     counts = _apply_rules(work, pairs, known, store, folder / "pending.jsonl")
-    asked: dict[str, Any] = {}
     if counts["pending"]:
-        asked = _ask(work, folder / "pending.jsonl", open_server, how, jobs, counts["pending"])
+        _ask(work, folder / "pending.jsonl", open_server, how, jobs, counts["pending"])
         for path in replies(folder):
             known.read(path)
-    undecided = _undecided(work, known, folder, max_failed_fraction)
-    _keep_replies(store, folder)
+    undecided, asked = _undecided(work, known, folder, max_failed_fraction), took(folder)
+    decided = _keep_replies(store, folder)
     return _finish(work, pairs, known, outputs=[work.folder / "verdicts.parquet", store], undecided=dict(undecided),
-                   comparisons_asked=counts["pending"], model_calls=asked.get("done", 0) + asked.get("failed", 0),
-                   reference_calls=counts["reference_calls"], requests=asked)
+                   comparisons_asked=decided + undecided.total(), reference_calls=counts["reference_calls"],
+                   model_calls=asked.get("done", 0) + asked.get("failed", 0), requests=asked)
 
 
-def _ask(work: Work, pending: Path, open_server: OpenServer, how: Judging, jobs: JobSpec | None,
-         total: int) -> dict[str, Any]:
-    """Ask what is pending, here or in jobs; returns what it took."""
+def _ask(work: Work, pending: Path, open_server: OpenServer, how: Judging, jobs: JobSpec | None, count: int) -> None:
+    """Ask what is pending, here or in jobs."""
     if jobs is None:
-        return ask_judge(work, pending, open_server(), how)
+        return ask_judge(pending, open_server(), how, work)
     function = partial(ask_chunk, pending=pending.resolve(), open_server=open_server, how=how)
-    return run_in_jobs(work, function, jobs, partial(unanswered, pending), 0, total)
+    before = len(answered(pending.parent))
+    return run_in_jobs(work, function, jobs, partial(unanswered, pending), before, before + count)
 
 
 def _apply_rules(work: Work, pairs: _Pairs, known: Comparisons, store: Path, pending: Path) -> Counter:
@@ -194,14 +194,15 @@ def _undecided(work: Work, known: Comparisons, folder: Path, max_failed_fraction
     return reasons
 
 
-def _keep_replies(store: Path, folder: Path) -> None:
-    """Move the judge's replies into the store, every comparison once."""
+def _keep_replies(store: Path, folder: Path) -> int:
+    """Move the judge's replies into the store, every comparison once; returns how many of them it has."""
     kept = {row_key(row) for row in files.read_log(store) if row["how"] == "model"}
     with files.AppendLog(store) as log:
         for row in (row for path in replies(folder) for row in files.read_log(path)):
             if row_key(row) not in kept:
                 kept.add(row_key(row))
                 log.append(row)
+    return len(kept)
 
 
 def _finish(work: Work, pairs: _Pairs, known: Comparisons, **more: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 
 from .. import files
 from ..answers import normalise_reasoning
-from ..cluster.chunks import ChunkReport, note_took
 from ..completions import Completion, Failure, Limits, Progress, Request, Sampling
+from ..completions.sessions import Session, shown
 from ..prompts import Prompt
 from ..serving import Server
 from ..stages import Work
@@ -21,7 +21,6 @@ from .judge_replies import read_judgement
 
 _ROUNDS = ((0.0, 0), (0.7, 1), (0.7, 2))  # (temperature, seed): an unreadable reply is asked for again, less coldly
 _KEPT_OF_REPLY = 2000  # characters of a reply's end
-_TOOK = ("done", "failed", "retried", "pushed_back", "prompt_tokens", "completion_tokens", "elapsed_s")
 
 
 @dataclass(frozen=True)
@@ -34,34 +33,33 @@ class Judging:
     max_tokens: int
 
 
-def ask_judge(work: Work | ChunkReport, pending: Path, server: Server, how: Judging, chunk: int = 0,
-              num_chunks: int = 1) -> dict[str, Any]:
+def ask_judge(pending: Path, server: Server, how: Judging, work: Work | None = None, chunk: int = 0,
+              num_chunks: int = 1) -> None:
     """Ask the questions of a chunk (every num_chunks-th row of pending.jsonl) that have no reply yet.
 
     Rows of pending.jsonl: id, problem, predicted_answer, expected_answer. Appends to replies-{writer}.jsonl beside it,
     a file of this call's own, so that several may work at once. What stays unreadable after all rounds, or fails, goes
-    to failures-{writer}.jsonl with its reason. Returns what it took.
+    to failures-{writer}.jsonl with its reason. work: whose progress is shown; a chunk's job has none, its sessions
+    tell the driver.
     """
     with ExitStack() as stack:
-        asking = _Asking(stack, work, pending, how, chunk, num_chunks)
+        asking = _Asking(stack, pending, how, work, chunk, num_chunks)
         for temperature, seed in _ROUNDS:
             asking.one_round(server, temperature, seed)
-    return dict(asking.took)
 
 
-def unanswered(pending: Path, num_chunks: int) -> list[int]:
-    """Chunks with questions that have no reply yet."""
-    settled = {row_key(row) for path in replies(pending.parent) for row in files.read_log(path)}
-    return sorted({number % num_chunks for number, row in enumerate(files.read_jsonl(pending))
-                   if row_key(row) not in settled})
+def unanswered(pending: Path, num_chunks: int) -> Counter:
+    """Chunk -> its questions that have no reply yet."""
+    settled = answered(pending.parent)
+    return Counter(number % num_chunks for number, row in enumerate(files.read_jsonl(pending))
+                   if row_key(row) not in settled)
 
 
 def ask_chunk(chunk: int, num_chunks: int, *, pending: Path, open_server: Callable[[], Server | None],
               how: Judging) -> None:
     """What one job does: ask_judge for its chunk, with a server of its own."""
     if chunk in unanswered(pending, num_chunks) and (server := open_server()) is not None:
-        folder = pending.parent.parent
-        note_took(folder, chunk, ask_judge(ChunkReport(folder, chunk), pending, server, how, chunk, num_chunks))
+        ask_judge(pending, server, how, chunk=chunk, num_chunks=num_chunks)
 
 
 def replies(folder: Path) -> list[Path]:
@@ -69,30 +67,43 @@ def replies(folder: Path) -> list[Path]:
     return sorted(folder.glob("replies-*.jsonl"))
 
 
+def answered(folder: Path) -> set[int]:
+    """Keys of the comparisons that have a reply in a folder."""
+    return {row_key(row) for path in replies(folder) for row in files.read_log(path)}
+
+
 def failures(folder: Path) -> dict[int, dict[str, Any]]:
     """The latest failure of each comparison that had one, by key."""
-    return {row_key(row): row for path in sorted(folder.glob("failures-*.jsonl")) for row in files.read_log(path)}
+    by_age = sorted(folder.glob("failures-*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    return {row_key(row): row for path in by_age for row in files.read_log(path)}
 
 
 class _Asking:
     """One call of ask_judge."""
 
-    def __init__(self, stack: ExitStack, work: Work | ChunkReport, pending: Path, how: Judging, chunk: int,
-                 num_chunks: int):
-        self.work, self.pending, self.how, self.chunk, self.num_chunks = work, pending, how, chunk, num_chunks
-        self.settled = {row_key(row) for path in replies(pending.parent) for row in files.read_log(path)}
-        self.total, self.took, self.last = sum(1 for _ in files.read_jsonl(pending)), Counter(), False
+    def __init__(self, stack: ExitStack, pending: Path, how: Judging, work: Work | None, chunk: int, num_chunks: int):
+        self.pending, self.how, self.work, self.chunk, self.num_chunks = pending, how, work, chunk, num_chunks
+        self.settled = answered(pending.parent)
+        self.rows, self.before, self.last = 0, len(self.settled), False
+        self.total = self.before + unanswered(pending, 1).total()
         writer = f"{chunk:04d}-{secrets.token_hex(4)}.jsonl"
         self.replies = stack.enter_context(files.AppendLog(pending.with_name(f"replies-{writer}")))
         self.failures = stack.enter_context(files.AppendLog(pending.with_name(f"failures-{writer}")))
 
     def one_round(self, server: Server, temperature: float, seed: int) -> None:
         self.last = seed == len(_ROUNDS) - 1
+        session, before = Session(self.pending.parent), self.rows
+
+        def on_progress(progress: Progress) -> None:
+            session.note(progress, self.rows - before)
+            if self.work:
+                self.work.progress(self.before + self.rows, self.total, **shown(progress))
+
         progress = server.complete(
             self._requests(seed), model=self.how.judge.model,
             sampling=Sampling(temperature=temperature, max_tokens=self.how.max_tokens), limits=self.how.limits,
-            on_completion=self._answered, on_failure=self._failed, on_progress=self._report)
-        self.took.update({name: getattr(progress, name) for name in _TOOK})
+            on_completion=self._answered, on_failure=self._failed, on_progress=on_progress)
+        session.note(progress, self.rows - before, force=True)
 
     def _requests(self, seed: int) -> Iterator[Request]:
         for number, row in enumerate(files.read_jsonl(self.pending)):
@@ -103,6 +114,7 @@ class _Asking:
         reply, row = normalise_reasoning(completion.content, completion.reasoning), request.key
         judgement = read_judgement(reply)
         if judgement is not None:
+            self.rows += 1
             self.settled.add(row_key(row))
             self.replies.append(row_of(row["id"], row["predicted_answer"], row["expected_answer"], judgement, "model",
                                        **asdict(self.how.judge), reply=reply[-_KEPT_OF_REPLY:]))
@@ -116,7 +128,3 @@ class _Asking:
     def _note(self, row: dict[str, Any], reason: str, detail: str) -> None:
         self.failures.append({**{key: row[key] for key in ("id", "predicted_answer", "expected_answer")},
                               "reason": reason, "detail": detail})
-
-    def _report(self, now: Progress) -> None:
-        self.work.progress(len(self.settled), self.total, failed=now.failed, in_flight=now.in_flight,
-                           tokens_per_s=round(now.tokens_per_s, 1), requests_per_s=round(now.requests_per_s, 2))

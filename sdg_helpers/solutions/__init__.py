@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from .. import answers, files
-from ..cluster.chunks import ChunkReport, chunk_range, note_took, run_in_jobs
+from ..cluster.chunks import chunk_range, run_in_jobs
 from ..cluster.jobs import JobSpec
 from ..completions import Completion, Failure, Limits, Progress, Request, Sampling
+from ..completions.sessions import Session, shown, took
 from ..errors import SdgError
 from ..problems import ProblemIndex, read_problems
 from ..prompts import Prompt
@@ -49,12 +50,11 @@ def generate_solutions(problems: Path, folder: Path, *, open_server: Callable[[]
         index = ProblemIndex.build(problems)
         done = seed_files.finished(folder, index, num_seeds)
         before = int(done.sum())
-        measured: dict[str, Any] = {}
         if before < done.size and jobs is None:
-            measured = _solve(work, problems, done, open_server(), asking)
+            _solve(folder, problems, done, open_server(), asking, work)
         elif before < done.size:
-            measured = _solve_in_jobs(work, problems, index, done, open_server, asking, jobs)
-        return _finish(work, index, done, max_failed_fraction, resumed_rows=before, requests=measured)
+            _solve_in_jobs(work, problems, index, done, open_server, asking, jobs)
+        return _finish(work, index, done, max_failed_fraction, resumed_rows=before, requests=took(folder / "partial"))
 
 
 @dataclass(frozen=True)
@@ -69,18 +69,21 @@ class Asking:
 
 
 def _solve_in_jobs(work: Work, problems: Path, index: ProblemIndex, done: np.ndarray,
-                   open_server: Callable[[], Server | None], asking: Asking, jobs: JobSpec) -> dict[str, Any]:
-    """The same by jobs; `done` is brought up to date in place."""
+                   open_server: Callable[[], Server | None], asking: Asking, jobs: JobSpec) -> None:
+    """The same by jobs; `done` is brought up to date in place, and on disk for the jobs that begin after it."""
+
     seed_files.write_done(work.folder, done)
 
-    def left(num_chunks: int) -> list[int]:
+    def left(num_chunks: int) -> dict[int, int]:
         done[:] = seed_files.finished(work.folder, index, done.shape[1])
+        seed_files.write_done(work.folder, done)
         places = [chunk_range(len(index), chunk, num_chunks) for chunk in range(num_chunks)]
-        return [chunk for chunk, mine in enumerate(places) if not done[mine.start:mine.stop].all()]
+        missing = [int((~done[mine.start:mine.stop]).sum()) for mine in places]
+        return {chunk: rows for chunk, rows in enumerate(missing) if rows}
 
     function = partial(solve_chunk, problems=problems.resolve(), folder=work.folder.resolve(),
                        num_seeds=done.shape[1], open_server=open_server, asking=asking)
-    return run_in_jobs(work, function, jobs, left, int(done.sum()), done.size)
+    run_in_jobs(work, function, jobs, left, int(done.sum()), done.size)
 
 
 def solve_chunk(chunk: int, num_chunks: int, *, problems: Path, folder: Path, num_seeds: int,
@@ -94,7 +97,7 @@ def solve_chunk(chunk: int, num_chunks: int, *, problems: Path, folder: Path, nu
     mine = chunk_range(len(index), chunk, num_chunks)
     done[:mine.start], done[mine.stop:] = True, True
     if not done.all() and (server := open_server()) is not None:  # None: a rank whose part in serving is over
-        note_took(folder, chunk, _solve(ChunkReport(folder, chunk), problems, done, server, asking, writer))
+        _solve(folder, problems, done, server, asking, name=writer)
 
 
 def sampling_seed(run_seed: int, problem_id: str, seed: int) -> int:
@@ -135,15 +138,15 @@ def _requests(problems: Path, done: np.ndarray, asking: Asking) -> Iterator[Requ
                 yield Request((position, seed, problem), messages, sampling_seed(asking.run_seed, problem["id"], seed))
 
 
-def _solve(work: Work | ChunkReport, problems: Path, done: np.ndarray, server: Server, asking: Asking,
-           name: str = "solve") -> dict[str, Any]:
-    """Stream what is left through the server into partial files, marking it in `done`; returns what was measured.
+def _solve(folder: Path, problems: Path, done: np.ndarray, server: Server, asking: Asking, work: Work | None = None,
+           name: str = "solve") -> None:
+    """Stream what is left through the server into partial files, marking it in `done`.
 
-    A chunk's job counts its own rows only: what others do is `done` to it from the beginning.
+    work: whose progress is shown; a chunk's job has none, its session tells the driver.
     """
-    before, total = (int(done.sum()), done.size) if isinstance(work, Work) else (0, int((~done).sum()))
-    writer = seed_files.PartialWriter(work.folder, name)
-    with closing(writer), files.AppendLog(work.folder / "partial" / f"failures-{writer.name}.jsonl") as failures:
+    before = int(done.sum())
+    writer, session = seed_files.PartialWriter(folder, name), Session(folder / "partial")
+    with closing(writer), files.AppendLog(folder / "partial" / f"failures-{writer.name}.jsonl") as failures:
 
         def on_completion(request: Request, completion: Completion) -> None:
             position, seed, problem = request.key
@@ -155,15 +158,16 @@ def _solve(work: Work | ChunkReport, problems: Path, done: np.ndarray, server: S
             failures.append({"id": problem["id"], "seed": seed, **asdict(failure)})
 
         def on_progress(progress: Progress) -> None:
-            work.progress(before + progress.done, total, failed=progress.failed, in_flight=progress.in_flight,
-                          tokens_per_s=round(progress.tokens_per_s, 1),
-                          requests_per_s=round(progress.requests_per_s, 2))
+            session.note(progress, progress.done)
+            if work:
+                work.progress(before + progress.done, done.size, **shown(progress))
 
-        work.progress(before, total, force=True)
+        if work:
+            work.progress(before, done.size, force=True)
         progress = server.complete(_requests(problems, done, asking), model=asking.model, sampling=asking.sampling,
                                    limits=asking.limits, on_completion=on_completion, on_failure=on_failure,
                                    on_progress=on_progress)
-    return asdict(progress)
+        session.note(progress, progress.done, force=True)
 
 
 def solution_row(problem: dict[str, Any], seed: int, completion: Completion) -> dict[str, Any]:

@@ -6,13 +6,16 @@
 Both hold the same bytes a row, so merging copies lines and never parses a solution."""
 from __future__ import annotations
 
+import io
 import os
 import re
 import secrets
 import shutil
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +30,7 @@ _NAME = re.compile(r"output-rs(\d+)\.jsonl")
 _HEAD = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*"),')
 _TAIL = re.compile(rb'"finish_reason":"([^"\\]*)","num_generated_tokens":(\d+)\}\n$')
 _TAIL_BYTES = 256
+_MOST_OPEN = 128  # files of a seed: the attempts of one chunk, and far below what a process may open
 TOKEN_BINS = 2 ** np.arange(0, 21)  # bin edges of the length histogram, tokens
 
 
@@ -38,11 +42,14 @@ def seed_files(folder: Path | str) -> dict[int, Path]:
 
 
 class PartialWriter:
-    """Appends rows, each to the file of its seed. `name` says whose they are; an attempt number keeps them apart."""
+    """Appends rows, each to the file of its seed.
+
+    `name`, for files of this attempt: when it began, so that attempts sort by age, whose it is, and a random mark.
+    """
 
     def __init__(self, folder: Path | str, name: str):
         self.folder = Path(folder) / "partial"
-        self.name = f"{name}-{secrets.token_hex(4)}"
+        self.name = f"{time.time_ns()}-{name}-{secrets.token_hex(4)}"
         self._logs: dict[int, files.AppendLog] = {}
 
     def append(self, seed: int, line: bytes) -> None:
@@ -66,7 +73,7 @@ def finished(folder: Path | str, index: ProblemIndex, num_seeds: int, writer: st
     done = np.zeros((len(index), num_seeds), dtype=bool)
     for seed in range(num_seeds):
         for path in _sources(Path(folder), seed):
-            if writer is not None and not path.name.startswith(f"{writer}-"):
+            if writer is not None and f"-{writer}-" not in path.name:
                 continue
             for _, _, position in _lines(path, index):
                 done[position, seed] = True
@@ -75,9 +82,10 @@ def finished(folder: Path | str, index: ProblemIndex, num_seeds: int, writer: st
 
 def write_done(folder: Path, done: np.ndarray) -> None:
     """Keep what `finished` found, for the jobs of a stage: a bit a solution."""
+    data = io.BytesIO()  # given a real file, numpy writes past it, and says no reason when the disk is full
+    np.save(data, np.packbits(done, axis=0), allow_pickle=False)
     with files.atomic_writer(folder / "partial" / "done.npy") as out:
-        np.save(out, np.packbits(done, axis=0), allow_pickle=False)
-        out.write(done.shape[0].to_bytes(8, "little"))
+        out.write(data.getvalue() + done.shape[0].to_bytes(8, "little"))
 
 
 def read_done(folder: Path, num_seeds: int) -> np.ndarray:
@@ -108,19 +116,36 @@ def merge(folder: Path | str, index: ProblemIndex, seed: int, summary: Summary) 
     sources = _sources(folder, seed)
     where = _locate(sources, index)
     checksums = np.zeros(len(index), dtype=np.uint32)
-    handles = [os.open(path, os.O_RDONLY) for path in sources]
-    try:
-        with files.atomic_writer(folder / f"output-rs{seed}.jsonl") as out:
-            for position in np.flatnonzero(where["length"]):
-                source, offset, length = where[position]
-                line = os.pread(handles[source], int(length), int(offset))
-                out.write(line)
-                checksums[position] = _summarise(line, summary)
-    finally:
-        for handle in handles:
-            os.close(handle)
+    with closing(_Reader(sources)) as reader, files.atomic_writer(folder / f"output-rs{seed}.jsonl") as out:
+        for position in np.flatnonzero(where["length"]):
+            line = reader.read(*where[position].tolist())
+            out.write(line)
+            checksums[position] = _summarise(line, summary)
     shutil.rmtree(folder / "partial" / f"rs{seed}", ignore_errors=True)
     return checksums
+
+
+class _Reader:
+    """Reads from any of many files, with those open that were read last: a seed may have a file for each attempt of
+    each chunk, more than a process may open."""
+
+    def __init__(self, paths: list[Path]):
+        self._paths, self._open = paths, {}  # the one read last stands last
+
+    def read(self, source: int, offset: int, length: int) -> bytes:
+        """So many bytes of that file."""
+        handle = self._open.pop(source, None)
+        if handle is None:
+            if len(self._open) == _MOST_OPEN:
+                os.close(self._open.pop(next(iter(self._open))))
+            handle = os.open(self._paths[source], os.O_RDONLY)
+        self._open[source] = handle
+        return os.pread(handle, length, offset)
+
+    def close(self) -> None:
+        """Close every file."""
+        while self._open:
+            os.close(self._open.popitem()[1])
 
 
 def _summarise(line: bytes, summary: Summary) -> int:

@@ -1,0 +1,174 @@
+"""A stage in jobs, without Slurm: what jobs that are cut short, taken up again or split anew ask for and tell."""
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+
+from sdg_helpers import files, solutions
+from sdg_helpers.cluster import chunks
+from sdg_helpers.cluster.jobs import JobSpec
+from sdg_helpers.completions import Completion, Limits, Sampling
+from sdg_helpers.completions.meter import Progress
+from sdg_helpers.judging import asking, judge_solutions
+from sdg_helpers.prompts import Prompt, load_prompt
+from sdg_helpers.stages import Stage, Work
+
+ROWS = 40
+
+
+class Cut(BaseException):
+    """A job's time limit, or a driver's end."""
+
+
+class Server:
+    """Answers `left` requests, the rest never: what a job's server does until the job is cut short."""
+
+    def __init__(self):
+        self.left, self.asked = 0, Counter()
+
+    def complete(self, requests, *, on_completion, on_progress, **_):
+        done = 0
+        for request in requests:
+            if done == self.left:
+                on_progress(progress(done))
+                raise Cut
+            row = request.key if isinstance(request.key, dict) else request.key[2]
+            self.asked[row["id"]] += 1
+            done += 1
+            on_completion(request, Completion("Judgement: Yes", "", "stop", 1, 2, 0.1))
+        return progress(done)
+
+
+def progress(done):
+    """Where a session of 10 seconds stands."""
+    return Progress(done, 0, 0, 0, 0, 0, 1, done, 2 * done, 10.0, done / 10, done / 5, 0.0, 0.0, 3.0, 4.0, 5.0, "")
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+@pytest.fixture
+def problems(tmp_path):
+    path = tmp_path / "problems.jsonl"
+    path.write_bytes(b"".join(files.dumps({"id": f"{i:04x}", "problem": f"What is {i}?", "expected_answer": "one"})
+                              for i in range(ROWS)))
+    return path
+
+
+@pytest.fixture
+def drive(monkeypatch, server):
+    """drive(stage, driver): the stage with `driver(job, left, shown)` in the place of Slurm. job(chunk, num_chunks,
+    rows) is a job that is cut short after so many rows; left(num_chunks) are the chunks with work left;
+    shown() is (done, total) as the progress line has them."""
+    def drive(stage, driver):
+        def run_chunks(function, spec, folder, left, on_poll):
+            def job(chunk, num_chunks, rows=ROWS):
+                server.left = rows
+                with suppress(Cut):
+                    function(chunk, num_chunks)
+
+            def shown():
+                on_poll([])
+                return told[-1]
+
+            driver(job, left, shown)
+
+        told = []
+        monkeypatch.setattr(Work, "progress", lambda self, done, total, **more: told.append((done, total)))
+        monkeypatch.setattr(chunks, "run_chunks", run_chunks)
+        monkeypatch.setattr("sdg_helpers.completions.sessions._EVERY_S", 0)
+        return stage()
+
+    return drive
+
+
+def solve(problems, server, num_chunks):
+    return lambda: solutions.generate_solutions(
+        problems, problems.parent / "math" / "solutions", open_server=lambda: server, model="m", num_seeds=1,
+        prompt=Prompt(name="x", user="{problem}"), sampling=Sampling(), limits=Limits(),
+        jobs=JobSpec(where="slurm", num_chunks=num_chunks))
+
+
+def test_rows_of_an_earlier_split_are_not_asked_for_again(problems, server, drive):
+    def first(job, left, shown):
+        assert left(4) == [0, 1, 2, 3]
+        raise Cut  # the driver is killed, its jobs live on
+
+    def second(job, left, shown):
+        for chunk in range(4):
+            job(chunk, 4, rows=8)
+        assert left(1) == [0]
+        job(0, 1)
+        assert left(1) == []
+
+    with pytest.raises(Cut):
+        drive(solve(problems, server, 4), first)
+    drive(solve(problems, server, 1), second)
+    assert server.asked.total() == ROWS and set(server.asked.values()) == {1}
+
+
+def test_what_is_shown_is_what_is_on_disk_whoever_wrote_it(problems, server, drive):
+    def first(job, left, shown):
+        job(0, 2, rows=5)
+        assert shown() == (5, ROWS)
+        job(0, 2, rows=7)  # the job is requeued
+        job(1, 2, rows=3)
+        assert shown() == (15, ROWS)
+        left(2)
+        assert shown() == (15, ROWS)
+        raise Cut
+
+    def second(job, left, shown):
+        assert shown() == (15, ROWS)
+        job(0, 2)
+        assert shown() == (23, ROWS)  # a job of the first driver went on
+        left(3)
+        for chunk in range(3):
+            job(chunk, 3)
+        assert shown() == (ROWS, ROWS)
+        left(3)
+
+    with pytest.raises(Cut):
+        drive(solve(problems, server, 2), first)
+    took = drive(solve(problems, server, 3), second)["requests"]
+    assert took == {"sessions": 6, "done": ROWS, "failed": 0, "retried": 0, "pushed_back": 0, "prompt_tokens": ROWS,
+                    "completion_tokens": 2 * ROWS, "elapsed_s": 60.0, "requests_per_s": ROWS / 60,
+                    "tokens_per_s": 2 * ROWS / 60, "latency_p50_s": 3.0, "latency_p90_s": 4.0, "latency_p99_s": 5.0}
+
+
+def test_judging_in_jobs_counts_every_question_and_every_call(problems, server, drive):
+    folder = problems.parent / "math" / "solutions"
+    with Stage(folder, "solutions").work({}, {}) as work:
+        path = folder / "output-rs0.jsonl"
+        path.write_bytes(b"".join(files.dumps({**row, "seed": 0, "generation": r"<think>a</think>\boxed{two}",
+                                               "finish_reason": "stop", "num_generated_tokens": 3})
+                                  for row in files.read_jsonl(problems)))
+        work.finish(rows_in=ROWS, rows_out=ROWS, outputs=[path])
+
+    def judge():
+        return judge_solutions(folder, problems, problems.parent / "math" / "judged", open_server=lambda: server,
+                               model="m", prompt=load_prompt("math/judge"), limits=Limits(),
+                               jobs=JobSpec(where="slurm", num_chunks=4))
+
+    def first(job, left, shown):
+        for chunk in range(4):
+            job(chunk, 4, rows=4)
+        assert shown() == (16, ROWS) and left(4) == [0, 1, 2, 3]
+        job(0, 4)
+        assert shown() == (22, ROWS)
+        raise Cut
+
+    def second(job, left, shown):
+        assert shown() == (22, ROWS)
+        for chunk in range(4):
+            job(chunk, 4)
+        assert shown() == (ROWS, ROWS)
+        assert left(4) == []
+
+    with pytest.raises(Cut):
+        drive(judge, first)
+    manifest = drive(judge, second)
+    assert manifest["comparisons_asked"] == manifest["model_calls"] == manifest["requests"]["done"] == ROWS
+    assert set(server.asked.values()) == {1} and asking.answered(problems.parent / "math/judged/partial") == set()

@@ -1,0 +1,71 @@
+"""Solutions on disk: as many files as attempts, read with few of them open, and in the order of their making."""
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdg_helpers import files
+from sdg_helpers.problems import ProblemIndex
+from sdg_helpers.solutions import seed_files
+
+REPO = Path(__file__).resolve().parent.parent
+MERGE = """
+import resource, sys
+from sdg_helpers.problems import ProblemIndex
+from sdg_helpers.solutions import seed_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+summary = seed_files.Summary()
+seed_files.merge(sys.argv[1], ProblemIndex.build(sys.argv[2]), 0, summary)
+print(summary.rows)
+"""
+
+
+@pytest.fixture
+def problems(tmp_path):
+    path = tmp_path / "problems.jsonl"
+    path.write_bytes(b"".join(files.dumps({"id": f"p{i}", "problem": "?", "expected_answer": "1"}) for i in range(600)))
+    return path
+
+
+def row(number, text="x"):
+    return files.dumps({"id": f"p{number}", "seed": 0, "generation": text, "finish_reason": "stop",
+                        "num_generated_tokens": 1})
+
+
+def test_a_seed_of_more_files_than_may_be_open_is_merged(problems, tmp_path):
+    """Sixteen chunks that were put back on the queue a hundred times have a file each time."""
+    for number in range(600):
+        writer = seed_files.PartialWriter(tmp_path, f"solve-{number % 16:04d}of0016")
+        writer.append(0, row(number) + row((7 * number + 1) % 600))  # the merge has to go back to files it has closed
+        writer.close()
+    assert len(list((tmp_path / "partial" / "rs0").iterdir())) == 600
+    merged = subprocess.run([sys.executable, "-c", MERGE, tmp_path, problems], cwd=REPO, capture_output=True, text=True)
+    assert merged.stdout == "600\n", merged.stderr
+    assert (tmp_path / "output-rs0.jsonl").read_bytes() == b"".join(map(row, range(600)))
+
+
+def test_a_merge_that_fails_leaves_no_file_open(problems, tmp_path, monkeypatch):
+    writer = seed_files.PartialWriter(tmp_path, "solve")
+    writer.append(0, row(1))
+    writer.close()
+    before = set(Path("/proc/self/fd").iterdir())
+    monkeypatch.setattr(seed_files, "_summarise", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        seed_files.merge(tmp_path, ProblemIndex.build(problems), 0, seed_files.Summary())
+    assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_attempts_sort_by_age_and_are_found_by_their_name(problems, tmp_path):
+    names = []
+    for number, name in enumerate(["solve-0003of0016", "solve-0001of0004", "solve", "solve-0000of0001"] * 3):
+        writer = seed_files.PartialWriter(tmp_path, name)
+        writer.append(0, row(1, "first" if not number else "later") + row(10 + number))
+        writer.close()
+        names.append(writer.name)
+    assert names == sorted(names)
+    index = ProblemIndex.build(problems)
+    assert seed_files.finished(tmp_path, index, 1).sum() == 13
+    assert seed_files.finished(tmp_path, index, 1, "solve-0001of0004").nonzero()[0].tolist() == [1, 11, 15, 19]
+    seed_files.merge(tmp_path, index, 0, seed_files.Summary())
+    assert next(files.read_jsonl(tmp_path / "output-rs0.jsonl"))["generation"] == "first"
