@@ -55,9 +55,16 @@ def test_a_solved_problem_is_never_relabeled_but_its_votes_are_told(tmp_path):
     assert manifest["problems"]["solved"] == 1
 
 
-def test_an_undecided_verdict_is_not_a_right_one(tmp_path):
-    row, _ = relabel(tmp_path, ["1", "1"], correct=[None, False])
-    assert row["relabeled"] and row["expected_answer"] == "1"
+@pytest.mark.parametrize("answers, correct, relabeled, why", [
+    (["7000 m", "1", "1"], [None, False, False], False, "unsolved_but_undecided"),  # 7000 m may be the 7 km asked for
+    (["1", "1"], [None, None], False, "unsolved_but_undecided"),
+    ([None, "1"], [None, False], True, "relabeled"), (["", "1"], [None, False], True, "relabeled"),  # nothing to match
+    (["1", "7"], [None, True], False, "solved"),
+])
+def test_an_answer_that_nobody_could_judge_keeps_the_label(tmp_path, answers, correct, relabeled, why):
+    row, manifest = relabel(tmp_path, answers, correct=correct)
+    assert row["relabeled"] == relabeled and row["expected_answer"] == ("1" if relabeled else "7")
+    assert {name: count for name, count in manifest["problems"].items() if count} == {why: 1}
 
 
 def test_a_problem_without_expected_answer_gets_one(tmp_path):
@@ -71,9 +78,9 @@ def test_unequal_numbers_of_solutions_and_any_order_of_rows(tmp_path):
     tables = [count_votes(pd.DataFrame(order, columns=["problem", "seed", "predicted_answer"]))
               for order in (rows, rows[::-1])]
     pd.testing.assert_frame_equal(*tables)
-    assert tables[0].to_dict("index") == {0: {"answer": "1", "votes": 2, "total": 3},
-                                          1: {"answer": "5", "votes": 1, "total": 1},
-                                          2: {"answer": "a", "votes": 1, "total": 2}}
+    assert tables[0].to_dict("index") == {0: {"answer": "1", "votes": 2, "total": 3, "tied": False},
+                                          1: {"answer": "5", "votes": 1, "total": 1, "tied": False},
+                                          2: {"answer": "a", "votes": 1, "total": 2, "tied": True}}
 
 
 def test_verdicts_of_another_run_are_refused(tmp_path):

@@ -44,14 +44,17 @@ def extract_boxed(text: str) -> str | None:
 
     Of nested boxes the innermost last one counts. Time is linear in the text, whatever it holds.
     """
+    place = find_boxed(text)
+    return text[slice(*place)] if place else None
+
+
+def find_boxed(text: str) -> tuple[int, int] | None:
+    """Where the content that `extract_boxed` gives begins and ends, or None."""
     start = text.rfind(r"\boxed")
-    if start < 0:
-        return None
-    last = _last_balanced(text, start)
-    return last if last is not None else _last_balanced(text, text.find(r"\boxed"))
+    return None if start < 0 else _last_balanced(text, start) or _last_balanced(text, text.find(r"\boxed"))
 
 
-def _last_balanced(text: str, start: int) -> str | None:
+def _last_balanced(text: str, start: int) -> tuple[int, int] | None:
     opened: list[int | None] = []  # where a box's content begins, None for any other brace
     begin, end = -1, -1
     for match in _TOKEN.finditer(text, start):
@@ -63,7 +66,7 @@ def _last_balanced(text: str, start: int) -> str | None:
             opened.append(None)
         elif token.startswith(r"\boxed"):
             opened.append(match.end())
-    return text[begin:end] if begin >= 0 else None
+    return (begin, end) if begin >= 0 else None
 
 
 def is_finished(finish_reason: str | None, generation: str, reasoning: bool = True) -> bool:

@@ -11,13 +11,24 @@ from .expressions import value_key
 from .plain_numbers import plain_number, surely_different, surely_equal
 from .spelling import tidy
 
-RULES = 1  # raise it when a rule changes: stored verdicts of other rules are not used
+RULES = 2  # raise it when a rule changes: stored verdicts of other rules are not used
 TIERS = ("all", "exact")
 
-# Equal values may be a wrong answer when the form is what was asked for, or when products do not commute.
-_FORM_MATTERS = re.compile(
-    r"factor|expand|expansion|simpl|rationali|reduce|lowest|(in|of) the form|standard form|partial fraction|complet|"
-    r"matri|permutation|cycle|group|operator|quaternion", re.IGNORECASE)
+# A demand on the form makes equal numbers wrong answers. Words that arithmetic also tells stories with (20 percent off,
+# a round trip, to the power of) count as a demand only as one would word it.
+_FORM_ASKED = re.compile(
+    r"simplif|simplest|rationali|\breduce\b|lowest terms|decimal|\bfraction|mixed number|percentage|\bnotation|"
+    r"\bconvert\b|\bexponents?\b|\b(?:as an?|in|to an?|what|which) (?:percent|%)|"
+    r"\bas (?:an? )?(?:power|product|sum|difference|ratio|single)|\binto (?:an? )?single|"
+    r"(?:\b(?:in|into|of)|vertex|polar|intercept|standard|exponential) (?:[\w-]+ ){0,2}form\b(?! (?:an?|the) \w\w)|"
+    r"binary|octal|\bhex\b|\b(?:which|what|the) date\b|month/day|day/month|time signature|"
+    r"\bround(?:ed|ing)?\b(?! trip)(?: \S+){0,4} to\b|to the nearest|significant (?:fig|dig)", re.IGNORECASE)
+# Besides, equal expressions may differ where one is to be rewritten, or where products do not commute.
+_VALUE_IS_NOT_ALL = re.compile(
+    r"factor|expand|expansion|simpl|reduce|lowest|complet|in terms of|\b(?:re)?write\b|\bexpress\b|"
+    r"matri|permutation|cycle|group|operator|quaternion|vector|cross product|word|string|alphabet|language|dimension|"
+    r"size", re.IGNORECASE)
+_FRACTION = re.compile(r"\\frac\{(.*)\}\{(.*)\}")
 
 
 def decide(predicted: str | None, expected: str | None, problem: str = "",
@@ -44,13 +55,19 @@ def _decide(predicted: str, expected: str, problem: str) -> tuple[bool | None, s
     a, b = plain_number(predicted), plain_number(expected)
     if a is not None and b is not None:
         if surely_equal(a, b):
-            return True, "numeric"
+            sure = _form(predicted) == _form(expected) or not _FORM_ASKED.search(problem)
+            return (True, "numeric") if sure else (None, "")
         return (False, "numeric") if surely_different(a, b, problem) else (None, "")
-    if a is None and b is None and not _FORM_MATTERS.search(problem):
+    if a is None and b is None and not (_FORM_ASKED.search(problem) or _VALUE_IS_NOT_ALL.search(problem)):
         key = value_key(expected)
         if key is not None and key == value_key(predicted):
             return True, "symbolic"
     return None, ""
+
+
+def _form(number: str) -> str:
+    """A plain number's spelling without what is only typography: `1,000` is `1000`, `\\frac{1}{2}` is `1/2`."""
+    return _FRACTION.sub(r"\1/\2", number).replace(",", "").lstrip("+0")
 
 
 def canonical(answer: str) -> str:

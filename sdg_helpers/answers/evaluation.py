@@ -54,7 +54,7 @@ def _tokens(text: str) -> list[str]:
         if len(token) == 2 and token.isalpha() and text[place:place + 1] in ("^", "_"):
             tokens += [token[0], "*", token[1]]  # in `xy^2` the power is y's alone
         elif not token.isspace():
-            tokens.append(token)
+            tokens.append(r"\cdot" if token == "*" else token)
     return tokens
 
 
@@ -119,11 +119,14 @@ class _Evaluation:
         return value
 
     def product(self):
+        start = self.place
         value, divided = self.power(), False
         while True:
             token, before = self.peek(), self.tokens[self.place - 1]
             if token in _PRODUCT and not divided:
                 self.next()
+                if not _commutes(token, self.tokens[start:self.place - 1], self.peek()):
+                    raise Undecided
                 value = _checked(value * self.power())
             elif token == "/" and not divided:
                 self.next()
@@ -256,6 +259,18 @@ class _Evaluation:
 def _begins_atom(token: str) -> bool:
     return token[:1].isalnum() or token[:1] in (".", "(") or token in _GREEK or token in _FUNCTIONS or token in (
         r"\pi", r"\frac", r"\sqrt", r"\log")
+
+
+def _commutes(product: str, before: list[str], after: str) -> bool:
+    r"""Whether the sides of a product may surely be swapped: `m \times n` may be a size or a product of vectors, and
+    `a \cdot b` one of matrices; `3 \times 2^{n}` is neither, nor is the product that is read into `xy^2`."""
+    if product == r"\times":
+        return not any(map(_is_letter, before))
+    return product == "*" or not (_is_letter(before[-1]) and _is_letter(after))
+
+
+def _is_letter(token: str) -> bool:
+    return token.isalpha() or token in _GREEK
 
 
 def _may_follow(before: str, token: str) -> bool:

@@ -15,14 +15,16 @@ _WRAPPER = re.compile(r"\\(?:boxed|text(?:bf|it|rm|sf|normal)?|math(?:rm|bf|bb|i
 _NAMED = re.compile(r"(?:the\s+)?(?:(?:correct|right|final|best)\s+)?(?:answer|option|choice)\s*(?:is|=|:)?\s*"
                     r"(?:(?:option|choice)\s*:?\s*)?", re.IGNORECASE)
 _LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\]]?")
+_WORDS = re.compile(r"[A-Za-z ,;.'()-]+")
 _LETTER_AND_TEXT = re.compile(r"\(?\s*([A-Z])\s*[).:\]]\s*(.+)|([A-Z])\s+[-–—=]\s*(.+)", re.DOTALL)
 
 
 def option_letter(answer: str, options: Sequence[str]) -> str | None:
     """The letter of the one option that an answer names, None when it names none, or more than one.
 
-    A letter comes first: where the options are blood types, `B` is option B. A letter with the text of another option
-    names none. An option's text is known by itself too, also in another spelling (`0.5` for `1/2`).
+    A letter comes first: where the options are blood types, `B` is option B; but a small letter which is another
+    option's text is that text. A letter with the text of another option names none. An option's text is known by
+    itself too, also in another spelling (`0.5` for `1/2`).
     """
     if len(answer) > _MAX_LENGTH:
         return None
@@ -30,8 +32,10 @@ def option_letter(answer: str, options: Sequence[str]) -> str | None:
     letters = LETTERS[:len(options)]
     for said in dict.fromkeys((text, _NAMED.sub("", text, count=1) if _NAMED.match(text) else text)):
         alone = _LETTER.fullmatch(said)
-        if alone and alone[1].upper() in letters:
-            return alone[1].upper()
+        letter = alone[1].upper() if alone else ""
+        is_text = len(said) == 1 and said.islower() and _by_text(said, options, letters) not in (None, letter)
+        if alone and letter in letters and not is_text:
+            return letter
         both = _LETTER_AND_TEXT.fullmatch(said)
         if both and (both[1] or both[3]) in letters:
             letter, rest = both[1] or both[3], both[2] or both[4]
@@ -63,13 +67,16 @@ def _unwrapped(answer: str) -> str:
 
 def _by_text(text: str, options: Sequence[str], letters: str) -> str | None:
     """The letter of the one option with this text."""
-    wanted = _key(text)
-    found = [letter for letter, option in zip(letters, options, strict=False) if _key(option) == wanted]
+    wanted = text_key(text).replace(" ", "")
+    found = [letter for letter, option in zip(letters, options, strict=False)
+             if text_key(option).replace(" ", "") == wanted]
     return found[0] if wanted and len(found) == 1 else None
 
 
-def _key(text: str) -> str:
-    return canonical(tidy(text).strip().rstrip(".")).casefold().replace(" ", "")
+def text_key(text: str) -> str:
+    """One text for options that say the same. In `Oxygen` the capital says nothing, in `5 MPa` and `AaBb` it does."""
+    key = canonical(tidy(text).strip().rstrip("."))
+    return re.sub(r"\b[A-Z][a-z]{2,}\b", lambda word: word[0].lower(), key) if _WORDS.fullmatch(key) else key
 
 
 def _names_more(text: str, letters: str) -> bool:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 MAX_LENGTH = 300  # characters
 _MAX_POWER = 400  # of ten, in scientific notation
-_RATIOS_OF_TIME = (60, 3600)  # minutes and hours; powers of ten are looked for besides
+_UNITS_OF_TIME = (60, 3600)  # minutes and hours; powers of ten are looked for besides
 
 _UNSIGNED = r"(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d*)?|\.\d+"
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d*)", re.ASCII)
@@ -16,8 +16,12 @@ _NUMBER = re.compile(rf"([+-]?)({_UNSIGNED})(?:(?:\\times|\\cdot|\*)10\^\{{?(-?\
 _FRACTION = re.compile(rf"([+-]?)(?:\\frac\{{([+-]?)({_UNSIGNED})\}}\{{({_UNSIGNED})\}}|({_UNSIGNED})/({_UNSIGNED}))",
                        re.ASCII)
 _ROUNDING = re.compile(r"round|approx|nearest|estimat|decimal|significant|about how", re.IGNORECASE)
-_CHOICES = re.compile(r"①|which of the following|multiple.choice", re.IGNORECASE)
-_FIRST, _SECOND = (re.compile(rf"(?<!\w)[(\[] ?{n} ?[)\]]|(?:^|\n|  )[ \t]{{0,8}}{n} ?[.)][ \t]") for n in (1, 2))
+_CHOICES = re.compile(r"①|which of the following|multiple.choice|options?\s*:|\bchoose(?:\s*[.:]| one\b| the "
+                      r"(?:correct|right|best|true|answer|option|number))", re.IGNORECASE)
+_FIRST, _SECOND = (re.compile(
+    rf"(?<!\w)[(\[] ?{n} ?[)\]]|[（【] ?{n} ?[）】]|(?:^|[\s:;：；]){n} ?[)）、]|"
+    rf"(?:^|\n|  )[ \t]{{0,8}}{n} ?\.[ \t]|\\text\{{ ?{n} ?[.)、]") for n in (1, 2))
+_GROUP = re.compile(r"\((?! ?[12] ?\))[^():;]*\)")  # the `1)` of `(3 + 1)` begins no choice
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def surely_different(a: PlainNumber, b: PlainNumber, problem: str = "") -> bool:
     when only the sign differs, when a comma may mark thousands or decimals, or when the problem speaks of rounding or
     numbers its choices (then `3` may be the third).
     """
-    if _CHOICES.search(problem) or (_FIRST.search(problem) and _SECOND.search(problem)):
+    outside = _GROUP.sub("", problem)
+    if _CHOICES.search(problem) or (_FIRST.search(outside) and _SECOND.search(outside)):
         return False
     may_round = bool(_ROUNDING.search(problem))
     return not any(_confusable(x, y, a, b, may_round) for x in (a.value, a.also) if x is not None
@@ -98,7 +103,10 @@ def _confusable(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, may_ro
         return True
     if may_round and difference <= max(size / 10, 1):
         return True
-    return x != 0 and y != 0 and _ratio_of_units(max(abs(x / y), abs(y / x)))
+    if x == 0 or y == 0:
+        return False
+    rounded = bool(a.step or b.step) or may_round
+    return _differ_by_a_unit(x, y, a, b, rounded) if abs(x) < abs(y) else _differ_by_a_unit(y, x, b, a, rounded)
 
 
 def _coarseness(number: PlainNumber) -> Fraction:
@@ -106,7 +114,12 @@ def _coarseness(number: PlainNumber) -> Fraction:
     return number.step or Fraction(number.value.denominator == 1)
 
 
-def _ratio_of_units(ratio: Fraction) -> bool:
-    if ratio.denominator != 1:
-        return False
-    return ratio in _RATIOS_OF_TIME or str(ratio.numerator).strip("0") == "1"
+def _differ_by_a_unit(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, rounded: bool) -> bool:
+    """Whether x, the smaller, may be y in another unit: exactly, or but for rounding (`0.17` and `16.67` percent)."""
+    ratio = y / x
+    digits = len(str(int(ratio)))
+    units = (*_UNITS_OF_TIME, 10 ** (digits - 1), 10 ** digits)
+    if not rounded:
+        return ratio in units
+    slack = max(abs(y) / 100, _coarseness(b) / 2)
+    return any(abs(x * unit - y) <= max(slack, a.step * unit / 2) for unit in units)

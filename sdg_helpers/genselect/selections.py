@@ -22,7 +22,8 @@ from ..stages import Stage, Work
 STAGE = ("genselect_picks", "math/08_build_genselect")
 _MARK = re.compile(r"judge?ment\W{0,4}:", re.IGNORECASE)
 _PICK = re.compile(r"[\s*_`$\[({]*(?:\\boxed\{|\\text\{|solution|attempt|number|index|\s)*[\s*_`\[({#]*"
-                   r"(\d{1,3})(?![\d.]*\d)(?!\W{0,6}(?:and|or|,|/|&)\W{0,6}\d)", re.IGNORECASE)
+                   r"(\d{1,3})(?![\d.]*\d)(?!\W{0,6}(?:and|or|,|/|&)\W{0,6}\d|[^\w\n]{0,6}[-–—][^\w\n]{0,6}\d)",
+                   re.IGNORECASE)  # a dash in the next line begins a list
 _TAIL = 400  # characters after the mark that are looked at
 _BATCH = 20_000  # rows a row group
 _SCHEMA = pa.schema([("id", pa.string()), ("seed", pa.int32()), ("predicted_answer", pa.string()),

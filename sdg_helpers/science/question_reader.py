@@ -5,8 +5,7 @@ import re
 from dataclasses import dataclass
 
 from ..answers import split_thinking
-from ..answers.equality import canonical
-from ..answers.options import LETTERS
+from ..answers.options import LETTERS, text_key
 
 # Why a reply becomes no question.
 REASONS = ("unfinished", "does_not_parse", "fewer_options", "more_options", "repeated_options", "gives_its_answer_away",
@@ -70,7 +69,7 @@ def _flaw(stem: str, options: list[str], num_options: int) -> str | None:
         return "fewer_options" if len(options) < num_options else "more_options"
     if not all(map(_bare, options)):
         return "fewer_options"
-    if len({canonical(_bare(option)).casefold() for option in options}) < len(options):
+    if len({text_key(_bare(option)) for option in options}) < len(options):
         return "repeated_options"
     return "needs_a_figure" if _FIGURE.search(stem) else None
 

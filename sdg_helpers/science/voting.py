@@ -76,7 +76,7 @@ class _Votes:
 
 
 def _labels(votes: _Votes, min_votes: int, min_agreement: float) -> pd.DataFrame:
-    """One row a question, in their order."""
+    """One row a question, in their order; tied: another answer had as many votes as the winner."""
     labels = pd.DataFrame({"id": list(votes.index)}).join(count_votes(_table(votes)))
     labels[["votes", "total"]] = labels[["votes", "total"]].fillna(0).astype("int32")
     labels["agreement"] = (labels["votes"] / labels["total"]).astype("float32")
@@ -84,7 +84,7 @@ def _labels(votes: _Votes, min_votes: int, min_agreement: float) -> pd.DataFrame
                   labels["votes"] < min_agreement * labels["total"]]
     labels["reason"] = np.select(conditions, REASONS, default="")
     labels["expected_answer"] = labels.pop("answer").fillna("").astype("str")
-    return labels[["id", "expected_answer", "votes", "total", "agreement", "reason"]]
+    return labels[["id", "expected_answer", "votes", "total", "agreement", "reason", "tied"]]
 
 
 def _table(votes: _Votes) -> pd.DataFrame:
@@ -108,16 +108,11 @@ def _finish(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str, Any]:
                        f"({dropped}). Look at the solutions, or lower MIN_VOTES and MIN_AGREEMENT.")
     outputs = [work.folder / name for name in ("labels.parquet", "verdicts.parquet", "kept.jsonl", "dropped.jsonl")]
     with files.atomic_writer(outputs[0]) as out:
-        labels.to_parquet(out, index=False)
+        labels.drop(columns="tied").to_parquet(out, index=False)
     by_how, by_verdict = _write_verdicts(outputs[1], votes, labels)
     _write_questions(votes.problems, labels, outputs[2], outputs[3])
     return work.finish(rows_in=len(labels), rows_out=kept, dropped=dropped, outputs=outputs, votes_by_how=by_how,
-                       verdicts=by_verdict, ties=int(_ties(labels)))
-
-
-def _ties(labels: pd.DataFrame) -> int:
-    """Kept questions whose winner has half of the votes or less: another answer may have had as many."""
-    return ((labels["reason"] == "") & (2 * labels["votes"] <= labels["total"])).sum()
+                       verdicts=by_verdict, ties=int(labels.loc[labels["reason"] == "", "tied"].sum()))
 
 
 def _write_verdicts(path: Path, votes: _Votes, labels: pd.DataFrame) -> tuple[dict[str, int], dict[str, int]]:
