@@ -26,4 +26,4 @@ def outputs_root() -> Path:
 
 def resolve_path(path: str | Path) -> Path:
     """A path given by a person: absolute and ~ paths as they are, others from the root of the clone."""
-    return project_root() / Path(path).expanduser()
+    return project_root() / os.path.expanduser(path)

@@ -124,16 +124,20 @@ def _find(name: str) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping: YAML would take the last one and say nothing."""
+    """Refuses a key that stands twice in a mapping: YAML would take the last one and say nothing. Looks before
+    merge keys (`<<: *common`) are filled in: what a mapping has itself stands in the place of what it merges."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node, seen = super().compose_mapping_node(anchor), set()
         for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} stands twice", key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "braces or brackets in the place of a key; write "
+                                                        "quotes around a text that has them", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands twice",
+                                                        key.start_mark)
+            seen.add(key.value)
+        return node
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -142,8 +146,9 @@ def _read(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SdgError(f"{path}: expected YAML, found: {error}. Mend the file.") from None
     if not isinstance(content, dict):
-        raise SdgError(f"{path}: expected a mapping with the keys {', '.join(Profile.model_fields)}, found "
-                       f"{type(content).__name__}. See {profiles_folder() / 'demo.yaml'} for an example.")
+        found = "an empty file" if content is None else type(content).__name__
+        raise SdgError(f"{path}: expected a mapping with the keys {', '.join(Profile.model_fields)}, found {found}. "
+                       f"See {profiles_folder() / 'demo.yaml'} for an example.")
     return content
 
 
@@ -152,11 +157,14 @@ def _explain(error: ValidationError, path: Path) -> str:
     lines = []
     for found in error.errors():
         *outer, last = found["loc"]
-        key, allowed = ".".join(map(str, found["loc"])), _allowed(outer)
+        key = ".".join(map(str, found["loc"]))
         if found["type"] == "extra_forbidden":
+            allowed = _allowed(outer)
             lines.append(f"unknown key {key}.{did_you_mean(str(last), allowed)} Allowed: {', '.join(allowed)}.")
         elif found["type"] == "value_error":
             lines.append(f"{key}: {found['msg'].removeprefix('Value error, ')}.")
+        elif found["type"] in ("model_type", "dict_type"):
+            lines.append(f"expected keys under {key}, found {found['input']!r}.")
         else:
             lines.append(f"{key}: {found['msg']}, found {found['input']!r}.")
     return f"{path}: " + "\n  ".join(lines)

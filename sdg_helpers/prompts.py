@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from . import PACKAGE, files
+from . import PACKAGE, files, paths
 from .errors import SdgError, did_you_mean
 
 PROMPTS = PACKAGE.parent / "prompts"
@@ -93,12 +93,17 @@ class Prompt(BaseModel):
         return head
 
 
+def prompt_path(name: str | Path) -> Path:
+    """The file of a prompt, whether it is there or not."""
+    return paths.resolve_path(name) if str(name).endswith((".yaml", ".yml")) else PROMPTS / f"{name}.yaml"
+
+
 def load_prompt(name: str | Path) -> Prompt:
-    """Read a prompt by name ("math/solve", from the prompts folder) or by path to a YAML file.
+    """Read a prompt by name ("math/solve", from the prompts folder) or by path to a YAML file, from the clone's root.
 
     The reference's prompt files load as they are. Raises SdgError for a file that is not there or has a wrong key.
     """
-    path = Path(name) if str(name).endswith((".yaml", ".yml")) else PROMPTS / f"{name}.yaml"
+    path = prompt_path(name)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

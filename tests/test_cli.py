@@ -39,14 +39,15 @@ def test_help_answers_at_once():
 
 REFUSED = [
     (["run", "math", "-p", "NUM_SEED", "3"], "-p: unknown parameter NUM_SEED. Did you mean NUM_SEEDS?"),
-    (["run", "math", "-p", "NUM_SEEDS", "three"], "NUM_SEEDS: expected int"),
+    (["run", "math", "-p", "NUM_SEEDS", "three"],
+     "NUM_SEEDS: expected int (the default is 2), found str 'three'. NUM_SEEDS is: solutions a problem\n"),
     (["run", "maths"], "track 'maths': expected one of start, math"),
     (["run", "math", "--profile", "dmo"], "Did you mean demo?"),
     (["run", "math", "--run", "../x"], "run name '../x'"),
-    (["run", "math", "--from", "02"], "no notebook is '02'"),
+    (["run", "math", "--from", "02"], "--from '02': expected one of math/01_download_problems, math/03"),
     (["run", "math", "--from", "03", "--to", "01"], "expected at least one notebook between"),
     (["status", "nothing"], "run 'nothing': expected"),
-    (["params", "math/09"], "no notebook is 'math/09'"),
+    (["params", "math/09"], "NOTEBOOK 'math/09': expected one of start/00_start_here, math/01"),
     (["reset", "nothing", "sft"], "run 'nothing': expected"),
     (["weights", "fetch", "qwen"], "qwen2.5-coder-1.5b-instruct"),
     (["export", "nemo-skills", "nothing", "out"], "run 'nothing': expected"),
@@ -59,6 +60,48 @@ def test_bad_input_is_one_clear_message_and_nothing_begins(clone, capsys, words,
     found = capsys.readouterr()
     assert told in found.err and found.err.startswith("sdg: ") and found.out == ""
     assert not (clone / "outputs").exists()
+
+
+@pytest.mark.parametrize("words, place", [
+    (["run", "math"], "a file/demo/run.yaml"), (["import", "nemo-skills", "theirs", "b"], "a file/b/run.yaml")])
+def test_an_outputs_folder_that_is_none_is_one_clear_message(clone, capsys, monkeypatch, words, place):
+    (clone / "a file").write_text("")
+    monkeypatch.setenv("SDG_OUTPUTS", str(clone / "a file"))
+    assert cli.main(words) == 2
+    found = capsys.readouterr().err
+    assert found.startswith(f"sdg: {clone / place}: expected ") and "found: Not a directory. " in found
+    assert "SDG_OUTPUTS" in found and found.count("\n") == 1
+
+
+@pytest.mark.parametrize("place, found", [("/proc/nope", "No such file or directory"), ("a file", "File exists")])
+def test_an_export_to_where_nothing_can_be_written_is_one_clear_message(clone, capsys, place, found):
+    problems = runs.open_run("a").track("math").stage("problems")
+    with problems.work({}, {}) as work:
+        (problems.folder / "problems.jsonl").write_text('{"id": "1", "problem": "A?"}\n')
+        work.finish(rows_in=1, rows_out=1, outputs=[problems.folder / "problems.jsonl"])
+    (clone / "a file").write_text("")
+    assert cli.main(["export", "nemo-skills", "a", place]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"sdg: {place}") and found in told and told.count("\n") == 1
+
+
+def test_an_operating_system_error_of_no_file_is_not_hidden(clone, monkeypatch):
+    monkeypatch.setattr(runs, "all_runs", lambda: (_ for _ in ()).throw(OSError("of no file")))
+    with pytest.raises(OSError, match="of no file"):
+        cli.main(["status"])
+
+
+def test_an_import_that_cannot_begin_a_run_writes_nothing(clone, capsys):
+    (clone / "theirs").mkdir()
+    (clone / "theirs" / "problems.jsonl").write_text('{"problem": "A?", "expected_answer": "1"}\n')
+    assert cli.main(["import", "nemo-skills", "theirs", "b", "--profile", "dmo"]) == 2
+    assert "Did you mean demo?" in capsys.readouterr().err and not (clone / "outputs").exists()
+    runs.open_run("b")
+    (clone / "notebooks" / "profiles" / "big.yaml").write_text("description: big\n")
+    assert cli.main(["import", "nemo-skills", "theirs", "b", "--profile", "big"]) == 2
+    assert "was begun with the profile 'demo'" in capsys.readouterr().err
+    assert not (clone / "outputs" / "b" / "math").exists()
+    assert cli.main(["import", "nemo-skills", "theirs", "b"]) == 0
 
 
 def test_debug_shows_where_it_came_from(clone):
@@ -85,12 +128,36 @@ def test_status_in_words_and_for_programs(clone, capsys):
     complete("problems")
     assert cli.main(["status", "a"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:4] == ["math/problems", "complete", "1/1", "rows"]
+    assert lines[0].replace(",", "").split()[:4] == ["math/problems", "complete", "1/1", "rows"]  # , 0.1s may follow
     assert lines[2].split() == ["math/solutions", "not", "begun", "notebook", "math/03_generate_solutions"]
     assert cli.main(["status", "a", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["counts"] == {"rows_in": 1, "rows_out": 1, "dropped": {}}
     assert cli.main(["status"]) == 0
     assert capsys.readouterr().out.split()[:2] == ["a", "demo"]
+
+
+BROKEN = [
+    ("b", "run.yaml", "{", "unreadable: {outputs}/b/run.yaml: expected YAML"),
+    ("b", "run.yaml", "run: b", "unreadable: {outputs}/b/run.yaml: expected the keys profile"),
+    ("b", "math/problems/manifest.json", "{", "unreadable: {outputs}/b/math/problems/manifest.json: expected JSON"),
+    ("b", "math/problems/manifest.json", "[]", "unreadable: {outputs}/b/math/problems/manifest.json: expected a man"),
+    ("b", "math/problems/manifest.json", "{}", "unreadable: {outputs}/b/math/problems/manifest.json: expected a man"),
+    ("b copy", "run.yaml", "", "unreadable: run name 'b copy': expected letters"),
+]
+
+
+@pytest.mark.parametrize("name, file, text, told", BROKEN)
+def test_a_run_that_cannot_be_read_hides_no_other(clone, capsys, name, file, text, told):
+    complete("problems", "a")
+    complete("problems", "b")
+    path = clone / "outputs" / name / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    assert cli.main(["status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["a", "demo"] and lines[0].endswith("1/11 stages")
+    assert told.format(outputs=clone / "outputs") in lines[-1] and lines[-1].startswith(f"  {name} ")
+    assert cli.main(["status", "--json"]) == 0
 
 
 def test_status_without_any_run(clone, capsys):
@@ -116,5 +183,9 @@ def test_reset_asks_first(clone, capsys, monkeypatch):
 def test_params_and_notebooks_explain(clone, capsys):
     assert cli.main(["params", "math/03"]) == 0
     assert "  NUM_SEEDS  2       solutions a problem\n" in capsys.readouterr().out
+    write_notebook(clone / "notebooks" / "code" / "03_filter.ipynb", "A = 1  # a")
+    assert cli.main(["params", "03"]) == 2
+    assert capsys.readouterr().err == ("sdg: NOTEBOOK '03': expected one notebook, found several: code/03_filter, "
+                                       "math/03_generate_solutions. Say which.\n")
     assert cli.main(["notebooks"]) == 0
     assert "  math/03_generate_solutions  solutions\n" in capsys.readouterr().out

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from sdg_helpers import cli, files, notebooks, runs, serving
+from sdg_helpers import PACKAGE, cli, files, notebooks, runs, serving
 from sdg_helpers.errors import SdgError
-from sdg_helpers.notebooks import chain
+from sdg_helpers.notebooks import chain, live
+from sdg_helpers.runs.status import run_status
 
 from .clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
 
@@ -68,13 +69,13 @@ def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
     assert changed.returncode == 1
     assert "rows: was 5, now 6" in changed.err and "sdg reset demo math/problems" in changed.err
     assert "Traceback" not in changed.err
-    assert changed.err.endswith("To go on: sdg run math --run demo -p NUM_PROBLEMS 6\n")
+    assert changed.err.endswith("Once that is mended, go on with: sdg run math --run demo -p NUM_PROBLEMS 6\n")
 
     shown = clone / "notebooks" / "math" / "03_generate_solutions.ipynb"
     shown.write_text(shown.read_text().replace('"# A title"', '"# Another title"'))
     third = run( "math", "-p", "NUM_PROBLEMS", "5")
     assert third.returncode == 0 and "03 generate solutions  4/5 rows" in third.out
-    assert "01 download problems   5/6 rows" in third.out  # the refused attempt left no executed copy of this
+    assert "01 download problems   5/6 rows" in third.out  # what the refused attempt was asked for was another thing
 
     (clone / "outputs" / "demo" / "math" / "problems" / "problems.jsonl").write_text("changed by hand\n")
     touched = run( "math", "--from", "3")
@@ -86,13 +87,67 @@ def test_a_failing_cell_stops_the_chain_and_says_how_to_go_on(clone, run):
     assert failed.returncode == 1
     assert "03 generate solutions  failed" in failed.out
     told = failed.err
-    assert "math/03_generate_solutions stopped in cell [4]: with math.stage('solutions')" in told
+    assert "math/03_generate_solutions stopped in cell [4], line 10: 1 / 0\n" in told
     assert "ZeroDivisionError: division by zero" in told and "---> 10     1 / 0" in told and "\x1b" not in told
     assert f"{clone}/outputs/f/notebooks/math/03_generate_solutions.ipynb" in told
-    assert "To go on: sdg run start math --run f -p THEN raise" in told
+    assert "Once that is mended, go on with: sdg run start math --run f -p THEN raise" in told
     assert record(clone, "f")["error"] == "ZeroDivisionError: division by zero"
     stopped_later = run("f", command="status").out
     assert re.search(r"math/solutions +complete +4/5 rows .*stopped later: ZeroDivisionError", stopped_later)
+
+
+def test_a_failed_attempt_leaves_the_good_copy_of_a_complete_notebook(clone, run):
+    folder = clone / "outputs" / "demo" / "notebooks" / "math"
+
+    def copies():
+        return sorted(path.name for path in folder.glob("*.ipynb"))
+
+    only = ["math", "--to", "01", "-p", "NUM_PROBLEMS"]
+    run(*only, "5")
+    good = (folder / "01_download_problems.ipynb").read_bytes()
+    for _ in range(2):  # the second one follows a failed one
+        refused = run(*only, "6")
+        assert refused.returncode == 1 and f"{folder}/01_download_problems.failed.ipynb" in refused.err
+        assert (folder / "01_download_problems.ipynb").read_bytes() == good
+        assert copies() == ["01_download_problems.failed.ipynb", "01_download_problems.ipynb"]
+    assert run(*only, "5").returncode == 0
+    assert copies() == ["01_download_problems.ipynb"] and (folder / "01_download_problems.ipynb").read_bytes() != good
+
+
+@pytest.mark.parametrize("cell, told", [
+    ("import os\n\nmath.require('solutions')\nx = 1", "cell [4], line 3: math.require('solutions')\n  SdgError: "),
+    ("from sdg_helpers.completions import ServerGone as S\nraise S('gone')", "line 2: raise S('gone')\n  ServerGone: "),
+    ("from sdg_helpers.cluster.endings import TryAgain as T\nraise T(\n    1)", "line 2: raise T(\n  TryAgain: 1\n"),
+    ("x = (1,\n\n     1 / 0)", "line 3: 1 / 0)\n  ZeroDivisionError   "),
+    ("x = 1\n1 +", "line 2: 1 +\n"),
+])
+def test_the_failing_line_is_named_and_our_own_errors_need_no_traceback(clone, run, cell, told):
+    write_notebook(clone / "notebooks" / "other" / "01_look.ipynb", PARAMETERS, OPEN, cell)
+    failed = run("other").err
+    assert told in failed, failed
+    assert ("Traceback" in failed or "^" in failed) == ("1 / 0" in cell or "1 +" in cell)
+
+
+def test_all_our_own_errors_are_known():
+    """The kernel alone may have met them: their modules need not be imported here."""
+    defined = {name for path in PACKAGE.rglob("*.py")
+               for name in re.findall(r"^class (\w+)\(SdgError\):", path.read_text(), re.MULTILINE)}
+    code = "from sdg_helpers.notebooks.execution import _own_errors; print(*_own_errors())"
+    known = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
+    assert set(known.stdout.split()) == defined | {"SdgError"} and "ServerGone" in defined
+
+
+@pytest.mark.parametrize("given, file", [
+    ("mine.jsonl", "mine.jsonl"), ("{clone}/mine.jsonl", "mine.jsonl"), ("my/prompt.yaml", "my/prompt.yaml"),
+    (["a", "mine.jsonl#question"], "mine.jsonl"), ("~/nothing", None), ("~nobody", None), ("x" * 5000, None)])
+def test_files_that_parameters_name_are_watched(clone, given, file):
+    (clone / "my").mkdir()
+    for name in ("mine.jsonl", "my/prompt.yaml"):
+        (clone / name).write_text("x")
+    given = given.format(clone=clone) if isinstance(given, str) else given
+    os.chdir(clone / "notebooks" / "math")  # as a kernel; the path is from the clone's root all the same
+    wanted = chain._wanted(runs.open_run("a"), notebooks.find("01", notebooks.discover()), {"SOURCE": given})
+    assert list(wanted["files"]) == ([str(clone / file)] if file else [])
 
 
 def test_a_dead_kernel_is_an_error_not_a_hang(run):
@@ -189,6 +244,26 @@ def test_a_terminal_sees_one_live_line(clone):
     assert text.count("\n") == 4
 
 
+def test_the_rate_counts_what_was_done_since_the_notebook_began(clone, capsys):
+    """A stage that goes on reports the rows of earlier sessions at once."""
+    run, notebook = runs.open_run("a"), notebooks.find("03", notebooks.discover())
+    folder = run.track("math").solutions
+    files.write_json(folder / "begun.json", {})
+    line = live.LiveLine(sys.stdout, notebook, 0, run.folder / "math")
+
+    def text(done, after_s, **more):
+        files.write_json(folder / "progress.json", {"done": done, "total": 1000, "started_at": line._start,
+                                                    "updated_at": line._start + after_s, **more})
+        return line._text()
+
+    assert text(800, 0.1).startswith("800/1,000 rows  80%  ") and "ETA" not in text(800, 0.1)
+    assert "  1 rows/s  ETA 1m30s  " in text(910, 110.1)
+    assert "  2 rows/s  ETA 45s  " in text(910, 110.1, requests_per_s=2)
+    text(910, 110.1, requests_per_s=0)
+    alone = {one.stage: one for one in run_status(run.folder)}["solutions"]  # knows no first report, and no rate
+    assert "910/1,000 rows" in alone.detail and "rows/s" not in alone.detail
+
+
 def test_kernels_have_the_drivers_folder_and_owner_and_servers_are_stopped(clone, run, monkeypatch):
     write_notebook(clone / "notebooks" / "other" / "01_look.ipynb", PARAMETERS, OPEN, ENV_CELL)
     stopped = []
@@ -233,7 +308,7 @@ def test_notebooks_are_found_in_order_and_by_any_of_their_names(clone):
         assert notebooks.find(name, every).title == "03 generate solutions"
     assert [info.name for info in every[2].stages] == ["solutions"]
     assert every[2].parameters["LIMIT"].help == "rows at most; None: all"
-    with pytest.raises(SdgError, match="no notebook is '04'"):
+    with pytest.raises(SdgError, match="NOTEBOOK '04': expected one of start/00_start_here, math/01"):
         notebooks.find("04", every)
     with pytest.raises(SdgError, match=r"track 'maths': expected one of start, math.*Did you mean math\?"):
         notebooks.discover("maths")

@@ -13,7 +13,7 @@ import pytest
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems import ProblemIndex, download_problems, read_problems
-from tests.clone import ROOT
+from tests.clone import ROOT, make_clone
 from tests.hub import Hub
 
 REPO = "nvidia/OpenMathReasoning"
@@ -147,11 +147,30 @@ def test_bad_input_is_refused_with_its_place(tmp_path, text, said):
 
 
 def test_a_file_that_is_not_there_or_no_parquet(tmp_path):
-    with pytest.raises(SdgError, match="Run the stage that makes it first"):
+    with pytest.raises(SdgError, match="none.jsonl: expected a file of problems, found none. Give SOURCE a file that"):
         download_problems(tmp_path / "p", source=str(tmp_path / "none.jsonl"))
+    (tmp_path / "own.csv").write_text("problem\nA?\n")
+    with pytest.raises(SdgError, match="own.csv: expected .jsonl or .parquet, found .csv. Give SOURCE"):
+        download_problems(tmp_path / "p", source=str(tmp_path / "own.csv"))
     (tmp_path / "bad.parquet").write_text("no")
     with pytest.raises(SdgError, match="expected a parquet file with the column `problem`"):
         download_problems(tmp_path / "p", source=str(tmp_path / "bad.parquet"))
+
+
+def test_a_path_is_from_the_root_of_the_clone(tmp_path, monkeypatch):
+    make_clone(tmp_path)
+    (tmp_path / "own.jsonl").write_text('{"problem": "A?"}\n')
+    monkeypatch.chdir(tmp_path / "notebooks" / "math")  # as a kernel
+    assert download_problems(tmp_path / "p", source="own.jsonl")["counts"]["rows_out"] == 1
+    with pytest.raises(SdgError, match=f"{tmp_path}/other.jsonl: expected a file"):
+        download_problems(tmp_path / "q", source="other.jsonl")
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_a_number_of_problems_that_is_none_is_refused(tmp_path, count):
+    with pytest.raises(SdgError, match=f"max_problems: expected 1 or more, or None for all .*, found {count}"):
+        download_problems(tmp_path / "p", source="demo", max_problems=count)
+    assert not (tmp_path / "p").exists()
 
 
 @pytest.mark.parametrize("text, said", [

@@ -39,8 +39,13 @@ REFUSED = [
      ["servers.solver: base_url", "does not read this"]),
     ("description: [1]", ["description", "[1]"]),
     ("- a list", ["expected a mapping", "found list"]),
+    ("# nothing yet\n", ["expected a mapping", "found an empty file"]),
+    ("jobs: {generate: 5}", ["expected keys under jobs.generate, found 5."]),
+    ("parameters: {all: 5}", ["expected keys under parameters.all, found 5."]),
+    ("parameters: {{ params }}", ["braces or brackets in the place of a key", "quotes", "line 1, column 14"]),
     ("description: 'open", ["expected YAML"]),
     ("parameters: {all: {A: 1}}\nparameters: {}", ["'parameters' stands twice", "line 2"]),
+    ("parameters: {all: {A: &a {X: 1}, B: {<<: *a, Y: 1, Y: 2}}}", ["'Y' stands twice"]),
     (f"servers: {{solver: {{{SERVER}, api_key: abc}}}}", ["servers.solver.api_key", "like a secret", "api_key_env"]),
     ("parameters: {all: {HF_TOKEN: abc}}", ["HF_TOKEN", "looks like a secret"]),
     ("parameters: {all: {NOTE: 'sk-abcdefghijklmnop1234'}}", ["NOTE", "looks like a secret"]),
@@ -57,6 +62,14 @@ def test_a_bad_profile_is_refused(clone, text, told):
         assert part in str(error.value)
     for secret in ("abc", "me:pass"):
         assert secret not in str(error.value)
+
+
+@pytest.mark.parametrize("text, merged", [
+    ("{A: &a {X: 1, Y: 2}, B: {<<: *a, Y: 3}}", {"X": 1, "Y": 3}),
+    ("{A: {C: &b {<<: {X: 1}, X: 2}}, B: {<<: *b, Y: 3}}", {"X": 2, "Y": 3})])
+def test_merge_keys_are_filled_in(clone, text, merged):
+    write(clone, f"parameters: {{all: {text}}}")
+    assert load_profile("mine").parameters["all"]["B"] == merged
 
 
 @pytest.mark.parametrize("key", ["max_tokens", "TOKENIZER", "api_key_env", "num_generated_tokens", "keyboard"])
@@ -101,11 +114,13 @@ def test_profile_values_reach_their_notebooks(clone):
 
 
 WRONG = [
-    ("{math/3_generate: {A: 1}}", ["parameters: math/3_generate", "Did you mean math/03_generate_solutions?"]),
+    ("{math/3_generate: {A: 1}}",
+     ["parameters: 'math/3_generate': expected one of", "Did you mean math/03_generate_solutions?"]),
     ("{math/03: {NUM_SEED: 1}}", ["parameters: math/03: unknown parameter NUM_SEED", "Did you mean NUM_SEEDS?"]),
     ("{all: {NUM_PROBLEM: 1}}", ["parameters: all", "Did you mean NUM_PROBLEMS?"]),
     ("{math/01: {NUM_SEEDS: 1}}", ["unknown parameter NUM_SEEDS", "math/03_generate_solutions has it"]),
-    ("{math/03: {NUM_SEEDS: four}}", ["NUM_SEEDS: expected int (the default is 2), found str 'four'", "a problem"]),
+    ("{math/03: {NUM_SEEDS: four}}",
+     ["NUM_SEEDS: expected int (the default is 2), found str 'four'. NUM_SEEDS is: solutions a problem"]),
     ("{math/03: {NUM_SEEDS: true}}", ["expected int", "found bool"]),
     ("{math/03: {NUM_SEEDS: null}}", ["expected int", "found NoneType"]),
     ("{math/03: {THEN: 3}}", ["expected str", "found int"]),

@@ -6,6 +6,8 @@ import pytest
 from sdg_helpers.errors import SdgError
 from sdg_helpers.prompts import PROMPTS, load_prompt
 
+from .clone import make_clone
+
 HOSTILE = "a {problem} {__class__} {0} {{x}} %s ${HOME} " + "{" * 1000
 
 
@@ -40,6 +42,16 @@ def test_a_missing_key_is_named_with_what_the_row_has(prompt_file):
     prompt = load_prompt(prompt_file("user: '{problem}'"))
     with pytest.raises(SdgError, match="expected the key 'problem' in every row, found a row with id, problm.*problm"):
         prompt.messages({"id": 1, "problm": "x"})
+
+
+def test_a_path_is_from_the_root_of_the_clone(tmp_path, monkeypatch):
+    make_clone(tmp_path)
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / "p.yaml").write_text("user: '{problem}'")
+    monkeypatch.chdir(tmp_path / "notebooks" / "math")  # as a kernel
+    assert load_prompt("my/p.yaml").user == "{problem}"
+    with pytest.raises(SdgError, match=f"expected the file {tmp_path}/my/q.yaml, found none"):
+        load_prompt("my/q.yaml")
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from sdg_helpers import files, paths, runs
+from sdg_helpers.cluster.job_records import Records
 from sdg_helpers.errors import SdgError
 from sdg_helpers.runs import reset, run_yaml, status
 from sdg_helpers.wording import duration
@@ -151,7 +152,7 @@ def test_reset_drops_a_stage_and_what_was_made_from_it(clone):
         complete(run, name)
     record = run.folder / "notebooks" / "math" / "05_relabel_with_majority.json"
     files.write_json(record, {"state": "complete"})
-    track, info = reset.find_stage("judged")
+    track, info = reset.find_stage("judged", run.folder)
     reset.reset_stages(run.folder, track, reset.downstream(track, info.name))
     assert sorted(os.listdir(run.folder / "math")) == ["checkpoint", "problems", "solutions"]
     assert not record.exists()
@@ -161,14 +162,55 @@ def test_reset_drops_a_stage_and_what_was_made_from_it(clone):
 def test_reset_waits_for_nobody_and_guesses_nothing(clone):
     run = runs.open_run("a")
     with pytest.raises(SdgError, match=r"Did you mean math/solutions\?"):
-        reset.find_stage("math/solution")
+        reset.find_stage("math/solution", run.folder)
     with run.track("math").stage("judged").work({}, {}), pytest.raises(SdgError, match="at work already"):
-        reset.reset_stages(run.folder, *_found("judged"))
+        reset.reset_stages(run.folder, *_found(run, "judged"))
     assert (run.folder / "math" / "judged" / "begun.json").exists()
 
 
-def _found(name):
-    track, info = reset.find_stage(name)
+STAGES = [(["science"], "solutions", "science/solutions"), (["math", "code"], "judged", "math/judged"),
+          (["math"], "code/sft", "code/sft"), ([], "math/sft", "math/sft")]
+
+
+@pytest.mark.parametrize("tracks, text, found", STAGES)
+def test_a_stage_is_looked_for_in_the_tracks_that_the_run_has_begun(tmp_path, tracks, text, found):
+    for track in tracks:
+        (tmp_path / track).mkdir()
+    track, info = reset.find_stage(text, tmp_path)
+    assert f"{track}/{info.name}" == found
+
+
+@pytest.mark.parametrize("tracks, text, told", [
+    (["math", "code"], "solutions", "expected one stage, found several: math/solutions, code/solutions. Say which.$"),
+    (["code"], "judged", "'judged': expected one of code/problems, .*, code/sft\\."),
+    ([], "solutions", "'solutions': expected one of math/problems.*, science/topics.*, code/problems")])
+def test_a_stage_that_is_not_clear_is_refused(tmp_path, tracks, text, told):
+    for track in tracks:
+        (tmp_path / track).mkdir()
+    with pytest.raises(SdgError, match=told):
+        reset.find_stage(text, tmp_path)
+
+
+def test_reset_needs_slurm_only_where_jobs_were_submitted(clone, monkeypatch):
+    monkeypatch.setenv("PATH", str(clone / "nothing"))  # a machine without Slurm
+    run = runs.open_run("a")
+    judged, sft = complete(run, "judged"), complete(run, "sft")
+    with Records.open(judged) as records:
+        records.begin([0], 1, None)
+    with pytest.raises(SdgError, match=r"judged: it ran as jobs.*(?s:.*)found none(?s:.*)delete .*judged/jobs"):
+        reset.reset_stages(run.folder, *_with_what_follows(run, "judged"))
+    assert (judged / "manifest.json").exists() and (sft / "manifest.json").exists()
+    reset.reset_stages(run.folder, *_with_what_follows(run, "math/sft"))
+    assert judged.exists() and not sft.exists()
+
+
+def _with_what_follows(run, name):
+    track, info = reset.find_stage(name, run.folder)
+    return track, reset.downstream(track, info.name)
+
+
+def _found(run, name):
+    track, info = reset.find_stage(name, run.folder)
     return track, [info]
 
 

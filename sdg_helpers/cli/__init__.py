@@ -29,6 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `sdg status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if arguments.debug or error.filename is None:  # of no file: not the user's to mend
+            raise
+        print(f"sdg: {error.filename}: expected a place that can be read and written, found: {error.strerror}. Give "
+              "another one (SDG_OUTPUTS, or the path on the command line), or mend it, then run again.",
+              file=sys.stderr)
+        return BAD_INPUT
 
 
 def _parser() -> argparse.ArgumentParser:

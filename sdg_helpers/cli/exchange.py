@@ -34,8 +34,9 @@ def _import(arguments: argparse.Namespace) -> None:
     from ..profiles import load_profile
     from ..runs import run_yaml
 
-    folder = runs.run_folder(arguments.run)
+    folder, profile = runs.run_folder(arguments.run), load_profile(arguments.profile)
+    run_yaml.read_for(folder, profile)  # what cannot be begun is refused before anything is written
     rows = importing.import_nemo_skills(Path(arguments.folder).expanduser(), folder)
-    run_yaml.begin(folder, load_profile(arguments.profile))
+    run_yaml.begin(folder, profile)
     print_table([[stage, f"{count:,} rows"] for stage, count in rows.items()])
     print(f"Go on with the notebook of the next stage: {program()} run math --run {arguments.run} --from NN")

@@ -97,7 +97,8 @@ def _stopped(error: BaseException, arguments: argparse.Namespace, name: str) -> 
     words = _words(arguments, name)
     interrupted = isinstance(error, KeyboardInterrupt)
     told = f"stopped ({str(error) or 'Ctrl-C'})." if interrupted else error
-    print(f"sdg: {told}\nWhat was made is kept. To go on: {program()} run {shlex.join(words)}", file=sys.stderr)
+    how = "To go on" if interrupted else "Once that is mended, go on with"
+    print(f"sdg: {told}\nWhat was made is kept. {how}: {program()} run {shlex.join(words)}", file=sys.stderr)
     return INTERRUPTED if interrupted else FAILED
 
 
@@ -105,7 +106,7 @@ def _selected(arguments: argparse.Namespace) -> list[Notebook]:
     from .. import notebooks
 
     found = [one for track in arguments.tracks or ["start", "math"] for one in notebooks.discover(track)]
-    first, last = _number(arguments.first, found, "00"), _number(arguments.last, found, "99")
+    first, last = _number("--from", arguments.first, found, "00"), _number("--to", arguments.last, found, "99")
     selected = [one for one in found if first <= one.number <= last]
     if not selected:
         raise SdgError(f"--from {first} --to {last}: expected at least one notebook between, found none. Notebooks: "
@@ -113,11 +114,11 @@ def _selected(arguments: argparse.Namespace) -> list[Notebook]:
     return selected
 
 
-def _number(text: str | None, found: list[Notebook], default: str) -> str:
+def _number(flag: str, text: str | None, found: list[Notebook], default: str) -> str:
     from .. import notebooks
 
     if text is None:
         return default
     if text.isdigit() and f"{int(text):02d}" in {one.number for one in found}:
         return f"{int(text):02d}"
-    return notebooks.find(text, found, "--from and --to").number
+    return notebooks.find(text, found, flag).number

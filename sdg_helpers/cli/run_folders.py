@@ -43,13 +43,14 @@ def _reset(arguments: argparse.Namespace) -> None:
     from ..runs import reset
 
     folder = runs.existing_run(arguments.run)
-    track, info = reset.find_stage(arguments.stage)
+    track, info = reset.find_stage(arguments.stage, folder)
     dropped = reset.downstream(track, info.name)
     there = [one for one in dropped if (folder / track / one.name).is_dir()]
     if not there:
         print(f"{track}/{info.name} of run {arguments.run} has not begun: nothing to drop.")
         return
     with files.Lock(folder / ".lock", f"run {arguments.run!r}"):
+        reset.refuse_live_jobs(folder, track, dropped)  # before anybody is asked
         for one in there:
             print(f"  {shown(folder / track / one.name)}  {reset.megabytes(folder / track / one.name):,.1f} MB")
         if not arguments.yes and not asked("Drop these results? They cannot be brought back. Type yes: "):

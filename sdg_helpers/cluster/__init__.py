@@ -93,9 +93,14 @@ class _Driver:
         return chunks
 
     def _last_end(self, chunk: int) -> SlurmJob | None:
-        """The latest job of ours for this chunk, which has ended."""
-        ended = [job for job in self._jobs() if job.name in self.ours and job.index == chunk]
-        return max(ended, key=lambda job: job.name, default=None)
+        """The latest job of ours for this chunk, which has ended; GONE when Slurm remembers it no longer."""
+        tried = [one for one in self.records.submissions
+                 if one.name in self.ours and one.fate == "submitted" and chunk in one.chunks]
+        if not tried:
+            return None
+        known = {job.name: job for job in self._jobs() if job.index == chunk}
+        last = tried[-1]
+        return known.get(last.name) or SlurmJob(f"{last.job_id}_{chunk}", chunk, last.name, "GONE")
 
     # --- submitting
 
@@ -187,10 +192,10 @@ class _Driver:
                 time.sleep(min(self.spec.poll_s, 5))
 
     def _note(self, jobs: list[SlurmJob]) -> None:
-        """Write down what changed, and which of our chunks returned."""
+        """Write down what changed, since when the cluster keeps a job waiting, and which of our chunks returned."""
         for job in jobs:
-            before = self.records.states.get(job.job_id, {}).get("state")
-            if job.state != before:
+            before = self.records.states.get(job.job_id, {})
+            if (job.state, job.reason in slurm.OURS) != (before.get("state"), before.get("reason") in slurm.OURS):
                 self.records.note("state", job=job.job_id, name=job.name, chunk=job.index, state=job.state,
                                   nodes=job.nodes, reason=job.reason)
             if job.state == "COMPLETED" and job.name in self.ours:
@@ -203,11 +208,12 @@ class _Driver:
             job.state == "PENDING" for job in jobs if not job.ended)
 
     def _refuse_waiting(self, live: list[SlurmJob]) -> None:
-        for job in live:
-            waited_s = time.time() - self.records.submission(job.name).at
+        deadline_s = 60 * self.spec.pending_deadline_min
+        for job in [one for one in live if one.state == "PENDING"]:
+            waited_s = time.time() - self.records.states[job.job_id]["at"]
             never = job.reason in slurm.NEVER
-            late = self.spec.pending_deadline_min and waited_s > 60 * self.spec.pending_deadline_min
-            if job.state == "PENDING" and (never or late):
+            late = deadline_s and waited_s > deadline_s and job.reason not in slurm.OURS
+            if never or late:
                 slurm.cancel([one.job_id for one in live if one.state == "PENDING"])
                 why = "time will not cure that" if never else f"for {waited_s / 60:.0f} minutes (pending_deadline_min)"
                 raise SdgError(f"job {job.job_id} waits ({job.reason}): {why}. It was cancelled, with the others that "

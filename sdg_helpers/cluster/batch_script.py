@@ -100,6 +100,6 @@ def _container(spec: JobSpec, folder: Path) -> list[str]:
     """Flags of the pyxis plugin; what the worker itself needs is mounted under its own name."""
     if not spec.container_image:
         return []
-    run = folder.parents[4]  # RUN/track/stage/jobs/submissions/0001
+    run = folder.parents[5]  # RUN/track/stage/jobs/submissions/0001/TOKEN
     mounts = [f"{path}:{path}" for path in (PACKAGE.parent, run)] + list(spec.container_mounts)
     return [f"--container-image={spec.container_image}", f"--container-mounts={','.join(mounts)}"]

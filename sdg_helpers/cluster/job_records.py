@@ -1,9 +1,9 @@
 """What a stage remembers of its jobs: jobs/ in its folder, written so that no job is ever submitted twice.
 
-    jobs.jsonl             what happened, one event a line: begun, submitting, submitted, refused, abandoned, state
-    submissions/0001/      one call of sbatch: work.pkl, job.sh, sbatch.out and sbatch.err (its words, the job's id)
-    attempts/              what each attempt at a chunk says of itself: began, ended, why
-    logs/                  one log a job
+    jobs.jsonl                what happened, one event a line: begun, submitting, submitted, refused, abandoned, state
+    submissions/0001/TOKEN/   one call of sbatch: work.pkl, job.sh, sbatch.out and sbatch.err (its words, the job's id)
+    attempts/                 what each attempt at a chunk says of itself: began, ended, why
+    logs/                     one log a job
 
 A submission is written down under a job name of its own before sbatch is called. Whoever finds one that has no job id
 (its driver was killed) waits until that sbatch has ended, reads what it left, and else asks Slurm for the name."""
@@ -87,9 +87,11 @@ class Records:
 
     def begin(self, chunks: Sequence[int], num_chunks: int, log_folder: Path | None) -> Submission:
         """Write down that these chunks are about to be submitted, under a name that no other job has."""
-        number = 1 + max((int(path.name) for path in (self.folder / "submissions").glob("[0-9]*")), default=0)
-        folder = self.folder / "submissions" / f"{number:04d}"
-        folder.mkdir(parents=True)  # never there before: two drivers on machines without common locks cannot both pass
+        there = (self.folder / "submissions").glob("[0-9]*")
+        number = 1 + max((int(path.name) for path in there), default=0)
+        folder = self._submission_folder(number)
+        folder.parent.mkdir(parents=True)  # never there before: two drivers without common locks cannot both pass
+        folder.mkdir()
         logs = log_folder or self.folder / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         self.note("submitting", submission=number, name=f"{self.prefix}-{number:04d}", chunks=list(chunks),
@@ -104,8 +106,9 @@ class Records:
 
     @property
     def names(self) -> list[str]:
-        """The names of all jobs that Slurm may have taken."""
-        return [one.name for one in self.submissions if one.fate in ("submitting", "submitted")]
+        """The names of all jobs that Slurm may have taken; a copy of a run has none, they are the original's."""
+        taken = [one.name for one in self.submissions if one.fate in ("submitting", "submitted")]
+        return [] if self._copied() else taken
 
     def submission(self, name: str) -> Submission:
         """The submission with this job name."""
@@ -146,12 +149,16 @@ class Records:
             number = event["submission"]
             self.submissions.append(Submission(
                 number, event["name"], event["chunks"], event["num_chunks"], event["at"],
-                self.folder / "submissions" / f"{number:04d}", Path(event["logs"])))
+                self._submission_folder(number), Path(event["logs"])))
         elif kind == "state":
             self.states[event["job"]] = event
         else:
             one = next(one for one in self.submissions if one.number == event["submission"])
             one.fate, one.job_id = kind, event.get("job")
+
+    def _submission_folder(self, number: int) -> Path:
+        """Under the token: what was submitted before the stage was dropped must not find the work of now."""
+        return self.folder / "submissions" / f"{number:04d}" / self.token
 
     def _copied(self) -> bool:
         """Whether this folder is a copy of one that still stands elsewhere: then the jobs are that one's."""

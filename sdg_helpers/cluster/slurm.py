@@ -18,6 +18,9 @@ NEVER = {"AccountNotAllowed", "BadConstraints", "DependencyNeverSatisfied", "Par
          "QOSNotAllowed", "QOSMaxWallDurationPerJobLimit", "QOSMaxNodePerJobLimit", "QOSMaxGRESPerJob",
          "AssocMaxWallDurationPerJobLimit", "AssocMaxNodePerJobLimit", "AssocMaxGRESPerJob", "InvalidAccount",
          "InvalidQOS"}
+# reasons for waiting that lie in what we asked for ourselves (one after the other, so many at a time, not before), or
+# in a requeue: the cluster does not keep such a job waiting
+OURS = {"BeginTime", "Dependency", "JobArrayTaskLimit"}
 _PASSING = ("socket timed out", "unable to contact slurm", "resource temporarily unavailable", "connection refused",
             "temporarily unable to accept job", "zero bytes were transmitted", "connection timed out",
             "unexpected message received", "communication connection failure", "transport endpoint")

@@ -55,7 +55,7 @@ class Attempt:
     def __init__(self, folder: Path, chunk: int, job_id: str, restart: int = 0, rank: int = 0):
         """folder: the submission's."""
         self.chunk = chunk
-        self.path = folder.parent.parent / "attempts" / f"{chunk:04d}-{job_id}-{restart}-rank{rank}.json"
+        self.path = folder.parents[2] / "attempts" / f"{chunk:04d}-{job_id}-{restart}-rank{rank}.json"
         self.told = {"chunk": chunk, "job": job_id, "restart": restart, "rank": rank, "host": socket.gethostname(),
                      "pid": os.getpid(), "began_at": time.time()}
 

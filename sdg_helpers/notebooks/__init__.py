@@ -95,18 +95,19 @@ def discover(track: str | None = None) -> list[Notebook]:
     return [notebook for notebook in found if notebook.track == track]
 
 
-def find(text: str, notebooks: Sequence[Notebook], where: str = "notebook") -> Notebook:
+def find(text: str, notebooks: Sequence[Notebook], where: str = "NOTEBOOK") -> Notebook:
     """The notebook meant by "math/03_generate_solutions", "math/03", "03_generate_solutions" or "03".
 
-    Raises SdgError when there is none or more than one.
+    where: what `text` was given as. Raises SdgError when there is none or more than one.
     """
     wanted = re.sub(r"^notebooks/|\.ipynb$", "", text.lower().replace("-", "_"))
     found = [notebook for notebook in notebooks if wanted in (
         notebook.key.lower(), f"{notebook.track}/{notebook.number}", notebook.name.lower(), notebook.number)]
-    if len(found) != 1:
-        keys = [notebook.key for notebook in notebooks]
-        raise SdgError(f"{where}: {'no' if not found else 'more than one'} notebook is {text!r}."
-                       f"{did_you_mean(text, keys) if not found else ''} Notebooks: {', '.join(keys)}.")
+    keys = [notebook.key for notebook in found or notebooks]
+    if not found:
+        raise SdgError(f"{where} {text!r}: expected one of {', '.join(keys)}.{did_you_mean(text, keys)}")
+    if len(found) > 1:
+        raise SdgError(f"{where} {text!r}: expected one notebook, found several: {', '.join(keys)}. Say which.")
     return found[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -50,27 +50,36 @@ def executed_path(run: Run, notebook: Notebook) -> Path:
 
 def _run_one(run: Run, notebook: Notebook, given: dict[str, Any], line: LiveLine, again: bool) -> None:
     executed = executed_path(run, notebook)
-    record = executed.with_suffix(".json")
-    wanted = _wanted(run, notebook, given)
+    record, failed = executed.with_suffix(".json"), executed.with_suffix(".failed.ipynb")
+    wanted, kept = _wanted(run, notebook, given), _has_good_copy(record)
     with line:
         if not again and _is_complete(run, notebook, wanted, record):
             return line.stop("complete, nothing to do")
         _await_former_kernel(run, notebook)
-        files.write_json(record, {"state": "running", "pid": os.getpid()})
+        files.write_json(record, {"state": "running", "kept": kept, "pid": os.getpid()})
         start = time.time()
         try:
-            execute(notebook, executed, given, line.on_cell)
+            execute(notebook, failed if kept else executed, given, line.on_cell)
         except NotebookFailed as error:
-            files.write_json(record, {"state": "failed", "cell": error.cell, "error": error.error})
+            files.write_json(record, {"state": "failed", "kept": kept, "cell": error.cell, "error": error.error})
             line.stop("failed")
             raise
         except KeyboardInterrupt:
-            files.write_json(record, {"state": "interrupted"})
+            files.write_json(record, {"state": "interrupted", "kept": kept})
             line.stop("stopped")
             raise
+        (failed if kept else executed).replace(executed)
+        failed.unlink(missing_ok=True)
         files.write_json(record, {"state": "complete", "seconds": round(time.time() - start, 1), **wanted,
                                   "stages": _manifest_digests(run, notebook.track)})
         line.finish()
+
+
+def _has_good_copy(record: Path) -> bool:
+    """Whether the executed copy is of an attempt that succeeded: a later one is written beside it, and takes its place
+    only when it succeeds too."""
+    known = files.read_json(record) or {}
+    return (known.get("state") == "complete" or known.get("kept", False)) and record.with_suffix(".ipynb").exists()
 
 
 def _given_by_run(run: Run, notebook: Notebook) -> dict[str, str]:
@@ -85,12 +94,21 @@ def _given_by_run(run: Run, notebook: Notebook) -> dict[str, str]:
 def _wanted(run: Run, notebook: Notebook, given: Mapping[str, Any]) -> dict[str, Any]:
     """All that a notebook's result depends on, besides the stages before it."""
     values = {**{name: one.value for name, one in notebook.parameters.items()}, **given}
-    named = [path for value in values.values() if isinstance(value, str) and value for path in (
-        prompts.PROMPTS / f"{value}.yaml", paths.project_root() / value) if path.is_file()]
+    named = [path for text in _texts(values.values())
+             for path in (prompts.prompt_path(text), paths.resolve_path(text)) if os.path.isfile(path)]
     return orjson.loads(orjson.dumps({"source": notebook.digest(), "version": __version__,
                                       "parameters": dict(given),
                                       "servers": [[one.served_model, one.model_dump()] for one in run.profile.specs],
                                       "files": {str(path): _mark(path) for path in named}}, default=str))
+
+
+def _texts(values: Iterable[Any]) -> Iterator[str]:
+    """All texts that may name a file, those of lists too, each without the #COLUMN of a benchmark."""
+    for value in values:
+        if isinstance(value, str):
+            yield from (value, value.partition("#")[0])
+        elif isinstance(value, (list, tuple)):
+            yield from _texts(value)
 
 
 def _is_complete(run: Run, notebook: Notebook, wanted: dict[str, Any], record: Path) -> bool:

@@ -62,14 +62,29 @@ def _failure(notebook: Notebook, executed: Path, cell: str, error: Exception, lo
     from papermill.exceptions import PapermillExecutionError
 
     if isinstance(error, PapermillExecutionError):
-        cell = f"cell [{error.exec_count}]: {error.source.strip().splitlines()[0][:100]}"
+        cell = f"cell [{error.exec_count}], {_failing_line(error.source, error.exec_count, error.traceback)}"
         told = _ANSI.sub("", f"{error.ename}: {error.evalue}")
-        traceback = "" if error.ename == "SdgError" else _tail(error.traceback, told)
+        traceback = "" if error.ename in _own_errors() else _tail(error.traceback, told)
         return NotebookFailed(notebook, executed, cell, told, traceback)
     told = f"{type(error).__name__}: {error}"
     if isinstance(error, DeadKernelError) or "Kernel died" in str(error):
         told = f"the kernel died: memory may have run out, or something killed it (its log: {log})."
     return NotebookFailed(notebook, executed, cell, told)
+
+
+def _failing_line(source: str, exec_count: int, traceback: list[str]) -> str:
+    """ "line 7: math.require(…)", the line of the cell that the traceback begins with; else the cell's first line."""
+    lines = source.splitlines()
+    found = re.search(rf"Cell In\s?\[{exec_count}\], line (\d+)", _ANSI.sub("", "\n".join(traceback)))
+    number = int(found[1]) if found and int(found[1]) <= len(lines) else 1
+    return f"line {number}: {lines[number - 1].strip()[:100]}"
+
+
+def _own_errors(error: type[SdgError] = SdgError) -> set[str]:
+    """The names of SdgError and of all kinds of it: their messages say all, and our internals are no news."""
+    from .. import cluster, completions  # noqa: F401 - where the kinds are defined; a kernel alone may have met them
+
+    return {error.__name__}.union(*map(_own_errors, error.__subclasses__()))
 
 
 def _tail(traceback: list[str], told: str, lines: int = 12) -> str:

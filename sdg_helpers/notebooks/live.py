@@ -24,7 +24,7 @@ class LiveLine:
         self._title = f"{notebook.title:<{width}}"
         self._stages = [track_folder / info.name for info in notebook.stages]
         self._start, self._shown_at, self._cell = time.time(), time.time(), (0, 0)
-        self._ended, self._progress = threading.Event(), {}
+        self._ended, self._progress, self._first = threading.Event(), {}, {}
 
     def __enter__(self) -> LiveLine:
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -82,8 +82,15 @@ class LiveLine:
         for folder in self._stages:
             found = files.read_json(folder / "progress.json") or {}
             if found.get("updated_at", 0) >= self._start:
-                self._progress = found
+                self._progress = {**found, "rows_per_s": self._rate(found)}
         return self._progress
+
+    def _rate(self, found: dict[str, Any]) -> float:
+        """Rows a second since the first report of this session: what is done may have been done in earlier ones."""
+        if not self._first or found.get("started_at") != self._first.get("started_at"):
+            self._first = found
+        elapsed = found["updated_at"] - self._first["updated_at"]
+        return (found["done"] - self._first["done"]) / elapsed if elapsed > 0 else 0.0
 
     def _show(self, text: str, end: str) -> None:
         line = f"{self._title}  {text}"

@@ -51,7 +51,7 @@ class Parameter:
         same = list if isinstance(default, tuple) else type(default)
         if type(value) is not same:
             raise SdgError(f"{where}: {self.name}: expected {same.__name__} (the default is {self.default}), found "
-                           f"{type(value).__name__} {value!r}. {self.help}".rstrip())
+                           f"{type(value).__name__} {value!r}." + (f" {self.name} is: {self.help}" if self.help else ""))
         return value
 
     def parse(self, text: str, where: str) -> Any:
@@ -88,7 +88,7 @@ def values_for(selected: Sequence[Notebook], every: Sequence[Notebook], profile:
     sections = sorted(profile.parameters.items(), key=lambda item: item[0] != "all")
     for section, settings in sections:
         where = f"{profile.path}, parameters: {section}"
-        notebooks = every if section == "all" else [find(section, every, where)]
+        notebooks = every if section == "all" else [find(section, every, f"{profile.path}, parameters:")]
         for name, value in (settings or {}).items():
             for notebook, parameter in _having(name, notebooks, every, where):
                 given[notebook.key][parameter.name] = parameter.check(value, where)

@@ -28,6 +28,9 @@ def download_problems(folder: Path, *, source: str = SOURCE, revision: str | Non
     a row for each of about ten solutions. drop_types: problem types to leave out. max_problems: stop after so many.
     Returns the manifest, with rows by split, type and source.
     """
+    if max_problems is not None and max_problems < 1:
+        raise SdgError(f"max_problems: expected 1 or more, or None for all (MAX_PROBLEMS: 0 for all), found "
+                       f"{max_problems}.")
     parameters = {"source": source, "revision": revision, "splits": list(splits), "max_problems": max_problems,
                   "drop_types": list(drop_types)}
     path = source_file(source)

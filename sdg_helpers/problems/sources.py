@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import PACKAGE, files
+from .. import PACKAGE, files, paths
 from ..errors import SdgError
 
 # What the hub's rows say of a problem. The other columns say how one solution of it was made (generation_model,
 # generated_solution, inference_mode, used_in_kaggle): they are not even fetched.
 COLUMNS = ("problem", "expected_answer", "problem_type", "problem_source", "pass_rate_72b_tir")
 DEMO = PACKAGE / "data" / "demo"
+_SUFFIXES = (".jsonl", ".parquet")
 _BATCH = 1000
 
 
@@ -26,16 +27,25 @@ def read_source(source: str, splits: Sequence[str], revision: str | None = None)
             if not path.exists():
                 raise _no_split(source, split, [one.stem for one in sorted(DEMO.glob("*.jsonl"))])
             yield from ((split, {name: row[name] for name in COLUMNS}) for row in files.read_jsonl(path))
-    elif source.endswith((".jsonl", ".parquet")):
-        yield from (("file", row) for row in _file_rows(Path(source).expanduser()))
+    elif path := source_file(source):
+        yield from (("file", row) for row in _file_rows(path))
     else:
         for split in splits:
             yield from ((split, row) for row in _hub_rows(source, split, revision))
 
 
 def source_file(source: str) -> Path | None:
-    """The file behind a source that is one, else None."""
-    return Path(source).expanduser() if source.endswith((".jsonl", ".parquet")) else None
+    """The file behind a source that is one, else None. Raises SdgError for one that is not there or of another kind."""
+    path = paths.resolve_path(source)
+    if source == "demo" or not (source.endswith(_SUFFIXES) or path.is_file()):
+        return None
+    if not path.is_file():
+        raise SdgError(f"{path}: expected a file of problems, found none. Give SOURCE a file that exists: an absolute "
+                       "path, or one from the root of the clone.")
+    if path.suffix not in _SUFFIXES:
+        raise SdgError(f"{path}: expected .jsonl or .parquet, found {path.suffix or 'a name without either'}. Give "
+                       "SOURCE a file of one of these kinds.")
+    return path
 
 
 def _file_rows(path: Path) -> Iterator[dict[str, Any]]:

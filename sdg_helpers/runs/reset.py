@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
-from .. import files
+from .. import cluster, files
 from ..errors import SdgError, did_you_mean
 from . import STAGES, StageInfo
 
@@ -18,24 +19,52 @@ def downstream(track: str, stage: str) -> list[StageInfo]:
     return dropped
 
 
-def find_stage(text: str) -> tuple[str, StageInfo]:
-    """(track, stage) for "math/solutions", or for "solutions" where only one track has it."""
+def find_stage(text: str, folder: Path) -> tuple[str, StageInfo]:
+    """(track, stage) for "math/solutions", or for "solutions" where only one track that the run has begun has it."""
     known = {f"{track}/{info.name}": (track, info) for track, infos in STAGES.items() for info in infos}
-    found = [key for key in known if text in (key, key.split("/")[1])]
-    if len(found) != 1:
-        raise SdgError(f"stage {text!r}: expected one of {', '.join(known)}.{did_you_mean(text, known)}")
+    begun = [key for key in known if (folder / known[key][0]).is_dir()]
+    found = [text] if text in known else [key for key in begun if key.split("/")[1] == text]
+    if not found:
+        raise SdgError(f"stage {text!r}: expected one of {', '.join(begun or known)}."
+                       f"{did_you_mean(text, begun or known)}")
+    if len(found) > 1:
+        raise SdgError(f"stage {text!r}: expected one stage, found several: {', '.join(found)}. Say which.")
     return known[found[0]]
 
 
 def reset_stages(folder: Path, track: str, infos: list[StageInfo]) -> None:
-    """Remove these stages' results, manifests first; raises SdgError while one of them is at work."""
-    for info in reversed(infos):
-        stage = folder / track / info.name
-        if stage.is_dir():
-            with files.Lock(stage / ".lock", f"stage {track}/{info.name} of {folder.name}"):
+    """Remove these stages' results, manifests first; raises SdgError, removing none, while one of them is at work."""
+    with ExitStack() as locks:
+        for info in infos:
+            if (stage := folder / track / info.name).is_dir():
+                locks.enter_context(files.Lock(stage / ".lock", f"stage {track}/{info.name} of {folder.name}"))
+        refuse_live_jobs(folder, track, infos)
+        for info in reversed(infos):
+            if (stage := folder / track / info.name).is_dir():
                 (stage / "manifest.json").unlink(missing_ok=True)
                 shutil.rmtree(stage)
-        (folder / "notebooks" / f"{info.notebook}.json").unlink(missing_ok=True)
+            (folder / "notebooks" / f"{info.notebook}.json").unlink(missing_ok=True)
+
+
+def refuse_live_jobs(folder: Path, track: str, infos: list[StageInfo]) -> None:
+    """Raise SdgError while Slurm has jobs of these stages: they outlive their driver, and would write old rows into
+    what is made anew. Slurm is asked only where a stage has submitted jobs."""
+    live = [f"{job.job_id} of {track}/{info.name} ({job.state.lower()})"
+            for info in infos for job in _live_jobs(folder / track / info.name)]
+    if live:
+        more = f" and {len(live) - 5} more" if len(live) > 5 else ""
+        raise SdgError(f"run {folder.name}: expected no jobs of what is to be dropped, found {', '.join(live[:5])}"
+                       f"{more}. Nothing was dropped. End them with `sdg cancel {folder.name}`; when they have ended, "
+                       "reset again.")
+
+
+def _live_jobs(stage: Path) -> list[cluster.SlurmJob]:
+    try:
+        return cluster.live_jobs(stage)
+    except SdgError as error:
+        raise SdgError(f"{stage}: it ran as jobs of Slurm, which could not be asked whether they have ended:\n"
+                       f"  {error}\nNothing was dropped. Reset where Slurm answers. If you know that no job of it is "
+                       f"left, delete {stage / 'jobs'}, then reset again.") from None
 
 
 def megabytes(folder: Path) -> float:

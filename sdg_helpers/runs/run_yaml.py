@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def begin(folder: Path, profile: Profile) -> None:
     """Write run.yaml if the run is new. Raises SdgError for a run that was begun with another profile."""
-    if _known(folder, profile) is None:
+    if read_for(folder, profile) is None:
         add_session(folder, profile, {})
 
 
@@ -27,7 +27,7 @@ def add_session(folder: Path, profile: Profile, overrides: Mapping[str, Any]) ->
 
     Raises SdgError for a run that was begun with another profile.
     """
-    known = _known(folder, profile)
+    known = read_for(folder, profile)
     session = {"profile": profile.model_dump(exclude_unset=True, mode="json"), "overrides": dict(overrides),
                "git_commit": git_commit(), "versions": stages.versions()}
     before = known["sessions"] if known else []
@@ -43,7 +43,8 @@ def add_session(folder: Path, profile: Profile, overrides: Mapping[str, Any]) ->
 def read(folder: Path) -> dict[str, Any] | None:
     """The content of a run's run.yaml, or None when the run has not begun."""
     path = folder / "run.yaml"
-    way_out = "Restore the file, or remove it: it is written again, and the data stays."
+    way_out = (f"Restore the file, or remove it: the next `sdg run --run {folder.name} --profile P` writes it again, "
+               "until then `sdg status` knows no such run, and the data stays.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -55,7 +56,8 @@ def read(folder: Path) -> dict[str, Any] | None:
     return content
 
 
-def _known(folder: Path, profile: Profile) -> dict[str, Any] | None:
+def read_for(folder: Path, profile: Profile) -> dict[str, Any] | None:
+    """The same, for a run that is to go on; raises SdgError when it was begun with another profile."""
     known = read(folder)
     if known and known["profile"] != profile.key:
         raise SdgError(f"run {folder.name!r} was begun with the profile {known['profile']!r}, now it is "

@@ -40,7 +40,7 @@ def stage_status(folder: Path, track: str, info: runs.StageInfo) -> StageStatus:
     """One stage, from its manifest, its progress file and the record of its notebook."""
     stage = folder / track / info.name
     record = files.read_json(folder / "notebooks" / f"{info.notebook}.json") or {}
-    manifest = files.read_json(stage / "manifest.json")
+    manifest = _manifest(stage)
     if manifest is not None:
         state, detail, counts = _complete(stage, manifest, record)
     elif not (stage / "begun.json").exists():
@@ -50,6 +50,16 @@ def stage_status(folder: Path, track: str, info: runs.StageInfo) -> StageStatus:
     else:
         state, detail, counts = _begun(stage, record)
     return StageStatus(track, info.name, info.notebook, state, detail, counts)
+
+
+def _manifest(stage: Path) -> dict[str, Any] | None:
+    path = stage / "manifest.json"
+    manifest = files.read_json(path)
+    counts = manifest.get("counts") if isinstance(manifest, dict) else None
+    if manifest is not None and not (isinstance(counts, dict) and {"rows_in", "rows_out", "dropped"} <= counts.keys()):
+        raise SdgError(f"{path}: expected a manifest with the counts rows_in, rows_out and dropped, found another "
+                       "content. Restore the file, or drop the stage with `sdg reset`.")
+    return manifest
 
 
 def _complete(stage: Path, manifest: dict[str, Any], record: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
@@ -131,7 +141,7 @@ def progress_text(progress: dict[str, Any]) -> str:
         parts.append(f"{done / total:.0%}")
     if progress.get("tokens_per_s"):
         parts.append(f"{progress['tokens_per_s']:,.0f} tok/s")
-    rate = progress.get("requests_per_s") or progress.get("rows_per_s") or _mean_rate(progress)
+    rate = progress.get("requests_per_s") or progress.get("rows_per_s")
     if rate and not progress.get("tokens_per_s"):
         parts.append(f"{number(rate)} rows/s")
     if rate and total and done < total:
@@ -143,20 +153,23 @@ def progress_text(progress: dict[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def _mean_rate(progress: dict[str, Any]) -> float:
-    """Rows a second since the stage's process began, where it counts from nothing; 0 when that is not known."""
-    elapsed = progress.get("updated_at", 0) - progress.get("started_at", 0)
-    return (progress.get("done", 0) - progress.get("done_at_start", 0)) / elapsed if elapsed > 0 else 0.0
-
-
 def runs_table() -> list[dict[str, Any]]:
-    """One row a run: name, profile, when it began, how many stages are complete, the latest that is not."""
+    """One row a run: name, profile, when it began, how many stages are complete, the latest that is not. A run that
+    cannot be read has its reason in its row: the others are shown all the same."""
     rows = []
     for name in runs.all_runs():
-        folder = runs.run_folder(name)
-        told, stages = run_yaml.read(folder), run_status(folder)
-        begun = [one for one in stages if one.state not in ("complete", "not begun")]
-        rows.append({"run": name, "profile": told["profile"], "begun_at": told["begun_at"],
-                     "complete": f"{sum(one.state == 'complete' for one in stages)}/{len(stages)} stages",
-                     "now": f"{begun[0].track}/{begun[0].stage} {begun[0].state}: {begun[0].detail}" if begun else ""})
+        try:
+            rows.append(_table_row(name))
+        except (SdgError, OSError) as error:
+            rows.append({"run": name, "profile": "", "begun_at": "", "complete": "",
+                         "now": f"unreadable: {' '.join(str(error).split())}"})
     return rows
+
+
+def _table_row(name: str) -> dict[str, Any]:
+    folder = runs.run_folder(name)
+    told, stages = run_yaml.read(folder), run_status(folder)
+    begun = [one for one in stages if one.state not in ("complete", "not begun")]
+    return {"run": name, "profile": told["profile"], "begun_at": told["begun_at"],
+            "complete": f"{sum(one.state == 'complete' for one in stages)}/{len(stages)} stages",
+            "now": f"{begun[0].track}/{begun[0].stage} {begun[0].state}: {begun[0].detail}" if begun else ""}

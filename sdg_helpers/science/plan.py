@@ -58,6 +58,17 @@ def _spread(chosen: list[tuple[str, str, list[str]]], count: int) -> list[tuple[
     return [chosen[number] for number in sorted(number for _, number in sorted(ranks)[:count])]
 
 
+def check_grid(levels: Sequence[str], num_options: Sequence[int],
+               taxonomy: Path = PATH) -> tuple[dict[str, str], dict[int, str]]:
+    """(level -> what it demands, number of options -> form) of a grid. Raises SdgError for those that there are not:
+    called before the first request, it keeps a slip of the pen from costing replies."""
+    demands, forms = load_taxonomy(taxonomy).demands(levels), {number: form_of(number) for number in num_options}
+    if not demands or not forms:
+        raise SdgError(f"LEVELS and NUM_OPTIONS: expected at least one of each, found {list(levels)} and "
+                       f"{list(num_options)}. Name a level of {taxonomy}, and 4, 10 or 0 options.")
+    return demands, forms
+
+
 def plan_questions(topics: Path, folder: Path, *, levels: Sequence[str], num_options: Sequence[int],
                    max_subtopics: int = 0, expanded: Path | None = None, taxonomy: Path = PATH) -> dict[str, Any]:
     """Write assignments.jsonl, one row a subtopic × level × number of options: id, problem (all of it in words), field,
@@ -66,10 +77,7 @@ def plan_questions(topics: Path, folder: Path, *, levels: Sequence[str], num_opt
     max_subtopics: so many of a topic's known ones; 0: all. expanded: folder of the replies with new subtopics, which
     are all taken unless they are known. num_options: 4, 10, 0 for open questions. Returns the manifest.
     """
-    demands, forms = load_taxonomy(taxonomy).demands(levels), {number: form_of(number) for number in num_options}
-    if not demands or not forms:
-        raise SdgError(f"expected at least one level and one number of options, found {list(levels)} and "
-                       f"{list(num_options)}.")
+    demands, forms = check_grid(levels, num_options, taxonomy)
     parameters = {"levels": demands, "num_options": list(num_options), "max_subtopics": max_subtopics}
     inputs = {"topics": topics, **({"expanded": expanded / "output-rs0.jsonl"} if expanded else {})}
     with Stage(folder, "assignments", NOTEBOOK).work(parameters, inputs) as work:

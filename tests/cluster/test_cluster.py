@@ -1,5 +1,6 @@
 """Chunks as jobs of a real Slurm: every bad day that we know, once; the rows are right afterwards, none twice."""
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,9 +21,19 @@ from . import work
 SPEC = {"where": "slurm", "time_limit_min": 10, "num_chunks": 4, "poll_s": 0.3, "stop_before_limit_s": 30}
 
 
-def run(stage, spec=None, **more):
+def run(stage, spec=None, on_poll=None, **more):
     cluster.run_chunks(work.work(stage, **more), JobSpec(**{**SPEC, **(spec or {})}), stage,
-                       lambda num_chunks: work.left(stage, num_chunks))
+                       lambda num_chunks: work.left(stage, num_chunks), on_poll)
+
+
+def interrupted(stage, spec=None, state="RUNNING", **more):
+    """Run the driver until one of its jobs is in this state, then interrupt it: the jobs stay at work."""
+    def interrupt(jobs):
+        if any(job.state == state for job in jobs):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stage, spec, interrupt, **more)
 
 
 def complete(stage):
@@ -119,10 +130,40 @@ def test_requeue_by_hand_and_preemption_cost_nothing_but_time(stage):
     assert not driver.is_alive() and driver.error is None and complete(stage)
 
 
+HELD = {"sbatch": {"hold": True}}
+
+
 def test_a_job_that_waits_for_ever_is_refused(stage):
     with pytest.raises(SdgError, match="waits .*pending_deadline_min.*It was cancelled"):
-        run(stage, {"num_chunks": 1, "sbatch": {"begin": "now+1hour"}, "pending_deadline_min": 0.03})
+        run(stage, {"num_chunks": 1, **HELD, "pending_deadline_min": 0.03})
     assert cluster.live_jobs(stage) == []
+
+
+def test_another_driver_goes_on_counting_how_long_a_job_waits(stage):
+    interrupted(stage, {"num_chunks": 1, **HELD}, "PENDING")
+    time.sleep(2)
+    began = time.time()
+    with pytest.raises(SdgError, match="pending_deadline_min"):
+        run(stage, {"num_chunks": 1, **HELD, "pending_deadline_min": 0.03, "poll_s": 30})
+    assert time.time() - began < 20  # at its first look
+
+
+def test_jobs_that_wait_for_each_other_do_not_wait_for_ever(stage):
+    reasons = set()
+    run(stage, {"num_chunks": 2, "max_parallel": 1, "dependent_jobs": 1, "pending_deadline_min": 4 / 60},
+        lambda jobs: reasons.update(job.reason for job in jobs), row_s=1.0)
+    assert complete(stage) and reasons >= {"Dependency", "JobArrayTaskLimit"}
+
+
+def test_a_job_that_ran_and_was_requeued_has_not_waited_since_it_was_submitted(stage):
+    deadline_s, reasons = 4, set()
+    driver = in_background(run, stage, {"num_chunks": 1, "pending_deadline_min": deadline_s / 60},
+                           lambda jobs: reasons.update(job.reason for job in jobs), row_s=1.0)
+    job = when_running(stage)[0]
+    time.sleep(deadline_s)
+    subprocess.run(["scontrol", "requeue", job.job_id], check=True)
+    driver.join(120)
+    assert not driver.is_alive() and driver.error is None and complete(stage) and "BeginTime" in reasons
 
 
 DRIVER = """\
@@ -191,6 +232,26 @@ def test_cancel_stops_the_jobs_and_keeps_the_rows(stage):
     assert complete(stage) and set(rows) <= set(work.rows_of(stage))
 
 
+def test_a_copy_of_a_run_has_nothing_to_do_with_its_jobs(stage, tmp_path):
+    driver = in_background(run, stage, row_s=0.5)
+    when_running(stage, 2)
+    copy = shutil.copytree(tmp_path / "run", tmp_path / "copy") / "math" / "solutions"
+    assert cluster.live_jobs(copy) == [] and cluster.cancel_jobs(copy) == []
+    driver.join(60)
+    assert driver.error is None and complete(stage)
+    run(copy)  # what it lacks it makes by jobs of its own
+    assert complete(copy) and Records(copy).token != Records(stage).token
+
+
+def test_a_stage_made_anew_has_submission_folders_of_its_own(stage):
+    folders = set()
+    for _ in range(2):
+        with Records.open(stage) as records:
+            folders.add(records.begin([0], 1, None).folder.relative_to(stage))
+        shutil.rmtree(stage)
+    assert len(folders) == 2
+
+
 def test_at_the_time_limit_a_job_goes_on_where_it_stopped(stage):
     driver = in_background(run, stage, {"num_chunks": 1}, row_s=6.0)
     job = when_running(stage)[0]
@@ -220,3 +281,12 @@ def test_slurm_that_does_not_answer_is_not_taken_for_an_end(stage, monkeypatch):
     monkeypatch.setattr(slurm_commands, "jobs", jobs)
     run(stage, row_s=0.2)
     assert complete(stage) and len(Records(stage).submissions) == 1
+
+
+def test_a_failure_that_slurm_forgets_at_once_is_not_tried_for_ever(stage, monkeypatch):
+    real = slurm_commands.jobs
+    monkeypatch.setattr(slurm_commands, "jobs", lambda asked: [job for job in real(asked) if not job.ended])
+    monkeypatch.setattr(slurm_commands, "_described", lambda job_id: {})
+    with pytest.raises(SdgError, match="chunk 0: job .* ended as GONE(?s:.*)expected better input"):
+        run(stage, {"num_chunks": 1, "max_attempts": 2}, trouble="bad input always")
+    assert len(Records(stage).submissions) == 2

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from sdg_helpers import cluster, cluster_check, files, runs
+from sdg_helpers.cluster.job_records import Records
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
 from sdg_helpers.profiles import load_profile
@@ -14,7 +15,7 @@ from sdg_helpers.runs import status
 from tests.clone import PROFILE, command, environment, make_clone
 
 from . import work
-from .test_cluster import SPEC, in_background, run, when_running
+from .test_cluster import SPEC, in_background, interrupted, run, when_running
 
 JOBS = """
 jobs:
@@ -79,6 +80,23 @@ def test_status_shows_jobs_beside_rows_and_cancel_ends_them(clone, tmp_path):
     assert done.returncode == 0 and "2 jobs cancelled" in done.stdout
     driver.join(60)
     assert "somebody cancelled it" in str(driver.error) and work.rows_of(stage)
+
+
+def test_reset_is_refused_while_jobs_live_that_an_interrupted_driver_left(clone):
+    opened = runs.open_run("a")
+    stage = opened.track("math").solutions
+    stage.mkdir(parents=True)
+    interrupted(stage, {"num_chunks": 2}, row_s=2.0)
+    job_id = cluster.live_jobs(stage)[0].job_id
+    # before anybody is asked, and also when the stage is one that follows
+    for words in (["math/solutions"], ["math/problems", "--yes"]):
+        done = sdg(clone, "reset", "a", *words)
+        assert done.returncode == 2 and f"{job_id} of math/solutions (running)" in done.stderr
+        assert "`sdg cancel a`" in done.stderr and Records(stage).names
+    assert sdg(clone, "cancel", "a").returncode == 0
+    wait_until(lambda: not cluster.live_jobs(stage))
+    done = sdg(clone, "reset", "a", "math/solutions", "--yes")
+    assert done.returncode == 0 and not stage.exists(), done.stderr
 
 
 def test_a_variable_that_jobs_need_and_nobody_set_is_refused(stage):
