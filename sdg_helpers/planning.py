@@ -8,6 +8,9 @@ from typing import Any
 import pandas as pd
 
 from . import files, runs
+from .errors import SdgError
+from .profiles import Profile
+from .runs import run_yaml
 
 BYTES_A_TOKEN = 4.0        # of reasoning text in English and LaTeX
 _ROW_OVERHEAD = 1500       # bytes of a row besides the generated text: the problem and its keys
@@ -34,6 +37,11 @@ class Scale:
     judge_gpus: int = 8
     judge_tokens_per_s: float = 4_000
     share_kept: float = 0.6             # of the solutions, in the exported data
+
+    def __post_init__(self) -> None:
+        for name in ("servers", "tokens_per_s", "judge_tokens_per_s"):
+            if not (value := getattr(self, name)) > 0:
+                raise SdgError(f"{name}: expected more than 0, found {value:g}.")
 
     @property
     def solutions(self) -> int:
@@ -77,14 +85,34 @@ def measured(folder: Path, track: str = "math") -> pd.DataFrame:
 
 
 def scale_of(folder: Path, problems: int, num_seeds: int) -> Scale:
-    """A scale for more of the same, from what a small run measured: its tokens a solution, its tokens a second and its
-    comparisons a problem. Raises SdgError when its solutions are not complete."""
+    """A scale for more of the same on one server, from what a small run measured: tokens per solution, comparisons per
+    problem, tokens per reply of the judge, and how fast both came. What it did not measure is the full recipe's.
+
+    Raises SdgError when its solutions are not complete.
+    """
     track = runs.Track(folder / "math", "math")
-    solved, judged = track.stage("solutions").require(), track.stage("judged").manifest or {}
-    asked = solved.get("requests") or {}
-    done = max(1, solved["counts"]["rows_out"])
-    known = Scale(problems=problems, num_seeds=num_seeds, mean_tokens=solved["generated_tokens"] / done,
-                  tokens_per_s=asked.get("tokens_per_s") or Scale.tokens_per_s, servers=1, gpus_a_server=1)
-    if not judged:
-        return known
-    return Scale(**{**vars(known), "comparisons_a_problem": judged["comparisons_asked"] / max(1, solved["problems"])})
+    solved, judged = track.stage("solutions").require(), track.stage("judged").manifest
+    known: dict[str, Any] = {"mean_tokens": solved["generated_tokens"] / max(1, solved["counts"]["rows_out"])}
+    if speed := _tokens_per_s(solved):
+        known["tokens_per_s"] = speed
+    if judged:
+        known["comparisons_a_problem"] = judged["comparisons_asked"] / max(1, solved["problems"])
+        if speed := _tokens_per_s(judged):
+            known |= {"judge_tokens_per_s": speed, "judge_gpus": _gpus(folder, "judge"),
+                      "judge_tokens": judged["requests"]["completion_tokens"] / max(1, judged["requests"]["done"])}
+    return Scale(problems=problems, num_seeds=num_seeds, servers=1, gpus_a_server=_gpus(folder, "solver"), **known)
+
+
+def _tokens_per_s(manifest: dict[str, Any]) -> float:
+    """Of one server; 0 where nothing was asked."""
+    asked = manifest.get("requests") or {}
+    return asked.get("completion_tokens", 0) / asked["elapsed_s"] if asked.get("elapsed_s") else 0.0
+
+
+def _gpus(folder: Path, role: str) -> int:
+    """GPUs of one server of a run, by the profile that it was last run with; a machine without one counts as one."""
+    content = run_yaml.read(folder)
+    if content is None:
+        return 1
+    spec = Profile.model_validate(content["sessions"][-1]["profile"]).server(role)
+    return spec.tp_size * spec.num_servers

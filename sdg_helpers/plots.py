@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
@@ -27,7 +28,8 @@ def bars(counts: Mapping[str, float], title: str, xlabel: str = "", colour: str 
     return _finish(figure, title, xlabel, "")
 
 
-def lengths(edges: Sequence[int], counts: Sequence[int], title: str, xlabel: str = "generated tokens") -> Figure:
+def lengths(edges: Sequence[int], counts: Sequence[int], title: str, xlabel: str = "generated tokens",
+            ylabel: str = "solutions") -> Figure:
     """A histogram with doubling bins: counts[i] values lie in [edges[i-1], edges[i])."""
     counts = np.asarray(counts)
     used = np.flatnonzero(counts)
@@ -37,7 +39,7 @@ def lengths(edges: Sequence[int], counts: Sequence[int], title: str, xlabel: str
         labels = [f"<{edges[i]:,}" if i < len(edges) else f"≥{edges[-1]:,}" for i in span]
         axes.bar(labels, counts[list(span)], color=BLUE, width=0.95)
         axes.tick_params(axis="x", rotation=30)
-    return _finish(figure, title, xlabel, "solutions")
+    return _finish(figure, title, xlabel, ylabel)
 
 
 def verdict_grid(verdicts: pd.DataFrame, title: str, max_problems: int = 60) -> Figure:
@@ -57,18 +59,17 @@ def verdict_grid(verdicts: pd.DataFrame, title: str, max_problems: int = 60) -> 
 
 
 def pass_rates(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
-    """How many problems have which share of right solutions; one colour a table of verdicts (before and after)."""
+    """How many problems have which share of right solutions; one colour per table of verdicts (before and after)."""
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
-    edges = np.linspace(0, 1, 11)
-    width = 0.09 / len(tables)
+    shares = _shares(max((table["seed"].nunique() for table in tables.values()), default=1))
+    width = 0.9 * shares[1] / len(tables)
     for place, (name, verdicts) in enumerate(tables.items()):
         rates = verdicts["correct"].fillna(False).astype(float).groupby(verdicts["id"]).mean()
-        counts, _ = np.histogram(rates, edges)
-        axes.bar(edges[:-1] + 0.005 + place * width, counts, width, align="edge", label=name,
+        axes.bar(shares + (place - (len(tables) - 1) / 2) * width, _nearest(rates, shares), width, label=name,
                  color=(GREY, BLUE, GREEN)[-len(tables):][place])
     if len(tables) > 1:
         axes.legend(frameon=False)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    _share_axes(axes, shares)
     return _finish(figure, title, "share of a problem's solutions that are right", "problems")
 
 
@@ -77,16 +78,18 @@ def agreement(labels: pd.DataFrame, title: str, names: Sequence[str] = ("answer 
     rest, and of those with `relabeled`."""
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
     voted = labels[labels["total"] > 0]
-    groups = [voted.loc[~voted["relabeled"], "agreement"], voted.loc[voted["relabeled"], "agreement"]]
-    axes.hist(groups, bins=np.linspace(0, 1, 11), stacked=True, color=[GREY, ORANGE],
-              label=list(names))
+    shares, below = _shares(max(voted["total"], default=1)), 0
+    for name, colour, relabeled in zip(names, (GREY, ORANGE), (False, True), strict=True):
+        counts = _nearest(voted.loc[voted["relabeled"] == relabeled, "agreement"], shares)
+        axes.bar(shares, counts, 0.9 * shares[1], below, color=colour, label=name)
+        below += counts
     axes.legend(frameon=False)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    _share_axes(axes, shares)
     return _finish(figure, title, "votes for the winner / all votes", "problems")
 
 
 def grouped(table: pd.DataFrame, title: str, ylabel: str) -> Figure:
-    """Bars of a small table: its index along x, one colour a column."""
+    """Bars of a small table: its index along x, one colour per column."""
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
     table.plot.bar(ax=axes, color=[GREY, BLUE, GREEN, ORANGE][: table.shape[1]], rot=0, legend=table.shape[1] > 1)
     return _finish(figure, title, table.index.name or "", ylabel)
@@ -97,6 +100,22 @@ def save(figure: Figure, path: Path | str) -> Figure:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     return figure
+
+
+def _shares(of: int) -> np.ndarray:
+    """The shares that so many can have, 0 to 1; tenths where there are more than ten."""
+    parts = max(1, min(int(of), 10))
+    return np.arange(parts + 1) / parts
+
+
+def _nearest(values: pd.Series, shares: np.ndarray) -> np.ndarray:
+    """How many values lie nearest to each share."""
+    return np.bincount((values.to_numpy(float) * (len(shares) - 1) + 0.5).astype(int), minlength=len(shares))
+
+
+def _share_axes(axes: Axes, shares: np.ndarray) -> None:
+    axes.set_xticks(shares, [f"{share:.2g}" for share in shares])
+    axes.yaxis.get_major_locator().set_params(integer=True)
 
 
 def _finish(figure: Figure, title: str, xlabel: str, ylabel: str) -> Figure:

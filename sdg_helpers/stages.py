@@ -66,9 +66,7 @@ class Stage:
         return {"path": os.path.relpath(path, self.folder), **known_fingerprint(path)}
 
     def _refuse_changes(self, known: dict, wanted: dict, finished: bool) -> None:
-        changes = [f"{key}: was {known['parameters'].get(key)!r}, now {wanted['parameters'].get(key)!r}"
-                   for key in sorted({*known["parameters"], *wanted["parameters"]})
-                   if known["parameters"].get(key) != wanted["parameters"].get(key)]
+        changes = list(_changes(known["parameters"], wanted["parameters"]))
         for name in sorted({*known["inputs"], *wanted["inputs"]}):
             before, after = (side["inputs"].get(name) or {} for side in (known, wanted))
             if before.get("blake2b") != after.get("blake2b"):
@@ -144,6 +142,16 @@ def versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any], of: str = "") -> Iterator[str]:
+    """What differs, a line each; of a mapping inside only the keys that differ ("filters.deduplicate")."""
+    for key in sorted({*before, *after}):
+        was, now = before.get(key), after.get(key)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            yield from _changes(was, now, f"{of}{key}.")
+        elif was != now:
+            yield f"{of}{key}: was {was!r}, now {now!r}"
 
 
 def _plain(value: Any) -> Any:

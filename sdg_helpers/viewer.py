@@ -63,20 +63,30 @@ def _cell(value: Any, limit: int) -> str:
 
 def show_solutions(problem: Mapping[str, Any], solutions: Iterable[Mapping[str, Any]],
                    verdicts: Mapping[int, Mapping[str, Any]] | None = None, limit: int = 700) -> HTML:
-    """One problem with its solutions; verdicts (seed -> row of verdicts.parquet) colour them right or wrong."""
-    boxes = [box(f"problem {problem['id']} · expected answer {problem['expected_answer'] or '(none)'}",
+    """One problem with its solutions; verdicts (seed -> row of verdicts.parquet) colour them right or wrong.
+
+    A problem with a `language` asks for a program: it has no expected answer, and its solutions' are digests.
+    """
+    code = "language" in problem
+    boxes = [box(f"problem {problem['id']}" + ("" if code else
+                                               f" · expected answer {problem['expected_answer'] or '(none)'}"),
                  problem["problem"], "user", limit)]
     for row in solutions:
-        verdict = (verdicts or {}).get(row["seed"])
-        kind, said = _verdict_kind(verdict)
-        boxes.append(box(f"seed {row['seed']} · {row['num_generated_tokens']} tokens · {row['finish_reason']}{said}",
-                         row["generation"], kind, limit))
+        kind, said = _verdict_kind((verdicts or {}).get(row["seed"]), code)
+        parts = (f"seed {row['seed']}", row.get("language"), f"{row['num_generated_tokens']} tokens",
+                 row["finish_reason"], said)
+        boxes.append(box(" · ".join(filter(None, parts)), row["generation"], kind, limit))
     return show_boxes(boxes)
 
 
-def _verdict_kind(verdict: Mapping[str, Any] | None) -> tuple[str, str]:
+def _verdict_kind(verdict: Mapping[str, Any] | None, code: bool) -> tuple[str, str]:
     if verdict is None:
         return "plain", ""
-    correct = verdict["correct"]
+    correct, answer = verdict["correct"], verdict["predicted_answer"]
     kind = "right" if correct is True else "wrong" if correct is False else "undecided"
-    return kind, f" · answer {verdict['predicted_answer'] or '(none)'} is {kind} ({verdict['how']})"
+    if not code:
+        return kind, f"answer {answer or '(none)'} is {kind} ({verdict['how']})"
+    if not answer:
+        return kind, f"no program ({verdict['how']})"
+    return kind, f"program {answer[:8]}… " + ("was not run" if verdict["how"] == "filter" else
+                                              f"is {kind} ({verdict['how']})")

@@ -77,8 +77,10 @@ def test_the_stage_plans_once(tmp_path):
     assert 42.0e9 < plan["bytes_a_rank"] < 44.0e9
     assert plan["load_s"]["every rank reads all"] > 15 * plan["load_s"]["every rank reads its shard"] > 2000
     assert plan_shards(tmp_path / "c", **options)["plan"] == plan
-    with pytest.raises(SdgError, match="expected a multiple of nodes"):
-        plan_shards(tmp_path / "d", **{**options, "tp_size": 15})
+    for wrong, said in (({"tp_size": 15}, "tp_size: expected a multiple of nodes"), ({"nodes": 0}, "nodes: expected 1"),
+                        ({"read_gb_per_s": 0.0}, "read_gb_per_s: expected more than 0, .*, found 0")):
+        with pytest.raises(SdgError, match=said):
+            plan_shards(tmp_path / "d", **{**options, **wrong})
 
 
 def test_a_model_of_the_hub_is_planned_from_its_headers(tmp_path):

@@ -11,6 +11,8 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.genselect import Candidate, Rules, candidates_of, draw, selections
 from sdg_helpers.judging.verdict_reader import Verdict
 from sdg_helpers.prompts import load_prompt
+from sdg_helpers.sft import export_sft
+from sdg_helpers.stages import Stage
 from tests.standin import StandIn
 from tests.test_solutions import Endpoint, generate, write_problems
 
@@ -73,6 +75,8 @@ def test_candidates_are_short_boxed_once_judged_and_all_different(tmp_path):
     ("Judgment: Solution 2", 2), ("Judgment: \\boxed{2}", 2), ("Judgment: **[2]**", 2), ("Judgment:\n2", 2),
     ("Judgment: 1\nNo, wait.\nJudgment: 2", 2), ("Judgment: $2$", 2), ("Judgment: #2, since it checks", 2),
     ("Judgment: 4", None), ("Judgment: 12", None), ("Judgment: 1 and 2", None), ("Judgment: 1, 2", None),
+    ("Judgment: 0-2", None), ("Judgment: 2–3", None), ("Judgment: $1$ - $2$", None), ("Judgment: 2\n- 1 is wrong", 2),
+    ("Judgment: 2 - it checks", 2),
     ("Judgment: 1.5", None), ("Judgment: none", None), ("Judgment:", None), ("I choose 2", None),
     ("<think>Judgment: 1</think>", None), ("<think>Judgment: 1</think>\nJudgment: 3", 3), ("Judgment: -1", None),
     ("Judgment: " + "[" * 100_000, None)])
@@ -133,6 +137,54 @@ def test_from_verdicts_to_picks(solved, tmp_path):
     assert places["picked"].sum() == len(rows) and abs(places.iloc[:, 1].sum() - len(rows)) < 1e-9
     assert genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c",
                                       rules=Rules(min_candidates=2)) == manifest
+
+
+@pytest.fixture
+def repaired(solved):
+    """As `solved`, with the id of the one problem whose reference was replaced; all others have the judged answer."""
+    problems, folder, verdicts = solved
+    by_id = pd.read_parquet(verdicts).groupby("id")
+    mixed = by_id["correct"].agg(["any", "all"]).query("any and not all").index[0]
+    answers = {**by_id["expected_answer"].first(), mixed: "none of them"}
+    rows = [{**row, "expected_answer": answers[row["id"]]} for row in files.read_jsonl(problems)]
+    problems.write_bytes(b"".join(map(files.dumps, rows)))
+    return problems, folder, verdicts, mixed
+
+
+def test_the_card_counts_problems_and_repaired_answers_not_comparisons(repaired, tmp_path):
+    problems, folder, verdicts, mixed = repaired
+    genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=Rules(min_candidates=2))
+    comparisons = list(files.read_jsonl(tmp_path / "c" / "comparisons.jsonl"))
+    of_mixed = [row for row in comparisons if row["problem_id"] == mixed]
+    assert len(of_mixed) > 1 and {row["original_expected_answer"] for row in of_mixed} == {"none of them"}
+    assert all(row["original_expected_answer"] == row["expected_answer"] for row in comparisons if row not in of_mixed)
+    with Stage(tmp_path / "s", "solutions").work({}, {}) as work:
+        path = work.folder / "output-rs0.jsonl"
+        path.write_bytes(b"".join(files.dumps({
+            **row, "seed": 0, "generation": f"<think>Hm.</think>\n\nJudgment: {row['right'].index(True)}",
+            "finish_reason": "stop", "num_generated_tokens": 2}) for row in comparisons))
+        work.finish(rows_in=len(comparisons), rows_out=len(comparisons), outputs=[path])
+    selections.judge_picks(tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", tmp_path / "p")
+    manifest = export_sft(tmp_path / "s", tmp_path / "p" / "verdicts.parquet", tmp_path / "sft", track="genselect",
+                          prompt=load_prompt("math/genselect"), licence="cc-by-4.0", filters={"trim_solutions": False})
+    assert manifest["problems"] == len({row["problem_id"] for row in comparisons}) < len(comparisons)
+    assert manifest["rows_with_repaired_answer"] == len(of_mixed)
+    card = (tmp_path / "sft" / "README.md").read_text()
+    assert (f"{len(comparisons)} picks in comparisons of {manifest['problems']} problems, {2 * len(comparisons)} "
+            "generated tokens. Each row is the reasoning of a pick that names a solution judged right. "
+            f"{len(of_mixed)} rows compare solutions of problems whose reference answer was replaced.") in card
+    assert "| output | the reasoning that picks a candidate" in card and "worked solutions" not in card
+
+
+def test_comparisons_of_an_older_format_are_refused_with_the_ways_out(solved, tmp_path):
+    problems, folder, verdicts = solved
+    rules = Rules(min_candidates=2)
+    genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=rules)
+    manifest = files.read_json(tmp_path / "c" / "manifest.json")
+    del manifest["parameters"]["row_format"]
+    files.write_json(tmp_path / "c" / "manifest.json", manifest)
+    with pytest.raises(SdgError, match=r"row_format: was None, now 2(.|\n)*sdg reset"):
+        genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=rules)
 
 
 def test_nothing_to_compare_is_said(solved, tmp_path):

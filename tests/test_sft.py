@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
@@ -12,8 +13,10 @@ from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.verdict_writer import VerdictWriter
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.sft import export_sft
-from sdg_helpers.sft.filters import REASONS
+from sdg_helpers.sft import export_sft, rl_data
+from sdg_helpers.sft.chat_templates import ChatTemplate
+from sdg_helpers.sft.filters import REASONS, Filters
+from sdg_helpers.sft.rows import RowMaker
 from sdg_helpers.sft.shuffling import ShuffledRows
 from sdg_helpers.stages import Stage
 from tests.clone import ROOT
@@ -128,11 +131,53 @@ def test_the_card_says_what_is_in_it_and_cannot_be_taken_over(tmp_path):
     assert "\n# Mine" not in card and "<b>" not in card
 
 
-def test_the_rl_form_counts_all_solutions(stages, tmp_path):
+@pytest.mark.parametrize("more, said", [
+    ({"track": "code", "extra_keys": ("language", "pass_rate")},
+     ["| expected_answer | empty: there is no single right program |", "| language | as in the solutions |",
+      "| pass_rate | right solutions / all solutions of the problem |"]),
+    ({"track": "science"}, ["| expected_answer | the answer that most of the problem's solutions agree on |"]),
+    ({"text_part": "answer"}, ["| output | what follows the thinking, and the template's end of an answer |"])],
+    ids=["code", "science", "answer"])
+def test_the_card_says_of_each_key_what_it_holds(stages, tmp_path, more, said):
+    export(stages, tmp_path / "sft", **more)
+    card = (tmp_path / "sft" / "README.md").read_text().splitlines()
+    assert [line for line in said if line not in card] == []
+
+
+def test_the_rl_form_counts_all_that_was_decided(stages, tmp_path):
     (tmp_path / "problems.jsonl").write_bytes(files.dumps(PROBLEM) + files.dumps({**PROBLEM, "id": "q"}))
     export(stages, tmp_path / "sft", rl_form=True, problems=tmp_path / "problems.jsonl")
-    assert rows_in(tmp_path / "sft" / "rl-data-math.jsonl") == [
-        {"problem": PROBLEM["problem"], "expected_answer": "4", "pass_rate": round(5 / 9, 4)}]
+    assert rows_in(tmp_path / "sft" / "rl-data-math.jsonl") == [  # nobody decided on the ninth
+        {"problem": PROBLEM["problem"], "expected_answer": "4", "pass_rate": round(5 / 8, 4)}]
+
+
+def test_the_rl_form_holds_nothing_that_the_filters_bar_or_that_nobody_decided(tmp_path):
+    texts = {"kept": "What is 2 + 2?", "leaked": "AIME 2024 I, problem 1", "undecided": "Which?", "unanswered": "Why?"}
+    (tmp_path / "problems.jsonl").write_bytes(b"".join(
+        files.dumps({**PROBLEM, "id": name, "problem": text}) for name, text in texts.items()))
+    (tmp_path / "leaks.jsonl").write_bytes(files.dumps({"problem": texts["leaked"], "contaminated": True}))
+    with VerdictWriter(tmp_path / "verdicts.parquet") as table:
+        for name, answer, correct in (("kept", "4", True), ("kept", "4", None), ("leaked", "4", True),
+                                      ("undecided", "4", None), ("unanswered", "", False)):
+            table.add(name, 0, "4", answer, correct, "model" if correct is None else "exact")
+    filters = Filters(remove_contaminated=True, contamination_file=str(tmp_path / "leaks.jsonl"))
+    maker = RowMaker(ChatTemplate("chatml", {}), load_prompt("math/solve"), filters, ("input_output",))
+    problems, verdicts = tmp_path / "problems.jsonl", tmp_path / "verdicts.parquet"
+    path, dropped, rows = rl_data.write(tmp_path, problems, verdicts, 42, "math", maker.flaw_of_problem)
+    assert rows_in(path) == [{"problem": texts["kept"], "expected_answer": "4", "pass_rate": 1.0}] and rows == 1
+    assert dropped == {"contaminated": 1, "no_verdict": 1, "no_answer": 1}
+
+
+@pytest.mark.parametrize("answer, kept", [
+    ("So \\boxed{5}.\nHope it helps!", "So \\boxed{5}."), ("\n\n\\[\n\\boxed{5}\n\\]", None),
+    ("$$\n\\boxed{5}\n$$\nDone.", "$$\n\\boxed{5}\n$$"), ("\\[ \\boxed{5} \\]\nDone.", "\\[ \\boxed{5} \\]"),
+    ("\\begin{align*}\nx&=\\boxed{5}\\\\\ny&=3\n\\end{align*}\nDone.",
+     "\\begin{align*}\nx&=\\boxed{5}\\\\\ny&=3\n\\end{align*}"),
+    ("\\[\n\\begin{aligned}\nx&=1\\\\[2pt]\ny&=\\boxed{5}\n\\end{aligned}\n\\]", None),
+    ("x \\boxed{2}.\nIt is \\frac{1}{2} of 4.\nDone.", "x \\boxed{2}."), ("\\boxed{5}\n", "\\boxed{5}"),
+    ("\\[\n\\boxed{5}\nnever closed", "\\[\n\\boxed{5}"), ("no box\nat all", None)])
+def test_answers_are_cut_where_no_formula_is_open(answer, kept):
+    assert Filters().trimmed(answer) == (answer if kept is None else kept)
 
 
 def test_the_order_depends_on_the_seed_and_the_data_alone(tmp_path):
@@ -157,7 +202,25 @@ def test_shuffling_is_the_same_whatever_the_buckets(tmp_path):
     assert results[0] == results[1] == results[2] == [(line, note, False) for _, line, note in sorted(rows)]
 
 
+def test_pass_rates_are_counted_from_the_verdicts_where_no_table_has_them(stages, tmp_path):
+    """Five of the eight solutions that were decided on are right."""
+    export(stages, tmp_path / "kept", filters={"max_pass_rate": 0.63}, extra_keys=("pass_rate",))
+    assert {row["pass_rate"] for row in rows_in(tmp_path / "kept" / "sft-data-math.jsonl")} == {5 / 8}
+    with pytest.raises(SdgError, match="3 × pass_rate"):
+        export(stages, tmp_path / "dropped", filters={"max_pass_rate": 0.62})
+
+
+def test_every_filter_says_what_it_does():
+    assert len(fields(Filters)) == 17 and all(one.metadata["meaning"] for one in fields(Filters))
+
+
 @pytest.mark.parametrize("more, said", [
+    ({"filters": {"min_pass_rate": "x"}}, "filter min_pass_rate: expected a number or None, found 'x'"),
+    ({"filters": {"use_judgement": "no"}}, "filter use_judgement: expected True or False, found 'no'"),
+    ({"filters": {"deduplicate": None}}, "filter deduplicate: expected True or False, found None"),
+    ({"filters": {"max_solution_length": True}}, "max_solution_length: expected a whole number or None, found True"),
+    ({"filters": {"max_solution_length": 1.5}}, "max_solution_length: expected a whole number or None, found 1.5"),
+    ({"filters": {"contamination_file": 7}}, "contamination_file: expected a path or None, found 7"),
     ({"filters": {"use_judgment": False}}, "Did you mean use_judgement?"), ({"forms": ("message",)}, "mean messages?"),
     ({"filters": {"min_solution_length": 10 ** 6, "remove_len_outlier_solutions": True}}, "found none of 10"),
     ({"text_part": "answers"}, "Did you mean answer?"), ({"tokenizer": "/no/such/folder"}, "a tokenizer"),

@@ -57,6 +57,15 @@ def test_other_parameters_are_refused_with_the_ways_out(source, finished):
     assert ("finished" if finished else "half done") in str(error.value)
 
 
+def test_of_a_mapping_only_what_differs_is_told(source):
+    make(source, {"filters": {"deduplicate": True, "trim": True, "bounds": {"low": 1}}})
+    with pytest.raises(SdgError) as error:
+        make(source, {"filters": {"deduplicate": False, "trim": True, "bounds": {"low": 2}, "new": "x"}})
+    assert [line.strip() for line in str(error.value).splitlines() if ": was " in line] == [
+        "filters.bounds.low: was 1, now 2", "filters.deduplicate: was True, now False",
+        "filters.new: was None, now 'x'"]
+
+
 def test_counts_that_do_not_add_up_are_refused_and_leave_no_manifest(source):
     stage = Stage(source.parent.parent / "sft", "export")
     with stage.work(parameters={}, inputs={}) as work, pytest.raises(SdgError, match="do not add up"):

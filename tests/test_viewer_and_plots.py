@@ -1,10 +1,14 @@
 """What notebooks show: hostile text stays text, figures come from tables of any size."""
+from types import SimpleNamespace
+
 import matplotlib
 import pandas as pd
 import pytest
 
 matplotlib.use("Agg")
 from sdg_helpers import plots, viewer  # noqa: E402
+from sdg_helpers.coding.confined import Outcome, RunLimits  # noqa: E402
+from sdg_helpers.coding.program_tests import run_tests  # noqa: E402
 
 SCRIPT = '<script>alert(1)</script><img src=x onerror="x()">$\\href{javascript:x}{y}$'
 PROBLEM = {"id": SCRIPT, "problem": SCRIPT, "expected_answer": SCRIPT}
@@ -40,6 +44,30 @@ def test_a_verdict_is_said_beside_its_solution(correct, said):
     assert said in html
 
 
+PROGRAM = {**SOLUTION, "finish_reason": "stop", "language": "cpp"}
+
+
+@pytest.mark.parametrize("digest, correct, how, said", [
+    ("2375ee9b1bbe67e3", False, "wrong_output", "program 2375ee9b… is wrong (wrong_output)"),
+    ("2375ee9b1bbe67e3", True, "filter", "program 2375ee9b… was not run"),
+    (None, False, "unfinished", "no program (unfinished)")])
+def test_a_program_is_not_called_an_answer(digest, correct, how, said):
+    problem = {"id": "a-cpp", "problem": "Print it.", "expected_answer": "", "language": "cpp"}
+    verdict = {"correct": correct, "predicted_answer": digest, "how": how}
+    html = viewer.show_solutions(problem, [PROGRAM], {0: verdict}).data
+    assert f"<b style=\"font-size:12px\">seed 0 · cpp · 3 tokens · stop · {said}</b>" in html and "answer" not in html
+
+
+@pytest.mark.parametrize("outcome, detail", [
+    (Outcome("", 0, b"201\n", b"", 0.1), "test 1 printed: 201"),
+    (Outcome("", 0, b"", b"", 0.1), "test 1 printed: nothing"),
+    (Outcome("crashed", 1, b"", b"ValueError: x", 0.1), "test 1: ValueError: x")])
+def test_a_failed_test_says_what_was_printed(outcome, detail):
+    sandbox = SimpleNamespace(python="python3", run=lambda *_: outcome)
+    report = run_tests(sandbox, "print(201)", "python", [{"input": "", "output": "9"}], RunLimits())
+    assert report.detail == detail
+
+
 def verdicts(problems, seeds):
     rows = [(f"p{i}", s, [True, False, None][(i + s) % 3]) for i in range(problems) for s in range(seeds)]
     frame = pd.DataFrame(rows, columns=["id", "seed", "correct"])
@@ -58,6 +86,39 @@ def test_figures_show_what_the_table_holds(tmp_path):
     assert [text.get_text() for text in bars.axes[0].texts] == [" 3", " 540,000"]
     plots.save(bars, tmp_path / "figures" / "x.png")
     assert (tmp_path / "figures" / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def bars_at(figure):
+    """{where a bar stands: how high}, of the bars that show."""
+    return {round(bar.get_x() + bar.get_width() / 2, 2): bar.get_height() for bar in figure.axes[0].patches
+            if bar.get_height()}
+
+
+@pytest.mark.parametrize("seeds, right, found", [
+    (2, [0, 0, 1, 2], {0: 2, 0.5: 1, 1: 1}), (3, [0, 1, 2, 3], {0: 1, 0.33: 1, 0.67: 1, 1: 1}),
+    (16, [0, 1, 8, 15, 16], {0: 1, 0.1: 1, 0.5: 1, 0.9: 1, 1: 1})])
+def test_a_bar_of_pass_rates_stands_over_its_rate(seeds, right, found):
+    """right: how many solutions of each problem are."""
+    table = pd.DataFrame([(f"p{i}", seed, seed < count) for i, count in enumerate(right) for seed in range(seeds)],
+                         columns=["id", "seed", "correct"])
+    figure = plots.pass_rates({"judged": table}, "t")
+    assert bars_at(figure) == found
+    ticks = figure.axes[0].get_xticks()
+    assert len(ticks) == min(seeds, 10) + 1 and {round(tick, 2) for tick in ticks} >= set(found)
+
+
+def test_a_bar_of_agreement_stands_over_its_share():
+    labels = pd.DataFrame({"total": [4, 4, 4, 2, 0], "agreement": [0.5, 1.0, 1.0, 0.5, float("nan")],
+                           "relabeled": [False, False, True, True, False]})
+    figure = plots.agreement(labels, "t")
+    middles = [round(bar.get_x() + bar.get_width() / 2, 2) for bar in figure.axes[0].patches]
+    assert middles == 2 * [0, 0.25, 0.5, 0.75, 1]
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [0, 0, 1, 0, 1] * 2
+    assert [bar.get_y() for bar in figure.axes[0].patches[5:]] == [0, 0, 1, 0, 1]
+
+
+def test_lengths_name_what_they_count():
+    assert plots.lengths([1, 2], [0, 3, 0], "t", "characters", "problems").axes[0].get_ylabel() == "problems"
 
 
 @pytest.mark.parametrize("figure", [

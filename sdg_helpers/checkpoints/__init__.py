@@ -82,7 +82,11 @@ def plan_shards(folder: Path, *, checkpoint: str, tp_size: int, nodes: int = 1, 
 
     read_gb_per_s: what one node reads from the shared file system, in 10^9 bytes a second.
     """
-    if tp_size < 1 or nodes < 1 or tp_size % nodes:
+    if nodes < 1:
+        raise SdgError(f"nodes: expected 1 or more, found {nodes}.")
+    if not read_gb_per_s > 0:
+        raise SdgError(f"read_gb_per_s: expected more than 0, in 10^9 bytes a second, found {read_gb_per_s:g}.")
+    if tp_size < 1 or tp_size % nodes:
         raise SdgError(f"tp_size: expected a multiple of nodes ({nodes}), 1 or more, found {tp_size}.")
     parameters = {"checkpoint": checkpoint, "revision": revision, "tp_size": tp_size, "nodes": nodes,
                   "read_gb_per_s": read_gb_per_s}

@@ -24,6 +24,7 @@ from ..solutions import seed_files
 from ..stages import Stage, Work
 
 STAGE = ("genselect_comparisons", "math/08_build_genselect")
+ROW_FORMAT = 2  # of comparisons.jsonl; raise it when its keys change: older comparisons are refused
 MOST_CANDIDATES = 16
 
 
@@ -55,13 +56,14 @@ class Rules:
 
 def draw_comparisons(solutions: Path, verdicts: Path, problems: Path, folder: Path, *, rules: Rules | None = None,
                      run_seed: int = 0) -> dict[str, Any]:
-    """Write comparisons.jsonl: id, problem, problem_id, expected_answer, solutions (the text shown), num_solutions,
-    max_index, seeds, answers and right (bool), these three in the order shown. Returns the manifest.
+    """Write comparisons.jsonl: id, problem, problem_id, expected_answer, original_expected_answer (of the reference),
+    solutions (the text shown), num_solutions, max_index, seeds, answers and right (bool), these three in the order
+    shown. Returns the manifest.
 
     Order and choice depend on the data and run_seed alone. Raises SdgError when no problem can be compared.
     """
     rules = rules or Rules()
-    parameters = {**vars(rules), "run_seed": run_seed}
+    parameters = {**vars(rules), "run_seed": run_seed, "row_format": ROW_FORMAT}
     inputs = {"verdicts": verdicts, "problems": problems,
               **{path.name: path for path in seed_files.seed_files(solutions).values()}}
     Stage(solutions, "solutions", "math/03_generate_solutions").require()
@@ -144,8 +146,8 @@ def _draw(work: Work, solutions: Path, verdicts: Path, problems: Path, rules: Ru
             work.progress(rows_in, None)
         if not rows_out:
             raise SdgError(f"{work.folder}: expected at least one problem with right and wrong solutions to compare, "
-                           f"found none of {rows_in} ({dict(dropped)}). Generate more solutions a problem (NUM_SEEDS), "
-                           "or lower MIN_CANDIDATES.")
+                           f"found none of {rows_in} ({dict(dropped)}). Generate more solutions per problem "
+                           "(NUM_SEEDS), or lower MIN_CANDIDATES.")
     return work.finish(rows_in=rows_in, rows_out=rows_out, dropped=dropped, comparisons=sum(shown.values()),
                        comparisons_by_size={str(size): shown[size] for size in sorted(shown)},
                        solutions_left_out=dict(candidates_dropped), outputs=[path])
@@ -162,6 +164,7 @@ def comparison_row(problem: dict[str, Any], chosen: list[Candidate]) -> dict[str
     text = "\n\n".join(f"Solution {number}:\n{one.text}" for number, one in enumerate(chosen))
     return {"id": files.content_id(problem["id"], *(one.text for one in chosen)), "problem": problem["problem"],
             "problem_id": problem["id"], "expected_answer": chosen[0].expected_answer,
+            "original_expected_answer": problem.get("expected_answer", ""),
             "problem_source": problem.get("problem_source"), "solutions": text, "num_solutions": len(chosen),
             "max_index": len(chosen) - 1, "seeds": [one.seed for one in chosen],
             "answers": [one.answer for one in chosen], "right": [one.correct for one in chosen]}

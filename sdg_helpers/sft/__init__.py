@@ -12,7 +12,7 @@ from typing import Any
 from .. import files
 from ..errors import SdgError, did_you_mean
 from ..judging.pass_rates import read as read_pass_rates
-from ..judging.verdict_reader import SeedVerdicts, Verdict
+from ..judging.verdict_reader import SeedVerdicts, Verdict, read_outcomes
 from ..prompts import Prompt
 from ..solutions import seed_files
 from ..stages import Stage, Work
@@ -24,6 +24,7 @@ from .rows import FORMS, RowMaker, Solution, parse_solution, shuffle_key
 from .shuffling import ShuffledRows
 
 STAGE = ("export SFT data", "math/07_export_sft")
+_TALLIED_BY = {"genselect": ("problem_id", "original_expected_answer")}  # rows of comparisons: see genselect
 
 
 def export_sft(solutions: Path, verdicts: Path, folder: Path, *, prompt: Prompt, licence: str,
@@ -41,19 +42,16 @@ def export_sft(solutions: Path, verdicts: Path, folder: Path, *, prompt: Prompt,
     extra_keys: keys of the solutions to add to every row, e.g. ("id", "seed", "problem_source").
     rl_form: write rl-data-{track}.jsonl too (problem, expected_answer, pass_rate); needs `problems`.
     provenance: lines for the dataset card, name -> text. text_part: "whole", or "answer" for what follows the thinking.
-    stage: name and notebook, for messages. pass_rates: a table by id (pass_rates.parquet), for the filters of that name
-    and the extra key "pass_rate". Order and content depend on data and shuffle_seed alone.
+    stage: name and notebook, for messages. pass_rates: a table by id (pass_rates.parquet) for the filters of that name
+    and the extra key "pass_rate"; without one they are counted from the verdicts. Order and content depend on data and
+    shuffle_seed alone.
     Returns the manifest. Raises SdgError, e.g. when no solution is kept.
     """
     filters = Filters.named(filters or {})
     _check(forms, rl_form, problems)
-    if filters.rate_bounds != (None, None) and pass_rates is None:
-        raise SdgError("filters min_pass_rate, max_pass_rate: expected a table of pass rates with them "
-                       "(pass_rates=…), found none.")
     seeds = seed_files.seed_files(solutions)
     template = ChatTemplate(tokenizer, dict(template_options or {}))
-    maker = RowMaker(template, prompt, filters, forms, extra_keys, text_part,
-                     read_pass_rates(pass_rates) if pass_rates else None)
+    maker = RowMaker(template, prompt, filters, forms, extra_keys, text_part)
     parameters = {"tokenizer": tokenizer, "chat_template": template.id, "prompt": maker.prompt.id,
                   "prompt_name": prompt.name, "filters": filters.as_parameters(), "forms": list(forms),
                   "extra_keys": list(extra_keys), "shuffle_seed": shuffle_seed, "rl_form": rl_form, "track": track,
@@ -66,10 +64,13 @@ def export_sft(solutions: Path, verdicts: Path, folder: Path, *, prompt: Prompt,
     Stage(solutions, "solutions", "math/03_generate_solutions").require()
     with Stage(folder, *stage).work(parameters, inputs) as work:
         if not work.done:
+            if filters.rate_bounds != (None, None) or "pass_rate" in extra_keys:
+                maker.pass_rates = read_pass_rates(pass_rates) if pass_rates else _counted_pass_rates(verdicts)
             outputs, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
             if rl_form:
-                path, rl_rows = rl_data.write(work.folder, problems, verdicts, shuffle_seed, track)
-                outputs, counts = [*outputs, path], {**counts, "rl_rows": rl_rows}
+                path, left_out, rl_rows = rl_data.write(work.folder, problems, verdicts, shuffle_seed, track,
+                                                        maker.flaw_of_problem)
+                outputs, counts = [*outputs, path], {**counts, "rl_rows": rl_rows, "rl_dropped": left_out}
             outputs.append(write_card(work.folder / "README.md", parameters, counts, outputs, solutions))
             work.finish(outputs=outputs, assistant_end=template.end, **counts)
         return work.manifest
@@ -85,11 +86,25 @@ def _check(forms: Sequence[str], rl_form: bool, problems: Path | None) -> None:
         raise SdgError("rl_form: expected the path of problems.jsonl with it (problems=…), found none.")
 
 
+def _counted_pass_rates(verdicts: Path) -> dict[str, float]:
+    """Right solutions / all solutions with a verdict, by problem; about 300 bytes a problem."""
+    right, decided = Counter(), Counter()
+    for problem_id, correct in read_outcomes(verdicts):
+        decided[problem_id] += correct is not None
+        right[problem_id] += correct is True
+    return {problem_id: right[problem_id] / count for problem_id, count in decided.items() if count}
+
+
 @dataclass
 class _Tally:
     """Counts of what was read, dropped and kept. A kept row's numbers travel with it as one note of 64 bits, because
-    whether it is a duplicate is known only when the rows have been sorted."""
+    whether it is a duplicate is known only when the rows have been sorted.
 
+    problem_key, reference_key: keys of a row that hold its problem's id and the answer of the reference.
+    """
+
+    problem_key: str = "id"
+    reference_key: str = "expected_answer"
     rows_in: int = 0
     dropped: Counter = field(default_factory=Counter)
     kept: Counter = field(default_factory=Counter)
@@ -98,12 +113,12 @@ class _Tally:
     _sources: dict[str, int] = field(default_factory=dict)
 
     def note(self, solution: Solution, verdict: Verdict) -> int:
-        self.problems.add(hash(verdict.id))
+        self.problems.add(hash(solution.keys.get(self.problem_key, verdict.id)))
         source = str(solution.keys.get("problem_source") or "unknown")
         if source not in self._sources and len(self._sources) >= 1 << 15:
             source = "others"
         number = self._sources.setdefault(source, len(self._sources))
-        relabeled = str(solution.keys.get("expected_answer", verdict.expected_answer)) != verdict.expected_answer
+        relabeled = str(solution.keys.get(self.reference_key, verdict.expected_answer)) != verdict.expected_answer
         return min(solution.tokens, (1 << 32) - 1) << 32 | number << 1 | relabeled
 
     def keep(self, note: int) -> None:
@@ -125,7 +140,7 @@ def _write_rows(work: Work, maker: RowMaker, seeds: Mapping[int, Path], verdicts
                 track: str) -> tuple[list[Path], dict[str, Any]]:
     partial = work.folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
-    size, tally = sum(path.stat().st_size for path in seeds.values()), _Tally()
+    size, tally = sum(path.stat().st_size for path in seeds.values()), _Tally(*_TALLIED_BY.get(track, ()))
     with ExitStack() as stack:
         shuffled = [stack.enter_context(ShuffledRows(partial / form, size)) for form in maker.forms]
         for solution, verdict in _kept(work, maker, seeds, verdicts, tally):

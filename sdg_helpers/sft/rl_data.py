@@ -1,6 +1,8 @@
 """The RL form of a track's data: problems with a checkable answer and how often they were solved."""
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +14,33 @@ from .rows import shuffle_key
 from .shuffling import ShuffledRows
 
 
-def write(folder: Path, problems: Path, verdicts: Path, shuffle_seed: int, track: str) -> tuple[Path, int]:
-    """Write rl-data-{track}.jsonl (problem, expected_answer, pass_rate), shuffled; returns its path and its rows.
+def write(folder: Path, problems: Path, verdicts: Path, shuffle_seed: int, track: str,
+          flaw: Callable[[str, float], str | None]) -> tuple[Path, dict[str, int], int]:
+    """Write rl-data-{track}.jsonl (problem, expected_answer, pass_rate), shuffled; returns its path, the problems left
+    out by reason, and its rows.
 
-    pass_rate: right solutions / all solutions of the problem, whatever became of them. Problems without an answer or
-    without a solution are left out.
+    pass_rate: right solutions / solutions with a verdict, whatever became of them. flaw(problem, pass_rate): why a
+    problem is left out; one without an answer or without a verdict is, too.
     """
     index = ProblemIndex.build(problems)
-    right, total = np.zeros(len(index), dtype=np.int32), np.zeros(len(index), dtype=np.int32)
+    right, decided = np.zeros(len(index), dtype=np.int32), np.zeros(len(index), dtype=np.int32)
     expected: list[str] = [""] * len(index)
     for verdict in read_verdicts(verdicts):
         position = index.position(verdict.id)
         if position >= 0:
-            total[position] += 1
+            decided[position] += verdict.correct is not None
             right[position] += verdict.correct is True
             expected[position] = verdict.expected_answer
-    path = folder / f"rl-data-{track}.jsonl"
+    path, dropped = folder / f"rl-data-{track}.jsonl", Counter()
     with (ShuffledRows(folder / "partial" / "rl", problems.stat().st_size) as rows, files.atomic_writer(path) as out):
         for position, problem in enumerate(read_problems(problems)):
-            if total[position] and expected[position]:
-                rate = round(int(right[position]) / int(total[position]), 4)
+            rate = round(int(right[position]) / int(decided[position]), 4) if decided[position] else 0.0
+            reason = ("no_answer" if not expected[position] else "no_verdict" if not decided[position]
+                      else flaw(problem["problem"], rate))
+            if reason:
+                dropped[reason] += 1
+            else:
                 rows.add(shuffle_key(shuffle_seed, problem["id"], b""), files.dumps(
                     {"problem": problem["problem"], "expected_answer": expected[position], "pass_rate": rate}))
         out.writelines(line for line, _, _ in rows)
-    return path, rows.rows
+    return path, dict(dropped), rows.rows

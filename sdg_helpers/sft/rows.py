@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,11 @@ class RowMaker:
     """Decides about a solution and writes its rows. prompt: its system and user text, without worked examples."""
 
     def __init__(self, template: ChatTemplate, prompt: Prompt, filters: Filters, forms: Sequence[str],
-                 extra_keys: Sequence[str] = (), text_part: str = "whole",
-                 pass_rates: Mapping[str, float] | None = None):
+                 extra_keys: Sequence[str] = (), text_part: str = "whole"):
         if text_part not in PARTS:
             raise SdgError(f"text_part {text_part!r}: expected one of {', '.join(PARTS)}."
                            f"{did_you_mean(text_part, PARTS)}")
-        self.text_part, self._pass_rates = text_part, pass_rates
+        self.text_part, self.pass_rates = text_part, dict[str, float]()  # rates by problem, where they are needed
         self.prompt = Prompt(**{**prompt.model_dump(), "few_shot_turns": [], "few_shot_examples": FewShotExamples()})
         self.head = [{"role": "system", "content": prompt.system}] if prompt.system else []
         self.filters, self.forms, self.extra_keys = filters, tuple(forms), tuple(extra_keys)
@@ -86,10 +85,10 @@ class RowMaker:
         self._messages_head = b'{"messages":[' + b"".join(orjson.dumps(message) + b"," for message in self.head)
 
     def reason_to_drop(self, solution: Solution, verdict: Verdict | None) -> str | None:
-        """The first reason in sft_filters.REASONS that applies, None for a solution to keep."""
+        """The first reason in filters.REASONS that applies, None for a solution to keep."""
         filters = self.filters
-        if self._pass_rates is not None:
-            solution.keys["pass_rate"] = self._pass_rates.get(solution.keys["id"])
+        if self.pass_rates:
+            solution.keys["pass_rate"] = self.pass_rates.get(solution.keys["id"])
         if filters.remove_unfinished and solution.finish_reason != "stop":
             return "unfinished"
         if filters.remove_no_think_tags and answer_start(solution.text) < 0:
@@ -106,13 +105,18 @@ class RowMaker:
             return "end_token_inside"
         if filters.drop_multi_boxed and solution.text.count(rb"\\boxed{", max(0, answer_start(solution.text))) > 1:
             return "multi_boxed"
-        if self._contaminated and files.content_id(problem.strip()) in self._contaminated:
-            return "contaminated"
-        if filters.remove_len_outlier_problems and not within(self._template.length(problem), filters.problem_bounds):
-            return "problem_length"
         if filters.remove_len_outlier_solutions and not within(solution.tokens, filters.solution_bounds):
             return "solution_length"
-        return None if within(solution.keys.get("pass_rate") or 0, filters.rate_bounds) else "pass_rate"
+        return self.flaw_of_problem(problem, solution.keys.get("pass_rate") or 0)
+
+    def flaw_of_problem(self, problem: str, pass_rate: float) -> str | None:
+        """The first reason in filters.REASONS why none of a problem's solutions is kept, None for there is none."""
+        if self._contaminated and files.content_id(problem.strip()) in self._contaminated:
+            return "contaminated"
+        length_matters = self.filters.remove_len_outlier_problems
+        if length_matters and not within(self._template.length(problem), self.filters.problem_bounds):
+            return "problem_length"
+        return None if within(pass_rate, self.filters.rate_bounds) else "pass_rate"
 
     def text(self, solution: Solution) -> bytes:
         """The solution as it is exported, JSON-escaped."""
