@@ -29,6 +29,14 @@ SOLUTIONS = [
     ("", row(answer(("cpp", GOOD["cpp"])), "cpp")),
     ("", row(answer(("c++", GOOD["cpp"])), "cpp")),
     ("", row(answer(("Python3", GOOD["python"])))),
+    *(("", row(answer((name, GOOD["python"])))) for name in ("py", "py3", "python3.8", "Python3.11")),
+    *(("", row(answer((name, GOOD["cpp"])), "cpp")) for name in ("c++11", "C++14", "cpp14", "cc", "cplusplus")),
+    *(("other_language", row(answer((name, GOOD["cpp"])), "cpp")) for name in ("c", "csharp", "cppx")),
+    *(("other_language", row(answer((name, GOOD["python"])))) for name in ("pyx", "pytb", "python-repl")),
+    # in bold type
+    ("", row(f"<think>\na\n</think>\n```python\n{GOOD['python']}```**\n\nDone.")),
+    ("", row(f"<think>\na\n</think>\n**```python\n{GOOD['python']}``` **\n\nDone.")),
+    ("unclosed_block", row(f"<think>\na\n</think>\n```python\n{GOOD['python']}**\n``*\n")),
     # the reference looks at the first block only
     ("", row(answer(("", "3\n1 2 3\n"), ("text", "6\n"), ("python", GOOD["python"])))),
     ("", row(answer(("python", "def broken(\n"), ("python", GOOD["python"])))),
@@ -60,6 +68,24 @@ PYTHON = [
     ("", "import os\nos.write(1, os.read(0, 9))"), ("", "print(*map(int, input().split()), sep='\\d')"),
     ("", "from typing import Protocol\nclass P(Protocol):\n    def f(self): ...\nprint(input())"),
     ("", "if __name__ == '__main__':\n    print(input())"), ("", "x: tuple[int, ...] = (int(input()),)\nprint(x[0])"),
+    # `...` alone is `pass`
+    ("", "try:\n    while True:\n        print(input())\nexcept EOFError:\n    ..."),
+    ("", "n = int(input())\nif n < 0:\n    ...\nelse:\n    print(n)"),
+    ("", "n = input()\nwhile n == 'x': ...\nprint(n)"),
+    # a stub that something else stands for
+    ("", "class A:\n    def solve(self):\n        pass\nclass B(A):\n    def solve(self):\n        print(input())\n"
+         "B().solve()"),
+    ("", "from typing import overload\n@overload\ndef f(a: int) -> int: ...\n@overload\ndef f(a: str) -> str: ...\n"
+         "def f(a): return a\nx = f(3)\nprint(input(), x)"),
+    ("", "def solve():\n    raise NotImplementedError\ndef solve():\n    print(input())\nsolve()"),
+    ("placeholder", "class A:\n    def solve(self): ...\nclass B(A):\n    def solve(self): pass\nprint(input())"),
+    # what is decorated is called, unless its decorator only keeps it
+    ("", "def deco(f):\n    f()\n@deco\ndef main():\n    print(input())"),
+    ("", "import atexit\n@atexit.register\ndef main():\n    print(input())"),
+    ("", "@lambda c: c().f()\nclass A:\n    def f(self):\n        print(input())"),
+    ("runs_nothing", "from functools import lru_cache\n@lru_cache(maxsize=None)\ndef main():\n    print(input())"),
+    ("runs_nothing", "class Solution:\n    @staticmethod\n    def f(n):\n        print(input())"),
+    ("runs_nothing", "import dataclasses\n@dataclasses.dataclass\nclass A:\n    def f(self):\n        print(input())"),
     # the reference lets syntax errors pass where no `def` is
     ("syntax_error", "n = int(input()\nprint(n)"), ("syntax_error", "print 'n', input()"),
     ("syntax_error", "n = input()\nreturn n\nprint(n)"), ("syntax_error", "print(input())\x00"),
@@ -75,6 +101,8 @@ PYTHON = [
 ]
 
 HEAD = "#include <bits/stdc++.h>\nusing namespace std;\n"
+REP = HEAD + "#define rep(i, a, b) for (int i = a; i < b; i++)\n"  # read by no parser before it is replaced
+GETS = "p1 == p2 && (p2 = (p1 = buf) + fread(buf, 1, 1 << 16, stdin), p1 == p2) ? EOF : *p1++"
 CPP = [
     ("", HEAD + "int passengers;\nint main() { cin >> passengers; cout << passengers; }"),
     # C++ only after its macros
@@ -94,11 +122,58 @@ CPP = [
      "#define dbg(...)\n#endif\nint main() { int n; cin >> n; dbg(n); cout << n << '\\n'; }"),
     ("", HEAD + "int main() { auto f = [&](auto&& self, int x) -> int { return x ? self(self, x - 1) : 0; };\n"
      "  map<int, int> m; int n = 1'000; cin >> n; for (auto& [k, v] : m) cout << k << v; cout << f(f, n) << \"//\"; }"),
+    # comments, pasting, strings and the rest in macros
+    *(("", REP + f"#define MOD 1000000007 {comment}\n"
+       "int main() { int n, s = 1; cin >> n; rep(i, 0, n) { s = s * 2 % MOD; } cout << s; }")
+      for comment in ("// prime", "// don't", "/* p */", "/* of\n two lines */", "// a \\\n b")),
+    ("", REP + "#define CAT(a, b) a##b\n#define var(x, y) int x ## y\n"
+     "int main() { var(n, 1); cin >> n1; rep(i, 0, 2) { CAT(n, 1)++; } cout << n1; }"),
+    ("", REP + "#define dbg(x...) do { cerr << #x << \"x\"; err(x); } while (0)\n"
+     "template <class... T> void err(T...) {}\n"
+     "int main() { int n; cin >> n; rep(i, 0, n) { dbg(i, \"a\"); dbg(); } cout << n; }"),
+    ("", REP + "#define say(s, ...) printf(s, ##__VA_ARGS__)\n"
+     "int main() { int n; cin >> n; rep(i, 0, n) { say(\"a\"); say(\"%d %d\", i, n); } }"),
+    ("", REP + "#define debug(x) cout << \"x: \" << (x)\n#define ll long long\n#define out(c) putchar(c)\n"
+     "int main() { ll n; cin >> n; rep(i, 0, n) { debug(\"a\"); out('('); out(','); } cout << n * 1ll; }"),
+    # what tree-sitter's grammar does not have
+    ("", HEAD + "int main() { int n; cin >> n; int** g = new int*[n]; char **c; c = new char * [n + 2];\n"
+     "  auto v = new vector<pair<int, int>>*[n]; auto p = new unsigned long*; g[0] = new int[n]; cout << n; }"),
+    ("", HEAD + f"char buf[1 << 16], *p1 = buf, *p2 = buf;\nint get() {{ return {GETS}; }}\n"
+     "int main() { cout << get(); }"),
+    ("", REP + f"#define get() ({GETS})\nchar buf[1 << 16], *p1 = buf, *p2 = buf;\n"
+     "int main() { rep(i, 0, 3) { cout << get(); } }"),
+    ("", HEAD + "int a[9], n, s;\nint main() { int x;\n"
+     "  while ((x = getchar(), x > 32)) (a[x % 9] += x, n++), (s <<= 1, s ^= x);\n"
+     "  if ((n = s, n > 3)) cout << n; for (int i = 0, j = (s = 1, 2); i < j; i++) cout << s; }"),
+    ("", HEAD + "struct P { int x, y; };\nstruct S { P p, q; S(P a = {0, 0}, P b = {}) : p(a), q(b) {} };\n"
+     "int f(P p = {1, 2}, P q = {0, 0}) { return p.x + q.y; }\nint main() { int n; cin >> n; cout << f() + n; }"),
+    ("", HEAD + "template <class T> struct Q { typename T::L l; void h(int, typename T::L) {}\n"
+     "  void g() { l = typename T::L(); h(1, typename T::L{}); } auto k() { return typename T::L(); } };\n"
+     "int main() { int n; cin >> n; cout << n; }"),
+    ("", HEAD + "int main() { char c; cin >> c; switch (c) { case '0' ... '9': cout << 1; break;\n"
+     "  case 'a'...'f': cout << 2; default: cout << 0; } }"),
+    ("", HEAD + "int main() { int n; cin >> n; n > 0 ? void() : throw 1; cout << n; }"),
+    # with all that, what is broken stays so
+    *(("syntax_error", REP + program) for program in (
+        "int main() { int n; cin >> n; int** g = new int*[n; cout << n; }",
+        "int main() { int n; cin >> n; rep(i, 0, n) { cout << (n = i, n > 3; } }",
+        "int main() { int n; cin >> n; rep(i, 0, n) { cout << (n = , n > 3); } }",
+        "int main() { int n; cin >> n; switch (n) { case ... 5: cout << n; } }",
+        "struct P { int x, y; };\nint f(P p = {0 0}, P q = {0, 0}) { return p.x; }\nint main() { cout << cin.get(); }",
+        "#define MOD 7 // prime\nint main() { int n; cin >> n; rep(i, 0, n) { n = n * 2 % MOD; cout << n; }",
+        "int main() { int n; cin >> n; rep(i, 0, n) { cout << n; } /* as before\n}",
+        "int main() { int n; cin >> n; rep(i, 0, n) { int** g = new int*[n];",
+        "int main() {\n  read n, then for each of the (x = a, b) print it\n  ... case 1 ... 5: as above\n}",
+        "The program reads n with cin, and then prints what main gives, with cout.")),
     ("syntax_error", HEAD + "int main() { int n std::cin >> n; std::cout << n; }"),
     ("syntax_error", HEAD + "int main() { int n; cin >> n; cout << n \n if (n { }\n"),
     ("syntax_error", "{" * 90_000), ("syntax_error", "R\"(" * 30_000),
     ("placeholder", "int main() {\n  // your code here\n  return 0;\n}"), ("placeholder", "// nothing yet\n"),
     ("placeholder", HEAD + "void solve() {\n}\nint main() { int t; cin >> t; while (t--) solve(); cout << t; }"),
+    ("placeholder", HEAD + "void solve() {}\nvoid solve(int n) {}\nint main() { solve(cin.get()); cout << 1; }"),
+    ("", HEAD + "void solve() {}\nvoid solve(int n) { cout << n; }\nint main() { int n; cin >> n; solve(n); }"),
+    ("", HEAD + "struct A { virtual void solve() {} };\n"
+     "struct B : A { void solve() override { cout << cin.get(); } };\nint main() { A* a = new B; a->solve(); }"),
     ("runs_nothing", HEAD + "class Solution { public: int f(int n) { cin >> n; cout << n; return n; } };"),
     ("reads_no_input", HEAD + "int main() { cout << 42; }"),
     ("reads_no_input", HEAD + "// cin >> n\nint main() { cout << \"cin\"; }"),
@@ -145,6 +220,9 @@ def test_fences_as_models_write_them():
 @pytest.mark.parametrize("text, language", [
     ("#define a b b\n#define b a a\n" + "a " * 40_000, "cpp"),
     ("#define f(x) x x\nint main() {" + "f(" * 45_000, "cpp"),
+    ("#define f(x) a" + " " * 80_000 + "b\nf(1)", "cpp"),
+    ("#define f(x) " + "x##" * 15_000 + "\n" + "f()" * 15_000, "cpp"),
+    ("#define f([x...) a, ## [x\nf()", "cpp"), ("(a" + "[x]" * 33_000, "cpp"), ("={" * 49_000, "cpp"),
     ("#define f(x) x\nint main() {" + "f(" * 20_000 + ")" * 20_000 + "}", "cpp"), ("/*" * 49_000, "cpp"),
     ("'" * 90_000, "cpp"), ("x" + "[0]" * 30_000, "python"), ("a" + "+a" * 49_000, "python"),
     ("if 1:\n " * 14_000, "python"), ("f" + "()" * 45_000, "python")])

@@ -514,6 +514,15 @@ def test_limits_that_make_no_sense(name, value):
         Limits(**{name: value})
 
 
+@pytest.mark.parametrize(("name", "bad", "good"), [
+    ("temperature", -1.0, 0.0), ("temperature", float("nan"), None), ("top_p", 0.0, 1.0), ("top_p", 1.1, 0.01),
+    ("max_tokens", 0, 1)])
+def test_sampling_that_makes_no_sense(name, bad, good):
+    Sampling(**{name: good})
+    with pytest.raises(SdgError, match=f"{name}: expected .*, found {bad}"):
+        Sampling(**{name: bad})
+
+
 def test_messages_that_are_not_json(plain):
     with pytest.raises(SdgError, match="request 'odd': expected messages of plain JSON"):
         ask(plain, [Request("odd", [{"role": "user", "content": {1, 2}}])])

@@ -151,6 +151,7 @@ def test_killed_with_our_process_nothing_is_left(folder):
     assert machine(folder)[0] == []
 
 
+STD = "#include <bits/stdc++.h>\nusing namespace std;\n"
 PROGRAMS = [
     ("python", "print(int(input()) + 1)", "tests", 3), ("python", "print(input())", "wrong_output", 0),
     ("python", "n = int(input())\nprint(n + 1 if n < 5 else n)", "wrong_output", 2),
@@ -168,6 +169,14 @@ PROGRAMS = [
             "  return n ? f(n - 1) + a[n % 99] : 0; }\nint main() { int n; std::cin >> n;\n"
             "  volatile int x = f(99999); std::cout << n + 1 + 0 * x; }", "tests", 3),
     ("cpp", "#include \"/dev/zero\"\nint main() { }", "compile_error", 0),
+    # as the judges of contests compile
+    ("cpp", STD + "int main() {\n#ifndef ONLINE_JUDGE\n  freopen(\"in.txt\", \"r\", stdin);\n#endif\n"
+            "  long long n; cin >> n; cout << n + 1; }", "tests", 3),
+    ("cpp", STD + "int main() { long long n; cin >> n; typeof(n) m = 1; cout << n + m; }", "tests", 3),
+    ("cpp", STD + "int main() { long long n; cin >> n; __int128 x = -n; cout << (long long) abs(x) + 1; }", "tests", 3),
+    # C++14 and no later
+    ("cpp", STD + "typedef unsigned char byte;\nint data[100], size;\n"
+            "int main() { long long n; cin >> n; byte b = 1; data[size++] = b; cout << n + data[0]; }", "tests", 3),
 ]
 
 

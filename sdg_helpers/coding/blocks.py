@@ -5,9 +5,8 @@ import re
 from dataclasses import dataclass
 
 # A language's name in our data -> what models write behind the fence.
-FENCE_NAMES = {"python": ("python", "python3", "py", "py3"),
-               "cpp": ("cpp", "c++", "cc", "cxx", "cplusplus", "c++17", "c++20", "cpp17", "cpp20")}
-_OPENING = re.compile(r"^([ \t]*(?:[-*+>][ \t]+|\d+[.)][ \t]+)?)(`{3,}|~{3,})[ \t]*([^`\n]*)$")
+FENCE_NAMES = {"python": re.compile(r"py(thon)?[\d.]*"), "cpp": re.compile(r"(c\+\+|cpp)\d*|cc|cxx|cplusplus")}
+_OPENING = re.compile(r"^([ \t]*(?:[-*+>][ \t]+|\d+[.)][ \t]+)?)\*{0,3}(`{3,}|~{3,})[ \t]*([^`\n]*)$")
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,14 @@ def last_program(answer: str, language: str) -> tuple[str, str]:
     blocks = fenced_blocks(answer)
     if not blocks:
         return "", "no_code_block"
-    ours = [block for block in blocks if block.name in FENCE_NAMES[language]]
+    ours = [block for block in blocks if FENCE_NAMES[language].fullmatch(block.name)]
     if not ours:
         return "", "other_language"
     return (ours[-1].code, "") if ours[-1].closed else ("", "unclosed_block")
 
 
 def _closes(line: str, fence: str) -> bool:
-    text = line.strip(" \t>")
+    text = line.strip(" \t>").rstrip("* \t")  # a block in bold type ends with ```**
     return len(text) >= len(fence) and not text.strip(fence[0])
 
 

@@ -6,20 +6,23 @@ from __future__ import annotations
 
 import re
 
+# A word is one with the # of `#x` before it, not that of `a##b`, and none in a number: the LL of 1LL is no macro.
 _TOKEN = re.compile(
-    r'(?P<skip>//[^\n]*|/\*(?:.*?\*/|.*)|R"(?P<mark>[^()\\\s]{0,16})\((?:.*?\)(?P=mark)"|.*)|"(?:[^"\\\n]|\\.)*"|'
-    r"(?<![0-9A-Fa-f])'(?:[^'\\\n]|\\.)*')|(?P<word>[A-Za-z_]\w*)", re.DOTALL)
+    r'(?P<skip>(?P<comment>//(?:[^\n\\]|\\.)*|/\*.*?\*/)|/\*.*|R"(?P<mark>[^()\\\s]{0,16})\((?:.*?\)(?P=mark)"|.*)|'
+    r'"(?:[^"\\\n]|\\.)*"|(?<![0-9A-Fa-f])\'(?:[^\'\\\n]|\\.)*\')|'
+    r"(?P<hash>(?<!#)#[ \t]*)?\b(?P<word>[A-Za-z_]\w*)", re.DOTALL)
 _DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.)*", re.MULTILINE | re.DOTALL)
 _DEFINE = re.compile(r"[ \t]*#[ \t]*define[ \t]+([A-Za-z_]\w*)(\(([^()]*)\))?[ \t]*(.*)", re.DOTALL)
 _OPENING = re.compile(r"\s*\(")
-_PUNCTUATION = re.compile(r'"(?:[^"\\\n]|\\.)*"|[()\[\]{},]')
+_PUNCTUATION = re.compile(r'''"(?:[^"\\\n]|\\.)*"|(?<![0-9A-Fa-f])'(?:[^'\\\n]|\\.)*'|[()\[\]{},]''')
 _GROWTH, _ROUNDS, _LONGEST_ARGUMENT = 4, 8, 20_000
 
 
 def expanded(source: str) -> str:
     """The program without its directives and with its macros replaced; as it was when that makes it too long."""
-    macros = _macros(source)
-    text = _DIRECTIVE.sub("", source)
+    text = _TOKEN.sub(lambda match: " " if match["comment"] else match[0], source)
+    macros = _macros(text)
+    text = _DIRECTIVE.sub("", text)
     limit = _GROWTH * len(source) + 20_000
     for _ in range(_ROUNDS):
         before, text = text, _replaced(text, macros, limit)
@@ -55,7 +58,7 @@ def _replaced(text: str, macros: dict[str, tuple[list[str] | None, str]], limit:
             continue
         piece = body if names is None else _filled(body, names, arguments)
         out += [text[place:match.start()], piece]
-        length += match.start() - place + len(piece)
+        length += match.start() - place + max(len(piece), len(body))  # a body costs its time, whatever is left of it
         place = skipped
         if length > limit:
             break
@@ -85,14 +88,16 @@ def _arguments(text: str, start: int) -> tuple[int, list[str] | None]:
 
 def _filled(body: str, names: list[str], arguments: list[str]) -> str:
     values = dict(zip(names, arguments, strict=False))
-    if names and names[-1] == "...":
-        values["__VA_ARGS__"] = ", ".join(arguments[len(names) - 1:])
-    text = re.sub(r"#?[A-Za-z_]\w*", lambda match: _argument(match[0], values), body)
-    return re.sub(r"\s*##\s*", "", text)
+    if names and names[-1].endswith("..."):
+        rest = names[-1].removesuffix("...").strip() or "__VA_ARGS__"
+        values[rest] = ", ".join(arguments[len(names) - 1:])
+        if not values[rest]:  # the comma goes with what is not there: `f(a, ##__VA_ARGS__)` is f(a)
+            body = re.sub(rf",\s*##\s*{re.escape(rest)}\b", "", body)
+    return re.sub(r"(?<!\s)\s*##\s*", "", _TOKEN.sub(lambda match: _argument(match, values), body))
 
 
-def _argument(word: str, values: dict[str, str]) -> str:
-    name = word.removeprefix("#")
-    if name not in values:
-        return word
-    return '"text"' if word != name else values[name]
+def _argument(match: re.Match[str], values: dict[str, str]) -> str:
+    """What a token of a macro's body becomes: `#x` a string, `x` what was given for it."""
+    if match["word"] not in values:
+        return match[0]
+    return '"text"' if match["hash"] else values[match["word"]]

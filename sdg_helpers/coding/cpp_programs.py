@@ -7,7 +7,7 @@ from functools import cache
 import tree_sitter
 import tree_sitter_cpp
 
-from . import cpp_macros
+from . import cpp_idioms, cpp_macros
 
 _READS = {"cin", "wcin", "scanf", "getline", "gets", "fgets", "getchar", "getchar_unlocked", "getc", "fgetc", "fread",
           "read", "stdin", "getwchar", "scanf_s", "fscanf", "mmap", "ifstream", "__builtin_scanf"}
@@ -20,14 +20,15 @@ def flaw(source: str) -> str:
     """"" or the first that applies: syntax_error, placeholder, runs_nothing, reads_no_input, prints_nothing."""
     root = _root(source)
     if root.has_error:
-        root = _root(cpp_macros.expanded(source))  # `rep(i, 0, n) {` is C++ only after its macro
+        # `rep(i, 0, n) {` is C++ only after its macro
+        root = _root(cpp_idioms.plain(cpp_macros.expanded(source)))
         if root.has_error:
             return "syntax_error"
     words = cpp_macros.words(source)
-    functions = dict(_functions(root))
-    if any(functions.get(name, True) is False for name in _MAIN_NAMES) or not words:
+    functions = set(_functions(root))
+    if any((name, False) in functions and (name, True) not in functions for name in _MAIN_NAMES) or not words:
         return "placeholder"
-    if "main" not in functions and "main" not in words:
+    if ("main", True) not in functions and "main" not in words:
         return "runs_nothing"
     if not words & _READS:
         return "reads_no_input"

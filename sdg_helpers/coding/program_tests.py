@@ -46,8 +46,7 @@ def run_tests(sandbox: Sandbox, program: str, language: str, tests: Sequence[Map
             reason = outcome.reason or _compared(outcome.stdout, test["output"])
             passed += not reason
             if reason and not first[0]:
-                seen = outcome.stdout if reason == "wrong_output" else outcome.stderr
-                first = reason, f"test {number}: {_tail(seen)}"
+                first = reason, f"test {number}{_seen(outcome, reason)}"
             if reason in _STOPS:
                 break
     return Report(first[0] or PASSED, passed, len(tests), first[1])
@@ -100,9 +99,23 @@ def _prepared(sandbox: Sandbox, folder: Path, program: str, language: str) -> tu
     source.write_bytes(program.encode("utf-8", "replace"))
     if language == "python":
         return [sandbox.python, "-I", "-B", "/program/main.py"], None
-    command = [sandbox.compiler, "-std=c++20", "-O2", "-w", "-o", "/program/main", "/program/main.cpp"]
-    outcome = sandbox.run(command, folder, COMPILING, writable=True)
-    return (["/program/main"], None) if not outcome.reason else ([], outcome)
+    outcome = _compiled(sandbox, folder, "gnu++20")
+    # names of later standards, as `byte` and `size`, are in the way of programs written for an older one
+    if outcome.reason and (outcome.reason != "crashed" or _compiled(sandbox, folder, "gnu++14").reason):
+        return [], outcome
+    return ["/program/main"], None
+
+
+def _compiled(sandbox: Sandbox, folder: Path, standard: str) -> Outcome:
+    """As the judges of contests compile: GNU's words allowed, and ONLINE_JUDGE defined."""
+    command = [sandbox.compiler, f"-std={standard}", "-DONLINE_JUDGE", "-O2", "-w", "-o", "/program/main",
+               "/program/main.cpp"]
+    return sandbox.run(command, folder, COMPILING, writable=True)
+
+
+def _seen(outcome: Outcome, reason: str) -> str:
+    return (f" printed: {_tail(outcome.stdout) or 'nothing'}" if reason == "wrong_output" else
+            f": {_tail(outcome.stderr)}")
 
 
 def _tail(text: bytes) -> str:

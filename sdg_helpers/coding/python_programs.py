@@ -9,6 +9,9 @@ _READS = {"input", "stdin", "open", "fileinput", "exec", "eval"}
 _PRINTS = {"print", "stdout", "write", "writelines", "exec", "eval"}
 _MAIN_NAMES = {"main", "solve", "solution"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+# Decorators that do not call what they are given; any other may.
+_QUIET = {"staticmethod", "classmethod", "property", "cached_property", "setter", "abstractmethod", "overload", "wraps",
+          "cache", "lru_cache", "dataclass", "total_ordering", "jit", "njit"}
 
 
 def flaw(source: str) -> str:
@@ -46,7 +49,9 @@ def _is_placeholder(tree: ast.Module, nodes: list[ast.AST]) -> bool:
     body = _without_docstring(tree.body)
     if not body or all(map(_is_nothing, body)):
         return True
-    stubs = {node.name for node in nodes if isinstance(node, _FUNCTIONS) and _is_stub(node)}
+    functions = [node for node in nodes if isinstance(node, _FUNCTIONS)]
+    # a stub that is overridden, or has overloads beside it, is none
+    stubs = {node.name for node in functions} - {node.name for node in functions if not _is_stub(node)}
     if stubs & _MAIN_NAMES:
         return True
     bare_calls = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
@@ -58,12 +63,12 @@ def _is_placeholder(tree: ast.Module, nodes: list[ast.AST]) -> bool:
 
 
 def _leaves_out(node: ast.AST) -> bool:
-    """`...` as one statement among others."""
+    """`...` as one statement among others; alone it is `pass`."""
     body = getattr(node, "body", None)
     if not isinstance(body, list) or isinstance(node, ast.ClassDef):
         return False
     rest = _without_docstring(body)
-    return any(map(_is_ellipsis, rest)) and (len(rest) > 1 or not isinstance(node, _FUNCTIONS))
+    return any(map(_is_ellipsis, rest)) and len(rest) > 1
 
 
 def _is_stub(function: ast.AST) -> bool:
@@ -93,9 +98,10 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 
 def _does_something(statement: ast.stmt) -> bool:
     """False for what only prepares: imports, definitions, constants."""
-    if isinstance(statement, ast.ClassDef):
-        return any(map(_does_something, statement.body))
-    if isinstance(statement, (ast.Import, ast.ImportFrom, *_FUNCTIONS)) or _is_nothing(statement):
+    if isinstance(statement, (ast.ClassDef, *_FUNCTIONS)):
+        return (any(not _QUIET & {*_names(ast.walk(decorator))} for decorator in statement.decorator_list)
+                or isinstance(statement, ast.ClassDef) and any(map(_does_something, statement.body)))
+    if isinstance(statement, (ast.Import, ast.ImportFrom)) or _is_nothing(statement):
         return False
     return any(isinstance(node, ast.Call) for node in ast.walk(statement))
 
