@@ -224,7 +224,8 @@ def test_fences_as_models_write_them():
     ("#define f(x) " + "x##" * 15_000 + "\n" + "f()" * 15_000, "cpp"),
     ("#define f([x...) a, ## [x\nf()", "cpp"), ("(a" + "[x]" * 33_000, "cpp"), ("={" * 49_000, "cpp"),
     ("#define f(x) x\nint main() {" + "f(" * 20_000 + ")" * 20_000 + "}", "cpp"), ("/*" * 49_000, "cpp"),
-    ("'" * 90_000, "cpp"), ("x" + "[0]" * 30_000, "python"), ("a" + "+a" * 49_000, "python"),
+    ("'" * 90_000, "cpp"), ("=typename " * 9_900, "cpp"), ("=typename x" * 9_000, "cpp"), ("a<" * 49_000, "cpp"),
+    ("x" + "[0]" * 30_000, "python"), ("a" + "+a" * 49_000, "python"),
     ("if 1:\n " * 14_000, "python"), ("f" + "()" * 45_000, "python")])
 def test_hostile_programs_are_looked_at_in_no_time(text, language):
     start = time.monotonic()

@@ -11,7 +11,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from .. import files, paths
 from ..errors import SdgError, did_you_mean
 from ..stages import Stage
 from .catalogue import DESCRIBED
@@ -28,7 +28,7 @@ def read_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     """
     if name.lower() in DESCRIBED:
         return DESCRIBED[name.lower()]()
-    folder = Path(name).expanduser()
+    folder = paths.resolve_path(name)
     if (folder / "config.json").exists():
         return _checkpoint(name, json.loads((folder / "config.json").read_text()), _folder_tensors(folder))
     if folder.exists():

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from .. import PACKAGE, files
+from .. import PACKAGE, files, paths
 from ..errors import SdgError, did_you_mean
 from ..sft.chat_templates import ChatTemplate
 from ..stages import Stage, Work
@@ -51,7 +51,7 @@ def prepare_questions(folder: Path, *, source: str = SOURCE, revision: str | Non
         if language not in FENCE_NAMES:
             raise SdgError(f"language {language!r}: expected one of {', '.join(FENCE_NAMES)}."
                            f"{did_you_mean(language, FENCE_NAMES)}")
-    path = DEMO if source == "demo" else Path(source).expanduser() if source.endswith(".jsonl") else None
+    path = DEMO if source == "demo" else paths.resolve_path(source) if source.endswith(".jsonl") else None
     hub = {} if path else {"revision": revision, "splits": list(splits)}
     parameters = {"source": source, "languages": list(languages), "max_tokens": max_tokens, "tokenizer": tokenizer,
                   "max_questions": max_questions, "max_tests": max_tests, "max_test_bytes": max_test_bytes, **hub}

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .. import PACKAGE, files
+from .. import PACKAGE, files, paths
 from ..errors import SdgError
 
 CHATML = PACKAGE / "data" / "chatml"
@@ -127,7 +127,7 @@ def _literals(source: str) -> set[str]:
 
 
 def _load(name: str) -> Any:
-    path = CHATML if name == "chatml" else Path(name).expanduser()
+    path = CHATML if name == "chatml" else paths.resolve_path(name)
     # Said at import on every machine without torch, which tokenizers do not need.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
