@@ -9,7 +9,7 @@ import pytest
 from sdg_helpers import files, relabeling
 from sdg_helpers.completions import Limits
 from sdg_helpers.errors import SdgError
-from sdg_helpers.judging import judge_solutions, rejudge_solutions
+from sdg_helpers.judging import asking, judge_solutions, rejudge_solutions
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.stages import Stage
@@ -156,6 +156,17 @@ def test_failures_are_counted_asked_again_and_never_a_no(solved, tmp_path):
         manifest = judge(solved, tmp_path / "judged", server)
         assert server.stats()["requests"] == 4
     assert manifest["verdicts"] == {"right": 6, "wrong": 9} and manifest["undecided"] == {}
+
+
+@pytest.mark.parametrize("tokens", [lambda n: n, lambda n: 9 - n])
+def test_a_comparison_that_failed_several_times_counts_with_its_last_reason(tmp_path, tokens):
+    reasons = ["http_500", "timeout", "http_400", "disconnected", "bad_json", "pushed_back"]
+    comparison = {"id": "a", "predicted_answer": "1", "expected_answer": "2"}
+    for number, reason in enumerate(reasons):
+        path = tmp_path / f"failures-0000-{tokens(number):08x}.jsonl"
+        path.write_bytes(files.dumps({**comparison, "reason": reason}))
+        os.utime(path, (number, number))
+    assert [row["reason"] for row in asking.failures(tmp_path).values()] == [reasons[-1]]
 
 
 def test_killed_at_any_time_it_goes_on_to_the_same_verdicts(solved, tmp_path):

@@ -3,12 +3,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sdg_helpers import files
+from sdg_helpers import files, solutions
 from sdg_helpers.problems import ProblemIndex
 from sdg_helpers.solutions import seed_files
 
+REASONS = ["http_500", "timeout", "http_400", "disconnected", "bad_json", "pushed_back"]
 REPO = Path(__file__).resolve().parent.parent
 MERGE = """
 import resource, sys
@@ -69,3 +71,16 @@ def test_attempts_sort_by_age_and_are_found_by_their_name(problems, tmp_path):
     assert seed_files.finished(tmp_path, index, 1, "solve-0001of0004").nonzero()[0].tolist() == [1, 11, 15, 19]
     seed_files.merge(tmp_path, index, 0, seed_files.Summary())
     assert next(files.read_jsonl(tmp_path / "output-rs0.jsonl"))["generation"] == "first"
+
+
+@pytest.mark.parametrize("tokens", [lambda n: n, lambda n: 9 - n])
+def test_a_solution_that_failed_several_times_counts_with_its_last_reason(tmp_path, monkeypatch, tokens):
+    problems = tmp_path / "problems.jsonl"
+    problems.write_bytes(files.dumps({"id": "a", "problem": "?", "expected_answer": "1"}))
+    for number, reason in enumerate(REASONS):
+        monkeypatch.setattr(seed_files.secrets, "token_hex", lambda _, n=number: f"{tokens(n):08x}")
+        name = seed_files.PartialWriter(tmp_path, f"solve-{tokens(number):04d}of0010").name
+        with files.AppendLog(tmp_path / "partial" / f"failures-{name}.jsonl") as log:
+            log.append({"id": "a", "seed": 0, "reason": reason})
+    latest = solutions._outstanding(tmp_path, ProblemIndex.build(problems), np.zeros((1, 1), bool))
+    assert latest["a", 0]["reason"] == REASONS[-1]

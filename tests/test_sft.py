@@ -149,6 +149,8 @@ def test_the_rl_form_counts_all_that_was_decided(stages, tmp_path):
     export(stages, tmp_path / "sft", rl_form=True, problems=tmp_path / "problems.jsonl")
     assert rows_in(tmp_path / "sft" / "rl-data-math.jsonl") == [  # nobody decided on the ninth
         {"problem": PROBLEM["problem"], "expected_answer": "4", "pass_rate": round(5 / 8, 4)}]
+    card = (tmp_path / "sft" / "README.md").read_text()
+    assert "**rl-data-math.jsonl**, 1 rows, a problem each; left out: 1 no_answer (no expected answer)" in card
 
 
 def test_the_rl_form_holds_nothing_that_the_filters_bar_or_that_nobody_decided(tmp_path):

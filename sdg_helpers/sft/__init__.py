@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from .. import files, paths
 from ..errors import SdgError, did_you_mean
 from ..judging.pass_rates import read as read_pass_rates
 from ..judging.verdict_reader import SeedVerdicts, Verdict, read_outcomes
@@ -60,7 +60,8 @@ def export_sft(solutions: Path, verdicts: Path, folder: Path, *, prompt: Prompt,
     inputs = {**{path.name: path for path in seeds.values()}, "verdicts": verdicts,
               **({"pass_rates": pass_rates} if pass_rates else {}),
               **({"problems": problems} if rl_form else {}),
-              **({"contamination_file": filters.contamination_file} if filters.remove_contaminated else {})}
+              **({"contamination_file": paths.resolve_path(filters.contamination_file)}
+                 if filters.remove_contaminated else {})}
     Stage(solutions, "solutions", "math/03_generate_solutions").require()
     with Stage(folder, *stage).work(parameters, inputs) as work:
         if not work.done:

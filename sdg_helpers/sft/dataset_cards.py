@@ -26,7 +26,7 @@ _HOLDS_IN = {"code": {"expected_answer": "empty: there is no single right progra
                            "output": "the reasoning that picks a candidate, and the template's end of an answer",
                            "expected_answer": "the answer of the problem, which the picked candidate has"}}
 _WHY = {"unfinished": "the model did not come to an end by itself", "no_think_tags": "no closed thinking part",
-        "no_verdict": "not judged", "incorrect": "judged wrong",
+        "no_verdict": "not judged", "incorrect": "judged wrong", "no_answer": "no expected answer",
         "undecided": "neither right nor wrong: an unreadable judgement or pick, no majority, or a missing library",
         "end_token_inside": "the text holds the template's end token", "multi_boxed": "more than one boxed answer",
         "contaminated": "the problem is in a benchmark", "problem_length": "the problem's length",
@@ -90,8 +90,11 @@ def _file(path: Path, parameters: Mapping[str, Any], counts: Mapping[str, Any]) 
         holds["output"] = "what follows the thinking, and the template's end of an answer"
     keys = [*_KEYS[kind], *(() if kind == "rl" else parameters["extra_keys"])]
     told = [(key, holds.get(key, "as in the solutions")) for key in keys]
-    rows = counts["rl_rows"] if kind == "rl" else counts["rows_out"]
-    return f"**{path.name}**, {rows:,} rows\n\n{_table(('key', 'what it holds'), told)}"
+    rows = f"{counts['rows_out']:,} rows"
+    if kind == "rl":
+        left_out = [f"{count:,} {reason} ({_WHY[reason]})" for reason, count in counts["rl_dropped"].items()]
+        rows = f"{counts['rl_rows']:,} rows, a problem each" + "; left out: " * bool(left_out) + ", ".join(left_out)
+    return f"**{path.name}**, {rows}\n\n{_table(('key', 'what it holds'), told)}"
 
 
 def _funnel(counts: Mapping[str, Any], read: str) -> str:

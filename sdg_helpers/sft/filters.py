@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from .. import files, paths
 from ..answers import CLOSE, find_boxed
 from ..errors import SdgError, did_you_mean
 
@@ -103,7 +103,7 @@ class Filters:
         """Ids of the problems that the contamination file marks."""
         if not self.remove_contaminated:
             return frozenset()
-        rows = files.read_jsonl(self.contamination_file)
+        rows = files.read_jsonl(paths.resolve_path(self.contamination_file))
         return frozenset(files.content_id(row["problem"].strip()) for row in rows if row.get("contaminated"))
 
     def as_parameters(self) -> dict[str, Any]:
