@@ -68,7 +68,7 @@ HOSTILE = {
                "assert c.mount(b'none', b'/work', b'tmpfs', 0, None) == 0 or c.unshare(0x10000000) == 0", "crashed"),
     "opens a socket": ("import socket\nsocket.create_connection(('127.0.0.1', int(input())), 2)", "crashed"),
     "asks a name server": ("import socket\nsocket.getaddrinfo('example.org', 80)", "crashed"),
-    "kills its parent": ("import os\nos.kill(os.getppid(), 9)\nos.kill(1, 9)\nprint('alive')", ""),
+    "kills its parent": ("import os\nos.kill(os.getppid(), 9)\nos.kill(1, 9)\nprint('alive')", "crashed"),
     "kills everybody": ("import os\nos.kill(-1, 9)", "crashed"),
     "kills us": ("import os\nos.kill(int(input().split()[-1]), 9)", "crashed"),
     "traces its parent": ("import ctypes, os\nctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0)", "time_limit|crashed|"),
@@ -89,7 +89,7 @@ def folder():
 def machine(folder):
     """What a program of this folder might have changed: processes of its sandbox, files where it tried to write."""
     left = [one.info["name"] for one in psutil.process_iter(["name", "cmdline"])
-            if str(folder) in (one.info["cmdline"] or ()) and one.is_running()
+            if one.info["name"] == "bwrap" and str(folder) in (one.info["cmdline"] or ()) and one.is_running()
             and one.status() != psutil.STATUS_ZOMBIE]
     return left, Path("/usr/here").exists(), Path("/dev/shm/here").exists()
 
@@ -130,6 +130,14 @@ def test_input_and_output_larger_than_a_pipe(folder):
     assert (outcome.reason, outcome.stdout) == ("", data.upper())
     (folder / "main.py").write_text("print('not read')")
     assert OURS.run([OURS.python, "-I", "/program/main.py"], folder, RunLimits(), data).stdout == b"not read\n"
+
+
+@needs_sandbox
+def test_a_sandbox_that_is_left_alone_ends_by_itself(folder):
+    (folder / "main.py").write_text("import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(60)")
+    command = OURS._command([OURS.python, "/program/main.py"], folder, RunLimits(seconds=0.5), False, 2)
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, **sandbox._somebody_else()) as process:
+        assert process.wait(30) == 137
 
 
 @needs_sandbox

@@ -38,6 +38,11 @@ class RunLimits:
             if not getattr(self, name) > 0:
                 raise SdgError(f"{name}: expected a number above 0, found {getattr(self, name)!r}.")
 
+    @property
+    def clock_s(self) -> float:
+        """The longest that one run may take."""
+        return 2 * self.seconds + 2
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -87,7 +92,7 @@ def watch(process: subprocess.Popen, limits: RunLimits, data: bytes = b"") -> Ou
 def _converse(process: subprocess.Popen, selector: selectors.BaseSelector, talk: _Talk, limits: RunLimits,
               start: float) -> str:
     """Until it ends by itself (""), or the reason to end it."""
-    deadline, looked = start + 2 * limits.seconds + 2, start
+    deadline, looked = start + limits.clock_s, start
     while process.poll() is None or any(key.fileobj is not process.stdin for key in selector.get_map().values()):
         if selector.get_map():
             for key, _ in selector.select(_LOOK_S):

@@ -21,6 +21,7 @@ from ..errors import SdgError
 from .confined import Outcome, RunLimits, watch
 
 NOBODY = 65534
+_LEFT_ALONE_S = 5  # after we should have ended it, a sandbox ends by itself
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/etc/alternatives", "/etc/ld.so.cache")
 _WAYS_OUT = ("Install bubblewrap 0.8 or later (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install "
              "bubblewrap) on a Linux that allows user namespaces, or go on without running programs (CHECK no).")
@@ -102,10 +103,9 @@ def open_sandbox() -> Sandbox:
     Raises SdgError, with what is missing, when programs cannot be run safely here.
     """
     bwrap = shutil.which("bwrap")
-    if not bwrap or not shutil.which("prlimit"):
-        missing = " and ".join(f"no {name}" for name in ("bwrap", "prlimit") if not shutil.which(name))
-        raise SdgError(f"sandbox: expected the programs bwrap and prlimit, found {missing}. Programs of a model are "
-                       f"not run without them. {_WAYS_OUT}")
+    if missing := " and ".join(f"no {name}" for name in ("bwrap", "prlimit", "timeout") if not shutil.which(name)):
+        raise SdgError(f"sandbox: expected the programs bwrap, prlimit and timeout, found {missing}. Programs of a "
+                       f"model are not run without them. {_WAYS_OUT}")
     return _tried_out(bwrap)
 
 
@@ -154,11 +154,13 @@ def _system(python: str) -> list[str]:
 
 
 def _limited(limits: RunLimits) -> list[str]:
-    """Limits are set inside, where processes are counted for this sandbox alone."""
+    """Limits are set inside, where processes are counted for this sandbox alone. `timeout`, one process more, is for a
+    sandbox that is left alone: killed in the instant before bwrap asks to die with its parent, we end nothing."""
     memory, seconds = limits.memory_mb << 20, int(limits.seconds + 0.999)
     hard_stack = resource.getrlimit(resource.RLIMIT_STACK)[1]
     stack = memory if hard_stack == resource.RLIM_INFINITY else min(memory, hard_stack)
-    return ["/usr/bin/prlimit", f"--nproc={limits.processes}", f"--as={memory}", f"--cpu={seconds}:{seconds + 1}",
+    return ["/usr/bin/timeout", "--signal=KILL", f"{limits.clock_s + _LEFT_ALONE_S:.0f}",
+            "/usr/bin/prlimit", f"--nproc={limits.processes + 1}", f"--as={memory}", f"--cpu={seconds}:{seconds + 1}",
             f"--fsize={limits.files_mb << 20}", "--core=0", "--nofile=64", f"--stack={stack // 2}", "--"]
 
 
