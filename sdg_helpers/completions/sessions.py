@@ -49,9 +49,9 @@ def standing(folder: Path) -> Counter:
 
 
 def took(folder: Path) -> dict[str, Any]:
-    """What all sessions took, for a manifest; {} when there was none. elapsed_s is the sum over their servers, and the
+    """What all sessions that brought anything took, for a manifest ({}: none did). elapsed_s is the sum over servers, the
     rates are those of one of them; a latency is the mean of the sessions' own, weighted by their completions."""
-    told = _all(folder)
+    told = [one for one in _all(folder) if one["done"] or one["failed"]]
     if not told:
         return {}
     sums = {name: sum(one[name] for one in told) for name in _COUNTED}
