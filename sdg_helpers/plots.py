@@ -25,6 +25,7 @@ def bars(counts: Mapping[str, float], title: str, xlabel: str = "", colour: str 
     axes.bar_label(axes.containers[0], labels=[f" {number(value)}" for value in values], fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.15)
+    axes.xaxis.get_major_locator().set_params(integer=all(value.is_integer() for value in values))
     return _finish(figure, title, xlabel, "")
 
 

@@ -84,6 +84,8 @@ def test_figures_show_what_the_table_holds(tmp_path):
     bars = plots.bars({"a": 3, "b": 540_000}, "bars")
     assert [bar.get_width() for bar in bars.axes[0].patches] == [3, 540_000]
     assert [text.get_text() for text in bars.axes[0].texts] == [" 3", " 540,000"]
+    ticks = plots.bars({"a": 1, "b": 2}, "few").axes[0].get_xticks()
+    assert all(float(tick).is_integer() for tick in ticks)  # there is no half problem
     plots.save(bars, tmp_path / "figures" / "x.png")
     assert (tmp_path / "figures" / "x.png").read_bytes().startswith(b"\x89PNG")
 

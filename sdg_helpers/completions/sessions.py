@@ -49,8 +49,11 @@ def standing(folder: Path) -> Counter:
 
 
 def took(folder: Path) -> dict[str, Any]:
-    """What all sessions that brought anything took, for a manifest ({}: none did). elapsed_s is the sum over servers, the
-    rates are those of one of them; a latency is the mean of the sessions' own, weighted by their completions."""
+    """What all sessions that brought anything took, for a manifest; {} when none did.
+
+    elapsed_s is the sum over their servers, and the rates are those of one of them; a latency is the mean of the
+    sessions' own, weighted by their completions.
+    """
     told = [one for one in _all(folder) if one["done"] or one["failed"]]
     if not told:
         return {}
