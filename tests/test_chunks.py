@@ -111,6 +111,7 @@ def test_rows_of_an_earlier_split_are_not_asked_for_again(problems, server, driv
 
 def test_what_is_shown_is_what_is_on_disk_whoever_wrote_it(problems, server, drive):
     def first(job, left, shown):
+        assert left(2) == [0, 1]
         job(0, 2, rows=5)
         assert shown() == (5, ROWS)
         job(0, 2, rows=7)  # the job is requeued

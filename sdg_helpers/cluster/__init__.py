@@ -78,9 +78,9 @@ class _Driver:
     def unfinished(self) -> list[int]:
         """Chunks to submit now. Raises SdgError when one of them cannot be finished by another try."""
         chunks = [chunk for chunk in self.left(self.spec.num_chunks) if chunk not in self.returned]
-        hopeless = []
+        hopeless, known = [], self._jobs() if self.ours else []
         for chunk in chunks:
-            last = self._last_end(chunk)
+            last = self._last_end(chunk, known)
             if last is not None:
                 cause = cause_of(last, self.records, chunk)
                 if not cause.may_go_better or self.attempts[chunk] >= self.spec.max_attempts:
@@ -92,13 +92,13 @@ class _Driver:
                            f"finished.\n{told}{more}\nWhat was written is kept. Mend the cause, then run again.")
         return chunks
 
-    def _last_end(self, chunk: int) -> SlurmJob | None:
+    def _last_end(self, chunk: int, jobs: list[SlurmJob]) -> SlurmJob | None:
         """The latest job of ours for this chunk, which has ended; GONE when Slurm remembers it no longer."""
         tried = [one for one in self.records.submissions
                  if one.name in self.ours and one.fate == "submitted" and chunk in one.chunks]
         if not tried:
             return None
-        known = {job.name: job for job in self._jobs() if job.index == chunk}
+        known = {job.name: job for job in jobs if job.index == chunk}
         last = tried[-1]
         return known.get(last.name) or SlurmJob(f"{last.job_id}_{chunk}", chunk, last.name, "GONE")
 

@@ -85,7 +85,7 @@ class _Asking:
         self.pending, self.how, self.work, self.chunk, self.num_chunks = pending, how, work, chunk, num_chunks
         self.settled = answered(pending.parent)
         self.rows, self.before, self.last = 0, len(self.settled), False
-        self.total = self.before + unanswered(pending, 1).total()
+        self.total = self.before + sum(1 for _ in files.read_jsonl(pending)) if work else 0
         writer = f"{chunk:04d}-{secrets.token_hex(4)}.jsonl"
         self.replies = stack.enter_context(files.AppendLog(pending.with_name(f"replies-{writer}")))
         self.failures = stack.enter_context(files.AppendLog(pending.with_name(f"failures-{writer}")))

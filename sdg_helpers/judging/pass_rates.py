@@ -1,6 +1,7 @@
 """How often a problem is solved: a small table by id, to look at and to select by."""
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow.parquet as parquet
 
 from .. import files
 from ..problems import ProblemIndex
-from .verdict_reader import read_verdicts
+from .verdict_reader import read_outcomes, read_verdicts
 
 
 def write(path: Path, problems: Path, verdicts: Path) -> Path:
@@ -38,3 +39,12 @@ def read(path: Path | str) -> dict[str, float]:
     table = parquet.read_table(path, columns=["id", "pass_rate"])
     rows = zip(table["id"].to_pylist(), table["pass_rate"].to_pylist(), strict=True)
     return {problem_id: rate for problem_id, rate in rows if rate is not None}
+
+
+def count(verdicts: Path | str) -> dict[str, float]:
+    """Right solutions / all solutions with a verdict, by problem; about 300 bytes a problem."""
+    right, decided = Counter(), Counter()
+    for problem_id, correct in read_outcomes(verdicts):
+        decided[problem_id] += correct is not None
+        right[problem_id] += correct is True
+    return {problem_id: right[problem_id] / number for problem_id, number in decided.items() if number}

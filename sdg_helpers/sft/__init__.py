@@ -11,8 +11,9 @@ from typing import Any
 
 from .. import files, paths
 from ..errors import SdgError, did_you_mean
+from ..judging.pass_rates import count as count_pass_rates
 from ..judging.pass_rates import read as read_pass_rates
-from ..judging.verdict_reader import SeedVerdicts, Verdict, read_outcomes
+from ..judging.verdict_reader import SeedVerdicts, Verdict
 from ..prompts import Prompt
 from ..solutions import seed_files
 from ..stages import Stage, Work
@@ -66,7 +67,7 @@ def export_sft(solutions: Path, verdicts: Path, folder: Path, *, prompt: Prompt,
     with Stage(folder, *stage).work(parameters, inputs) as work:
         if not work.done:
             if filters.rate_bounds != (None, None) or "pass_rate" in extra_keys:
-                maker.pass_rates = read_pass_rates(pass_rates) if pass_rates else _counted_pass_rates(verdicts)
+                maker.pass_rates = read_pass_rates(pass_rates) if pass_rates else count_pass_rates(verdicts)
             outputs, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
             if rl_form:
                 path, left_out, rl_rows = rl_data.write(work.folder, problems, verdicts, shuffle_seed, track,
@@ -85,15 +86,6 @@ def _check(forms: Sequence[str], rl_form: bool, problems: Path | None) -> None:
         raise SdgError(f"forms: expected at least one of {', '.join(FORMS)}, found none.")
     if rl_form and problems is None:
         raise SdgError("rl_form: expected the path of problems.jsonl with it (problems=…), found none.")
-
-
-def _counted_pass_rates(verdicts: Path) -> dict[str, float]:
-    """Right solutions / all solutions with a verdict, by problem; about 300 bytes a problem."""
-    right, decided = Counter(), Counter()
-    for problem_id, correct in read_outcomes(verdicts):
-        decided[problem_id] += correct is not None
-        right[problem_id] += correct is True
-    return {problem_id: right[problem_id] / count for problem_id, count in decided.items() if count}
 
 
 @dataclass

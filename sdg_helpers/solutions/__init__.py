@@ -72,8 +72,6 @@ def _solve_in_jobs(work: Work, problems: Path, index: ProblemIndex, done: np.nda
                    open_server: Callable[[], Server | None], asking: Asking, jobs: JobSpec) -> None:
     """The same by jobs; `done` is brought up to date in place, and on disk for the jobs that begin after it."""
 
-    seed_files.write_done(work.folder, done)
-
     def left(num_chunks: int) -> dict[int, int]:
         done[:] = seed_files.finished(work.folder, index, done.shape[1])
         seed_files.write_done(work.folder, done)
