@@ -47,7 +47,7 @@ class OpenServer:
 
     def __call__(self):
         from sdg_helpers.cluster import ranks
-        from sdg_helpers.serving import Server
+        from sdg_helpers.serving.server import Server
 
         ranks.stand_by()
         return Server(self.url, "standin", "endpoint", "none")

@@ -46,7 +46,8 @@ def ours(options: argparse.Namespace) -> None:
     import openai
 
     from sdg_helpers import files
-    from sdg_helpers.completions import Limits, Request, Sampling, complete
+    from sdg_helpers.completions.engine import complete
+    from sdg_helpers.completions.types import Limits, Request, Sampling
 
     requests = (Request(row, [{"role": "user", "content": row["problem"]}], row["id"])
                 for row in prompts(options.input))

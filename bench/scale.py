@@ -27,13 +27,13 @@ STAGES = ("solve", "judge", "relabel", "rejudge", "export")
 def run_stage(stage: str, run: Path, base_url: str, num_seeds: int) -> None:
     """One stage of the math track, as its notebook calls it."""
 
-    from sdg_helpers.completions import Limits, Sampling
-    from sdg_helpers.judging import judge_solutions, rejudge_solutions
+    from sdg_helpers.completions.types import Limits, Sampling
+    from sdg_helpers.judging.judge import judge_solutions, rejudge_solutions
     from sdg_helpers.prompts import load_prompt
     from sdg_helpers.relabeling import relabel_with_majority
-    from sdg_helpers.serving import Server
-    from sdg_helpers.sft import export_sft
-    from sdg_helpers.solutions import generate_solutions
+    from sdg_helpers.serving.server import Server
+    from sdg_helpers.sft.export import export_sft
+    from sdg_helpers.solutions.generate import generate_solutions
 
     problems = run / "problems" / "problems.jsonl"
     server = {"open_server": lambda: Server(base_url, "standin", "endpoint", "none"), "model": "standin",

@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import cluster, files, paths, planning
-from .cluster import slurm
-from .cluster.batch_script import batch_script, decided
-from .cluster.job_causes import refused
-from .cluster.jobs import Jobs, JobSpec
-from .errors import SdgError
-from .notebooks import parameters
-from .profiles import Profile
-from .serving.server_specs import ServerSpec
+from sdg_helpers import cluster, files, paths, planning
+from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.batch_script import batch_script, decided
+from sdg_helpers.cluster.job_causes import refused
+from sdg_helpers.cluster.jobs import Jobs, JobSpec
+from sdg_helpers.errors import SdgError
+from sdg_helpers.notebooks import values
+from sdg_helpers.profiles import Profile
+from sdg_helpers.serving.server_specs import ServerSpec
 
 _SERVED_BY = {"generate": "solver", "judge": "judge"}
 
@@ -78,10 +78,10 @@ def _accepted(role: str, spec: JobSpec) -> dict[str, str]:
 
 def _disk(profile: Profile) -> dict[str, str]:
     """Room for the plan: what the profile's own parameters say of seeds and tokens, over the full set of problems."""
-    from . import notebooks
+    from sdg_helpers import notebooks
 
     every = notebooks.discover()
-    given = parameters.values_for(every, every, profile).get("math/03_generate_solutions", {})
+    given = values.values_for(every, every, profile).get("math/03_generate_solutions", {})
     scale = planning.Scale(num_seeds=given.get("NUM_SEEDS", planning.Scale.num_seeds))
     needed = 2 * float(planning.plan(scale).loc["all", "gigabytes"])  # merging a seed needs it twice for a while
     free = shutil.disk_usage(_existing(paths.outputs_root())).free / 1e9
@@ -130,7 +130,7 @@ def look(chunk: int, num_chunks: int, answer: Path, server: dict[str, Any], gpus
 
 
 def _sglang(server: dict[str, Any]) -> list[dict[str, Any]]:
-    from .sglang import python_of
+    from sdg_helpers.serving.sglang.command_lines import python_of
 
     spec = ServerSpec(**server)
     version = _said([python_of(spec), "-c", "import importlib.metadata as m; print(m.version('sglang'))"])

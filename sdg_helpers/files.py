@@ -9,14 +9,15 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
-from .errors import SdgError
+from sdg_helpers import files
+from sdg_helpers.errors import SdgError
 
 _BLOCK = 1 << 20
 
@@ -291,3 +292,43 @@ class Lock:
         except BlockingIOError:
             return False
         return True
+
+
+def write_private(path: Path, value: dict[str, Any]) -> None:
+    """Replace a file that only its user may read, never readable by others, not even for a moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    os.replace(new, path)
+
+
+def arrived(folder: Path) -> int:
+    """Bytes under a folder; files may come and go meanwhile."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(root, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total
+_POLL_S = 0.2
+
+
+@contextmanager
+def waiting_lock(path: Path, what: str, meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """files.Lock that waits for its turn; `meanwhile` is called now and then until it comes."""
+    lock = files.Lock(path, what)
+    while True:
+        try:
+            lock.__enter__()
+            break
+        except SdgError:
+            meanwhile()
+            time.sleep(_POLL_S)
+    try:
+        yield
+    finally:
+        lock.__exit__()

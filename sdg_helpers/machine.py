@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 
-from . import paths
-from .errors import SdgError
-from .serving import weights
-from .serving.launching import usable_cores
+from sdg_helpers import paths
+from sdg_helpers.errors import SdgError
+from sdg_helpers.processes import usable_cores
+from sdg_helpers.serving.embedded import weights
 
 _DEMO_GB, _DEMO_DISK_GB = 3.0, 2.0
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from . import PACKAGE
-from .errors import SdgError
+from sdg_helpers.errors import SdgError
+
+PACKAGE = Path(__file__).resolve().parent  # data/ lies in it; notebooks/, prompts/ and outputs/ lie beside it
 
 
 def project_root() -> Path:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from . import files, runs
-from .errors import SdgError
-from .profiles import Profile
-from .runs import run_yaml
+from sdg_helpers import files, runs
+from sdg_helpers.errors import SdgError
+from sdg_helpers.profiles import Profile
+from sdg_helpers.runs import history
 
 BYTES_A_TOKEN = 4.0        # of reasoning text in English and LaTeX
 _ROW_OVERHEAD = 1500       # bytes of a row besides the generated text: the problem and its keys
@@ -111,7 +111,7 @@ def _tokens_per_s(manifest: dict[str, Any]) -> float:
 
 def _gpus(folder: Path, role: str) -> int:
     """GPUs of one server of a run, by the profile that it was last run with; a machine without one counts as one."""
-    content = run_yaml.read(folder)
+    content = history.read(folder)
     if content is None:
         return 1
     spec = Profile.model_validate(content["sessions"][-1]["profile"]).server(role)

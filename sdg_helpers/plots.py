@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from .wording import number
+from sdg_helpers.formatting import number
 
 BLUE, ORANGE, GREEN, GREY, SKY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB", "#56B4E9"  # safe for colour-blind eyes
 WRONG, RIGHT, UNDECIDED, ABSENT = 0, 1, 2, 3

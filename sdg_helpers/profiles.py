@@ -8,10 +8,10 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
-from . import paths
-from .cluster.jobs import Jobs
-from .errors import SdgError, did_you_mean
-from .serving import ServerSpec
+from sdg_helpers import paths
+from sdg_helpers.cluster.jobs import Jobs
+from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.serving.server_specs import ServerSpec
 
 _SECRET_NAMES = {"secret", "password", "passwd", "passphrase", "credential", "credentials", "authorization"}
 _SECRET_KEYS = {"api", "access", "secret", "private"}

@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from . import PACKAGE, files, paths
-from .errors import SdgError, did_you_mean
+from sdg_helpers import files, paths
+from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.paths import PACKAGE
 
 PROMPTS = PACKAGE.parent / "prompts"
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from . import files
-from .answers.equality import RULES, canonical
-from .errors import SdgError
-from .judging.verdict_reader import read_batches
-from .stages import Stage, Work
+from sdg_helpers import files
+from sdg_helpers.answers.equality import RULES, canonical
+from sdg_helpers.errors import SdgError
+from sdg_helpers.judging.verdicts import read_batches
+from sdg_helpers.stages import Stage, Work
 
 STAGE = ("relabeled", "math/05_relabel_with_majority")
 

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import files
-from .errors import SdgError
+from sdg_helpers import files
+from sdg_helpers.errors import SdgError
 
 _PACKAGES = ("sdg-helpers", "openai", "datasets", "pandas", "pyarrow", "math-verify", "transformers", "xllamacpp")
 

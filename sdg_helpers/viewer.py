@@ -7,7 +7,7 @@ from typing import Any
 
 from IPython.display import HTML
 
-from .wording import number
+from sdg_helpers.formatting import number
 
 _BOX = ("white-space:pre-wrap;overflow-wrap:anywhere;margin:0;padding:6px 10px;border-left:4px solid {colour};"
         "background:rgba(128,128,128,.08);font-size:12px;line-height:1.4;text-align:left")

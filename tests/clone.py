@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from sdg_helpers.notebooks import Notebook
+from sdg_helpers.notebooks.discovery import Notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILE = """\

@@ -3,9 +3,9 @@ import resource
 import sys
 from pathlib import Path
 
-from sdg_helpers.completions import Limits, Sampling
+from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.solutions import generate_solutions
+from sdg_helpers.solutions.generate import generate_solutions
 from tests.test_solutions import Endpoint
 
 problems, folder, base_url, concurrency, num_seeds = [*sys.argv[1:], "3"][:5]

@@ -512,7 +512,7 @@ class StandIn:
 
     def complete(self, requests: Iterable, **more: object):
         """As a stage asks the server that it has opened."""
-        from sdg_helpers.serving import Server
+        from sdg_helpers.serving.server import Server
         return Server(self.base_url, "standin", "endpoint", "standin-key").complete(requests, **more)
 
     def stats(self) -> dict:

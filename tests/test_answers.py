@@ -3,7 +3,13 @@ import time
 
 import pytest
 
-from sdg_helpers.answers import extract_boxed, is_finished, normalise_reasoning, predicted_answer, split_thinking
+from sdg_helpers.answers.extraction import (
+    extract_boxed,
+    is_finished,
+    normalise_reasoning,
+    predicted_answer,
+    split_thinking,
+)
 
 BOXED = r"Thus \boxed{7}."
 

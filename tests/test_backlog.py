@@ -2,7 +2,7 @@
 import time
 
 from sdg_helpers.completions.backlog import Backlog, Job
-from sdg_helpers.completions.exchanges import Request
+from sdg_helpers.completions.types import Request
 
 
 def backlog(count, most_waiting=3):

@@ -13,13 +13,14 @@ import yaml
 
 from sdg_helpers import files, runs
 from sdg_helpers.checkpoints.shard_jobs import make_shards
-from sdg_helpers.checkpoints.sharding import check_sharded
 from sdg_helpers.cluster import ranks
-from sdg_helpers.completions import Limits, Sampling
+from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.profiles import load_profile
 from sdg_helpers.prompts import Prompt
-from sdg_helpers.solutions import generate_solutions, read_solutions
+from sdg_helpers.serving.sglang.sharded import check_sharded
+from sdg_helpers.solutions.generate import generate_solutions
+from sdg_helpers.solutions.rows import read_solutions
 from tests.cluster.conftest import slurm  # noqa: F401  a fixture
 from tests.hub import SHA, Hub
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sdg_helpers.checkpoints import plan_shards, rank_bytes, read_checkpoint
+from sdg_helpers.checkpoints.plan import plan_shards, rank_bytes, read_checkpoint
 from sdg_helpers.checkpoints.tensors import Checkpoint, Tensor, placement, read_header
 from sdg_helpers.errors import SdgError
 from tests.clone import ROOT
@@ -85,7 +85,7 @@ def test_the_stage_plans_once(tmp_path):
 
 def test_a_model_of_the_hub_is_planned_from_its_headers(tmp_path):
     write_checkpoint(tmp_path / "hub" / "models" / "some" / "model")
-    code = "import sys; from sdg_helpers.checkpoints import *; print(rank_bytes(read_checkpoint(sys.argv[1]), 2))"
+    code = "import sys; from sdg_helpers.checkpoints.plan import *; print(rank_bytes(read_checkpoint(sys.argv[1]), 2))"
     with Hub(tmp_path / "hub") as hub:
         environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
         done = [subprocess.run([sys.executable, "-c", code, name], cwd=ROOT, env=environment, capture_output=True,

@@ -7,9 +7,10 @@ import pytest
 from sdg_helpers import files, solutions
 from sdg_helpers.cluster import chunks
 from sdg_helpers.cluster.jobs import JobSpec
-from sdg_helpers.completions import Completion, Limits, Sampling
 from sdg_helpers.completions.meter import Progress
-from sdg_helpers.judging import asking, judge_solutions
+from sdg_helpers.completions.types import Completion, Limits, Sampling
+from sdg_helpers.judging import asking
+from sdg_helpers.judging.judge import judge_solutions
 from sdg_helpers.prompts import Prompt, load_prompt
 from sdg_helpers.stages import Stage, Work
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sdg_helpers import files, notebooks, runs
-from sdg_helpers.solutions import read_solutions
+from sdg_helpers.solutions.rows import read_solutions
 from tests.clone import ROOT, command, environment, shown_by
 from tests.standin import StandIn
 from tests.standin_code import SPOILT, write_problems

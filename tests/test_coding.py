@@ -11,10 +11,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from sdg_helpers import files
-from sdg_helpers.coding import prepare_questions
 from sdg_helpers.coding.example_tests import TestIndex, clean_tests
+from sdg_helpers.coding.questions import prepare_questions
 from sdg_helpers.errors import SdgError
-from sdg_helpers.problems import read_problems
+from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.prompts import load_prompt
 from tests.clone import ROOT
 from tests.hub import Hub

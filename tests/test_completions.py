@@ -14,9 +14,10 @@ import openai
 import psutil
 import pytest
 
-from sdg_helpers.completions import Completion, Limits, Request, Sampling, ServerGone, complete, dispatch, transport
-from sdg_helpers.completions.exchanges import Failure
+from sdg_helpers.completions import dispatch, transport
+from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.replies import AGAIN, Trouble, read_reply
+from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, ServerGone
 from sdg_helpers.errors import SdgError
 from tests.standin import Script, StandIn
 

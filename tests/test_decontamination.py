@@ -10,9 +10,15 @@ import pyarrow.parquet as parquet
 import pytest
 
 from sdg_helpers import files, sft
-from sdg_helpers.completions import Limits, Sampling
-from sdg_helpers.decontamination import compare_candidates, drop_contaminated, find_candidates, question_of, says_same
+from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.decontamination.benchmarks import BenchmarkSource, read_benchmarks
+from sdg_helpers.decontamination.decontaminate import (
+    compare_candidates,
+    drop_contaminated,
+    find_candidates,
+    question_of,
+    says_same,
+)
 from sdg_helpers.decontamination.similarity import QuestionIndex, embed
 from sdg_helpers.errors import SdgError
 from sdg_helpers.prompts import load_prompt

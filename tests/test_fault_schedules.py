@@ -14,7 +14,8 @@ import time
 import pytest
 
 from sdg_helpers import files, solutions
-from sdg_helpers.completions import Limits, Sampling, complete
+from sdg_helpers.completions.engine import complete
+from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.solutions import seed_files
@@ -133,7 +134,7 @@ def test_whatever_happens_the_files_end_as_undisturbed(tmp_path, servers):
 
 def test_a_server_that_dies_and_comes_back_costs_nothing_but_time(tmp_path):
     """kill -9 of the server in the middle, twice; the same client goes on."""
-    from sdg_helpers.completions import Request
+    from sdg_helpers.completions.types import Request
 
     server, rng, answered = StandIn(latency="0.02").start(), random.Random(5), []
     kills = iter([40, 90])

@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 
 from sdg_helpers import files, genselect, solutions
-from sdg_helpers.completions import Limits, Sampling
+from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.errors import SdgError
-from sdg_helpers.genselect import Candidate, Rules, candidates_of, draw, selections
-from sdg_helpers.judging.verdict_reader import Verdict
+from sdg_helpers.genselect import picks
+from sdg_helpers.genselect.comparisons import Candidate, Rules, candidates_of, draw
+from sdg_helpers.judging.verdicts import Verdict
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.sft import export_sft
+from sdg_helpers.sft.export import export_sft
 from sdg_helpers.stages import Stage
 from tests.standin import StandIn
 from tests.test_solutions import Endpoint, generate, write_problems
@@ -82,14 +83,14 @@ def test_candidates_are_short_boxed_once_judged_and_all_different(tmp_path):
     ("Judgment: " + "[" * 100_000, None)])
 def test_picks_are_read_however_they_are_written(reply, pick):
     """Fault 10 of the reference: `[2]` and `**Judgment:** 2` were not read."""
-    assert selections.picked(reply, 4) == pick
+    assert picks.picked(reply, 4) == pick
 
 
 @pytest.mark.parametrize("answers, right, said", [
     (["1/2", "3", "0.5"], [True, False, True], 1.0), (["3", "4"], [False, True], 0.5),
     (["3", "4", "5"], [True, False, False], 1 / 3), (["5", "3", "3"], [True, False, False], 0.0)])
 def test_the_majority_counts_equal_answers_together(answers, right, said):
-    assert selections.majority_right(answers, right) == said
+    assert picks.majority_right(answers, right) == said
 
 
 @pytest.fixture
@@ -126,14 +127,14 @@ def test_from_verdicts_to_picks(solved, tmp_path):
             tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", open_server=lambda: Endpoint(server.base_url),
             model="standin", prompt=load_prompt("math/genselect"), num_seeds=1, sampling=Sampling(0.6),
             limits=Limits(16))
-    picks = selections.judge_picks(tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", tmp_path / "p")
-    told = picks["report"]
-    assert told["comparisons"] == told["readable"] == len(rows) and picks["how"] == {"picked": len(rows)}
+    made = picks.judge_picks(tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", tmp_path / "p")
+    told = made["report"]
+    assert told["comparisons"] == told["readable"] == len(rows) and made["how"] == {"picked": len(rows)}
     assert told["chance_right"] < 0.51 and told["pick_right"] > 0.6 and 0 < told["majority_right"] < 1
     table = pd.read_parquet(tmp_path / "p" / "verdicts.parquet")
     by_id = {row["id"]: row for row in rows}
     assert all(by_id[row.id]["right"][row.pick] == row.correct for row in table.itertuples())
-    places = selections.positions(tmp_path / "p" / "verdicts.parquet")
+    places = picks.positions(tmp_path / "p" / "verdicts.parquet")
     assert places["picked"].sum() == len(rows) and abs(places.iloc[:, 1].sum() - len(rows)) < 1e-9
     assert genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c",
                                       rules=Rules(min_candidates=2)) == manifest
@@ -164,7 +165,7 @@ def test_the_card_counts_problems_and_repaired_answers_not_comparisons(repaired,
             **row, "seed": 0, "generation": f"<think>Hm.</think>\n\nJudgment: {row['right'].index(True)}",
             "finish_reason": "stop", "num_generated_tokens": 2}) for row in comparisons))
         work.finish(rows_in=len(comparisons), rows_out=len(comparisons), outputs=[path])
-    selections.judge_picks(tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", tmp_path / "p")
+    picks.judge_picks(tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", tmp_path / "p")
     manifest = export_sft(tmp_path / "s", tmp_path / "p" / "verdicts.parquet", tmp_path / "sft", track="genselect",
                           prompt=load_prompt("math/genselect"), licence="cc-by-4.0", filters={"trim_solutions": False})
     assert manifest["problems"] == len({row["problem_id"] for row in comparisons}) < len(comparisons)

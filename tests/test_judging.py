@@ -7,9 +7,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from sdg_helpers import files, relabeling
-from sdg_helpers.completions import Limits
+from sdg_helpers.completions.types import Limits
 from sdg_helpers.errors import SdgError
-from sdg_helpers.judging import asking, judge_solutions, rejudge_solutions
+from sdg_helpers.judging import asking
+from sdg_helpers.judging.judge import judge_solutions, rejudge_solutions
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.stages import Stage

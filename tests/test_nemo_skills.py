@@ -1,14 +1,15 @@
 """Exchange with NeMo-Skills: what we write reads back to the same bytes; what it writes is read as it is meant."""
 import pytest
 
-from sdg_helpers import cli, files, nemo_skills, runs
+from sdg_helpers import files, nemo_skills, runs
+from sdg_helpers.cli.main import main as cli_main
 from sdg_helpers.errors import SdgError
-from sdg_helpers.judging import judge_solutions, rejudge_solutions
+from sdg_helpers.judging.judge import judge_solutions, rejudge_solutions
 from sdg_helpers.nemo_skills.importing import import_nemo_skills
-from sdg_helpers.problems import download_problems
+from sdg_helpers.problems.download import download_problems
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.relabeling import relabel_with_majority
-from sdg_helpers.sft import export_sft
+from sdg_helpers.sft.export import export_sft
 from tests.standin import StandIn
 from tests.test_judging import JUDGE, verdicts
 from tests.test_solutions import Endpoint, generate
@@ -148,7 +149,7 @@ def test_torn_rows_rows_out_of_order_and_empty_folders_are_named(tmp_path):
 def test_by_the_command_line(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SDG_OUTPUTS", str(run.parent))
     (run / "run.yaml").write_text("run: first\nprofile: demo\nbegun_at: now\nsessions: []\n")
-    assert cli.main(["export", "nemo-skills", "first", str(tmp_path / "a")]) == 0
+    assert cli_main(["export", "nemo-skills", "first", str(tmp_path / "a")]) == 0
     monkeypatch.setenv("SDG_OUTPUTS", str(tmp_path / "o"))
-    assert cli.main(["import", "nemo-skills", str(tmp_path / "a"), "second"]) == 0
+    assert cli_main(["import", "nemo-skills", str(tmp_path / "a"), "second"]) == 0
     assert "75 rows" in capsys.readouterr().out and (tmp_path / "o" / "second" / "run.yaml").exists()

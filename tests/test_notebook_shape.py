@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4.rwbase import rejoin_lines
 
 from sdg_helpers import runs
-from sdg_helpers.notebooks import Notebook
+from sdg_helpers.notebooks.discovery import Notebook
 
 from .clone import ROOT, write_notebook
 

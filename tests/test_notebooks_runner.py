@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from sdg_helpers import PACKAGE, cli, files, notebooks, runs, serving
+from sdg_helpers import files, notebooks, runs
+from sdg_helpers.cli.main import main as cli_main
 from sdg_helpers.errors import SdgError
-from sdg_helpers.notebooks import chain, live
+from sdg_helpers.notebooks import chain, progress_line
+from sdg_helpers.paths import PACKAGE
 from sdg_helpers.runs.status import run_status
 
 from .clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
@@ -37,7 +39,7 @@ def run(clone, capsys, monkeypatch):
 
     def main(*words, command="run"):
         capsys.readouterr()
-        return SimpleNamespace(returncode=cli.main([command, *words]), **capsys.readouterr()._asdict())
+        return SimpleNamespace(returncode=cli_main([command, *words]), **capsys.readouterr()._asdict())
 
     return main
 
@@ -117,7 +119,7 @@ def test_a_failed_attempt_leaves_the_good_copy_of_a_complete_notebook(clone, run
 @pytest.mark.parametrize("cell, told", [
     ("import os\n\nmath.require('solutions')\nx = 1", "cell [4], line 3: math.require('solutions')\n  SdgError: "),
     ("from sdg_helpers.completions import ServerGone as S\nraise S('gone')", "line 2: raise S('gone')\n  ServerGone: "),
-    ("from sdg_helpers.cluster.endings import TryAgain as T\nraise T(\n    1)", "line 2: raise T(\n  TryAgain: 1\n"),
+    ("from sdg_helpers.cluster.exit_codes import TryAgain as T\nraise T(\n    1)", "line 2: raise T(\n  TryAgain: 1\n"),
     ("x = (1,\n\n     1 / 0)", "line 3: 1 / 0)\n  ZeroDivisionError   "),
     ("x = 1\n1 +", "line 2: 1 +\n"),
 ])
@@ -249,7 +251,7 @@ def test_the_rate_counts_what_was_done_since_the_notebook_began(clone, capsys):
     run, notebook = runs.open_run("a"), notebooks.find("03", notebooks.discover())
     folder = run.track("math").solutions
     files.write_json(folder / "begun.json", {})
-    line = live.LiveLine(sys.stdout, notebook, 0, run.folder / "math")
+    line = progress_line.LiveLine(sys.stdout, notebook, 0, run.folder / "math")
 
     def text(done, after_s, **more):
         files.write_json(folder / "progress.json", {"done": done, "total": 1000, "started_at": line._start,
@@ -267,7 +269,7 @@ def test_the_rate_counts_what_was_done_since_the_notebook_began(clone, capsys):
 def test_kernels_have_the_drivers_folder_and_owner_and_servers_are_stopped(clone, run, monkeypatch):
     write_notebook(clone / "notebooks" / "other" / "01_look.ipynb", PARAMETERS, OPEN, ENV_CELL)
     stopped = []
-    monkeypatch.setattr(serving, "stop_servers", stopped.append)
+    monkeypatch.setattr("sdg_helpers.serving.engines.stop_servers", stopped.append)
     (clone / "outputs" / "demo" / "servers").mkdir(parents=True)
     assert run("other").returncode == 0
     executed = clone / "outputs" / "demo" / "notebooks" / "other" / "01_look.ipynb"
@@ -280,7 +282,7 @@ def test_plain_papermill_refuses_an_unknown_parameter_too(clone, monkeypatch):
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook
 
-    from sdg_helpers.notebooks import escaped
+    from sdg_helpers.notebooks.discovery import escaped
 
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     with pytest.raises(PapermillExecutionError, match=r"NUM_SEED: this notebook.*Did you mean NUM_SEEDS\?"):

@@ -4,7 +4,7 @@ import pytest
 from sdg_helpers import machine, planning, runs
 from sdg_helpers.errors import SdgError
 from sdg_helpers.profiles import Profile
-from sdg_helpers.runs import run_yaml
+from sdg_helpers.runs import history
 
 
 def test_a_plan_adds_up():
@@ -47,7 +47,7 @@ def test_what_a_run_took_is_read_from_its_manifests(tmp_path, monkeypatch):
 def test_more_of_the_same_is_judged_as_fast_as_it_was(tmp_path, judge, gpus):
     """The demo's 7 judgements took 28 s: 280 take about 19 minutes."""
     solver = {"engine": "embedded", "model": "m"}
-    run_yaml.add_session(tmp_path / "a", Profile.model_validate({"servers": {"solver": solver, **judge}}), {})
+    history.add_session(tmp_path / "a", Profile.model_validate({"servers": {"solver": solver, **judge}}), {})
     track = runs.Track(tmp_path / "a" / "math", "math")
     with track.stage("solutions").work({}, {}) as work:
         work.finish(rows_in=100, rows_out=100, generated_tokens=8000, problems=25,

@@ -12,7 +12,8 @@ import pytest
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
-from sdg_helpers.problems import ProblemIndex, download_problems, read_problems
+from sdg_helpers.problems.download import download_problems
+from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
 from tests.clone import ROOT, make_clone
 from tests.hub import Hub
 

@@ -9,8 +9,8 @@ import yaml
 from sdg_helpers import files, paths, runs
 from sdg_helpers.cluster.job_records import Records
 from sdg_helpers.errors import SdgError
-from sdg_helpers.runs import reset, run_yaml, status
-from sdg_helpers.wording import duration
+from sdg_helpers.formatting import duration
+from sdg_helpers.runs import history, reset, status
 
 from .clone import make_clone
 
@@ -68,9 +68,9 @@ def test_open_run_gives_the_layout(clone):
 def test_run_yaml_says_how_the_run_was_made_and_holds_no_secret(clone, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-do-not-write-this-down")
     run = runs.open_run("a")
-    run_yaml.add_session(run.folder, run.profile, {})
-    run_yaml.add_session(run.folder, run.profile, {"NUM_SEEDS": "3"})
-    run_yaml.add_session(run.folder, run.profile, {"NUM_SEEDS": "3"})
+    history.add_session(run.folder, run.profile, {})
+    history.add_session(run.folder, run.profile, {"NUM_SEEDS": "3"})
+    history.add_session(run.folder, run.profile, {"NUM_SEEDS": "3"})
     text = (run.folder / "run.yaml").read_text()
     told = yaml.safe_load(text)
     assert (told["run"], told["profile"]) == ("a", "demo")

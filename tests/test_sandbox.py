@@ -16,12 +16,12 @@ import psutil
 import pytest
 
 from sdg_helpers import files
-from sdg_helpers.coding import check_store, checks, sandbox
+from sdg_helpers.coding import checks, sandbox
 from sdg_helpers.coding.checks import check_programs
-from sdg_helpers.coding.confined import RunLimits
 from sdg_helpers.coding.filtering import filter_solutions
 from sdg_helpers.coding.program_tests import REASONS, run_tests, same_output
 from sdg_helpers.coding.sandbox import open_sandbox
+from sdg_helpers.coding.sandboxed_process import RunLimits
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging import pass_rates
 from tests.clone import ROOT
@@ -144,7 +144,7 @@ def test_a_sandbox_that_is_left_alone_ends_by_itself(folder):
 def test_killed_with_our_process_nothing_is_left(folder):
     (folder / "main.py").write_text("import time\ntime.sleep(60)")
     code = ("import sys\nfrom pathlib import Path\nfrom sdg_helpers.coding.sandbox import open_sandbox\n"
-            "from sdg_helpers.coding.confined import RunLimits\nours = open_sandbox()\nprint('ready', flush=True)\n"
+            "from sdg_helpers.coding.sandboxed_process import RunLimits\nours = open_sandbox()\nprint('ready', flush=True)\n"
             "ours.run([ours.python, '/program/main.py'], Path(sys.argv[1]), RunLimits(seconds=60))")
     with subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
@@ -314,8 +314,8 @@ def test_the_store_finds_what_the_log_holds(tmp_path):
     with files.AppendLog(tmp_path / "checks.jsonl") as log:
         for number in range(500):
             log.append({"id": f"p{number}", "program": "aa", "reason": ("tests", *REASONS)[number % 9]})
-    store = check_store.CheckStore(tmp_path / "checks.jsonl")
+    store = checks.CheckStore(tmp_path / "checks.jsonl")
     assert len(store) == 500 and store.find("p7", "aa") == REASONS[6] and store.find("p9", "aa") == "tests"
     assert store.find("p7", "ab") is None and not store.claim("p7", "aa")
     assert store.claim("p7", "ab") and not store.claim("p7", "ab")
-    assert check_store.CheckStore(tmp_path / "none.jsonl").find("p", "q") is None
+    assert checks.CheckStore(tmp_path / "none.jsonl").find("p", "q") is None

@@ -7,7 +7,7 @@ import pytest
 
 from sdg_helpers import files, science, solutions
 from sdg_helpers.answers.options import normalised, option_letter
-from sdg_helpers.completions import Limits, Sampling
+from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.decontamination import near_duplicates
 from sdg_helpers.errors import SdgError
 from sdg_helpers.prompts import load_prompt

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdg_helpers import files, solutions
-from sdg_helpers.problems import ProblemIndex
+from sdg_helpers import files
+from sdg_helpers.problems.problem_file import ProblemIndex
+from sdg_helpers.solutions import generate as solutions
 from sdg_helpers.solutions import seed_files
 
 REASONS = ["http_500", "timeout", "http_400", "disconnected", "bad_json", "pushed_back"]

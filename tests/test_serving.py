@@ -15,9 +15,12 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
-from sdg_helpers import serving
+from sdg_helpers import processes, serving
 from sdg_helpers.errors import SdgError
-from sdg_helpers.serving import ServerSpec, ask, open_server, owners, stop_servers, weights
+from sdg_helpers.serving.embedded import weights
+from sdg_helpers.serving.engines import open_server, stop_servers
+from sdg_helpers.serving.server import ask
+from sdg_helpers.serving.server_specs import ServerSpec
 
 SMALL = "smollm2-135m-instruct"
 SPEC = ServerSpec(model=SMALL, slots=2, context_length=512)
@@ -51,9 +54,9 @@ def opener(folder, *more, **environment):
 
 def gone_within(pid, seconds):
     end = time.monotonic() + seconds
-    while owners.start_time(pid) is not None and time.monotonic() < end:
+    while processes.start_time(pid) is not None and time.monotonic() < end:
         time.sleep(0.02)
-    return owners.start_time(pid) is None
+    return processes.start_time(pid) is None
 
 
 def post(server, **body):
@@ -136,7 +139,7 @@ def test_another_spec_has_a_server_of_its_own(embedded):
     other = open_server(SPEC.model_copy(update={"slots": 1}), embedded.log_path.parent)
     assert other.pid != embedded.pid and other.slots == 1
     other.stop()
-    assert gone_within(other.pid, 1) and owners.start_time(embedded.pid) is not None
+    assert gone_within(other.pid, 1) and processes.start_time(embedded.pid) is not None
 
 
 @pytest.mark.model
@@ -210,14 +213,14 @@ def test_the_deadline(folder):
 def test_a_driver_that_is_not_there(folder, monkeypatch):
     monkeypatch.setenv("SDG_OWNER_PID", "999999999")
     with pytest.raises(SdgError, match="SDG_OWNER_PID=999999999: expected the number of a running process"):
-        owners.owner_pid()
+        processes.owner_pid()
 
 
 def test_a_pid_used_again_is_not_the_owner(tmp_path):
-    owners.register(tmp_path, os.getpid())
-    assert owners.any_alive(tmp_path)
+    processes.register(tmp_path, os.getpid())
+    assert processes.any_alive(tmp_path)
     (tmp_path / str(os.getpid())).write_text("another start")
-    assert not owners.any_alive(tmp_path)
+    assert not processes.any_alive(tmp_path)
 
 
 # Endpoints.

@@ -11,10 +11,11 @@ import pytest
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
-from sdg_helpers.judging.verdict_writer import VerdictWriter
+from sdg_helpers.judging.verdicts import VerdictWriter
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.sft import export_sft, rl_data
+from sdg_helpers.sft import rl_data
 from sdg_helpers.sft.chat_templates import ChatTemplate
+from sdg_helpers.sft.export import export_sft
 from sdg_helpers.sft.filters import REASONS, Filters
 from sdg_helpers.sft.rows import RowMaker
 from sdg_helpers.sft.shuffling import ShuffledRows

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from sdg_helpers import sglang
 from sdg_helpers.errors import SdgError
 from sdg_helpers.serving.server_specs import ServerSpec
-from sdg_helpers.sglang import Part, layout, router_command, server_command
+from sdg_helpers.serving.sglang import command_lines
+from sdg_helpers.serving.sglang.command_lines import Part, layout, router_command, server_command
 
 ACCEPTED = json.loads((Path(__file__).parent / "sglang" / "accepted_options.json").read_text())
 SPECS = {
@@ -117,19 +117,19 @@ def test_settings_that_are_refused(values, said):
 ])
 def test_an_interpreter_without_sglang_is_refused_before_anything_starts(values, said):
     with pytest.raises(SdgError, match=said):
-        sglang.check_installed(ServerSpec(engine="sglang", model="m", **values))
+        command_lines.check_installed(ServerSpec(engine="sglang", model="m", **values))
 
 
 def test_a_model_folder_that_is_not_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(sglang, "_VERSION", "print(1)")
+    monkeypatch.setattr(command_lines, "_VERSION", "print(1)")
     with pytest.raises(SdgError, match="found no config.json in .*/model"):
-        sglang.check_installed(ServerSpec(engine="sglang", model=f"{tmp_path}/model"))
-    sglang.check_installed(ServerSpec(engine="sglang", model="org/name"))
+        command_lines.check_installed(ServerSpec(engine="sglang", model=f"{tmp_path}/model"))
+    command_lines.check_installed(ServerSpec(engine="sglang", model="org/name"))
 
 
 def test_the_environment_is_sglangs_own(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/ours")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    theirs = sglang.environment_of(ServerSpec(engine="sglang", model="m", python="/x", environment={"A": "1"}))
+    theirs = command_lines.environment_of(ServerSpec(engine="sglang", model="m", python="/x", environment={"A": "1"}))
     assert "PYTHONPATH" not in theirs and theirs["CUDA_VISIBLE_DEVICES"] == "0,1" and theirs["A"] == "1"
-    assert sglang.environment_of(ServerSpec(engine="sglang", model="m"))["PYTHONPATH"] == "/ours"
+    assert command_lines.environment_of(ServerSpec(engine="sglang", model="m"))["PYTHONPATH"] == "/ours"

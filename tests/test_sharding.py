@@ -11,12 +11,13 @@ import pytest
 
 from sdg_helpers import files
 from sdg_helpers.checkpoints import sharding
-from sdg_helpers.checkpoints.sharding import check_sharded, shard_checkpoint
+from sdg_helpers.checkpoints.sharding import shard_checkpoint
 from sdg_helpers.cluster import ranks
-from sdg_helpers.cluster.endings import TryAgain
+from sdg_helpers.cluster.exit_codes import TryAgain
 from sdg_helpers.errors import SdgError
-from sdg_helpers.serving import open_server
+from sdg_helpers.serving.engines import open_server
 from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.sglang.sharded import check_sharded
 
 TESTS = Path(__file__).resolve().parent
 # a rank of a job of two: argv MEETING_POINT SOURCE FOLDER SPEC LOGS

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from sdg_helpers import files, solutions
-from sdg_helpers.completions import Limits, Sampling
+from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.errors import SdgError
-from sdg_helpers.problems import ProblemIndex
+from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.serving import Server
+from sdg_helpers.serving.server import Server
 from sdg_helpers.solutions import seed_files
 from tests.standin import StandIn
 

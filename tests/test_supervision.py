@@ -15,13 +15,14 @@ import pytest
 
 from sdg_helpers import files
 from sdg_helpers.cluster import ranks
-from sdg_helpers.cluster.endings import TryAgain
-from sdg_helpers.completions import Limits, Request, Sampling
+from sdg_helpers.cluster.exit_codes import TryAgain
+from sdg_helpers.completions.types import Limits, Request, Sampling
 from sdg_helpers.errors import SdgError
-from sdg_helpers.serving import Server, ask, open_server
+from sdg_helpers.serving.engines import open_server
+from sdg_helpers.serving.server import Server, ask
 from sdg_helpers.serving.server_specs import ServerSpec
-from sdg_helpers.sglang import supervision
-from sdg_helpers.sglang.gate import Gate
+from sdg_helpers.serving.sglang import supervision
+from sdg_helpers.serving.sglang.proxy import Gate
 
 TESTS = Path(__file__).resolve().parent
 # a rank of a job of two: argv MEETING_POINT RANK SPEC SERVERS_FOLDER
@@ -241,7 +242,7 @@ def test_restarts_run_out(spec, folder, faults):
 def test_a_fault_of_the_watch_itself_ends_the_work(spec, folder, faults, monkeypatch):
     (faults / "slow").write_text("0.05")
     server = open_server(spec(), folder)
-    monkeypatch.setattr("sdg_helpers.sglang.pulse.tokens_made", lambda address: 1 / 0)
+    monkeypatch.setattr("sdg_helpers.serving.sglang.health.tokens_made", lambda address: 1 / 0)
     with pytest.raises(TryAgain, match="The watch over SGLang broke: ZeroDivisionError: division by zero"):
         ask_many(server, 10_000)
     assert events(folder)[-1] == "given up"

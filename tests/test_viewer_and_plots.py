@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 matplotlib.use("Agg")
-from sdg_helpers import plots, viewer  # noqa: E402
-from sdg_helpers.coding.confined import Outcome, RunLimits  # noqa: E402
-from sdg_helpers.coding.program_tests import run_tests  # noqa: E402
+from sdg_helpers import plots, viewer
+from sdg_helpers.coding.program_tests import run_tests
+from sdg_helpers.coding.sandboxed_process import Outcome, RunLimits
 
 SCRIPT = '<script>alert(1)</script><img src=x onerror="x()">$\\href{javascript:x}{y}$'
 PROBLEM = {"id": SCRIPT, "problem": SCRIPT, "expected_answer": SCRIPT}

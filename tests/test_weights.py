@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from sdg_helpers.errors import SdgError
-from sdg_helpers.serving import weight_sources, weights
+from sdg_helpers.serving.embedded import weight_sources, weights
 
 PIECES = [b"GGUF" + b"a" * 996, b"b" * 1000, b"c" * 300]
 WHOLE = b"".join(PIECES)

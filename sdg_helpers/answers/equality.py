@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import re
 
-from ..errors import SdgError, did_you_mean
-from .expressions import value_key
-from .plain_numbers import plain_number, surely_different, surely_equal
-from .spelling import tidy
+from sdg_helpers.answers.expressions import value_key
+from sdg_helpers.answers.plain_numbers import plain_number, surely_different, surely_equal
+from sdg_helpers.answers.spelling import tidy
+from sdg_helpers.errors import SdgError, did_you_mean
 
 RULES = 2  # raise it when a rule changes: stored verdicts of other rules are not used
 TIERS = ("all", "exact")

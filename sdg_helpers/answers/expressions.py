@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from .evaluation import Undecided, evaluate, spelt
-from .plain_numbers import plain_number
+from sdg_helpers.answers.evaluation import Undecided, evaluate, spelt
+from sdg_helpers.answers.plain_numbers import plain_number
 
 MAX_LENGTH, MAX_DEPTH = 400, 20
 _SEPARATOR = re.compile(r"\\(?:le|ge|ne|cup|cap|in|pm|mp)(?![A-Za-z])|\\\\|[,;=<>&]")

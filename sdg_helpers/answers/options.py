@@ -5,8 +5,8 @@ import re
 import string
 from collections.abc import Sequence
 
-from .equality import canonical
-from .spelling import tidy
+from sdg_helpers.answers.equality import canonical
+from sdg_helpers.answers.spelling import tidy
 
 LETTERS = string.ascii_uppercase
 _MAX_LENGTH = 2000  # characters; what is longer names no option

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from .tensors import Checkpoint, Tensor
+from sdg_helpers.checkpoints.tensors import Checkpoint, Tensor
 
 
 def deepseek_r1() -> Checkpoint:

@@ -12,9 +12,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..errors import SdgError
-from ..serving.weight_sources import arrived
+from sdg_helpers import files
+from sdg_helpers.errors import SdgError
+from sdg_helpers.files import arrived
 
 MANIFEST = "download.json"
 OnProgress = Callable[[int, int], None]  # (bytes done, bytes in all)

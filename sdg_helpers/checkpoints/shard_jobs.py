@@ -5,15 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import cluster
-from ..cluster import ranks
-from ..cluster.jobs import JobSpec
-from ..errors import SdgError
-from ..runs import Run
-from ..serving.server_specs import ServerSpec
-from . import downloading
-from .downloading import OnProgress, download_checkpoint
-from .sharding import MANIFEST, check_sharded, shard_checkpoint
+from sdg_helpers import cluster
+from sdg_helpers.checkpoints import downloading
+from sdg_helpers.checkpoints.downloading import OnProgress, download_checkpoint
+from sdg_helpers.checkpoints.sharding import shard_checkpoint
+from sdg_helpers.cluster import ranks
+from sdg_helpers.cluster.jobs import JobSpec
+from sdg_helpers.errors import SdgError
+from sdg_helpers.runs.run import Run
+from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.sglang.sharded import MANIFEST, check_sharded
 
 
 def make_shards(run: Run, stage: Path, *, checkpoint: str, tp_size: int, revision: str = "main", role: str = "solver",

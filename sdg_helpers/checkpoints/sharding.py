@@ -10,16 +10,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .. import files, sglang
-from ..cluster import ranks
-from ..cluster.endings import TryAgain
-from ..cluster.ranks import Group
-from ..errors import SdgError
-from ..serving.server_specs import ServerSpec
-from ..sglang.crew import Crew, Down, follow
-from ..sglang.sharded import MANIFEST, check_sharded
-from . import downloading
-from .tensors import read_header
+from sdg_helpers import files
+from sdg_helpers.checkpoints import downloading
+from sdg_helpers.checkpoints.tensors import read_header
+from sdg_helpers.cluster import ranks
+from sdg_helpers.cluster.exit_codes import TryAgain
+from sdg_helpers.cluster.ranks import Group
+from sdg_helpers.errors import SdgError
+from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.sglang import command_lines
+from sdg_helpers.serving.sglang.job_nodes import Crew, Down, follow
+from sdg_helpers.serving.sglang.sharded import MANIFEST, check_sharded
 
 _FILE = re.compile(r"model-rank-(\d+)-part-(\d+)\.safetensors")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json")
@@ -47,7 +48,7 @@ def shard_checkpoint(source: Path, folder: Path, spec: ServerSpec, logs: Path) -
         try:
             if (folder / MANIFEST).exists():
                 return _same(check_sharded(folder, spec.tp_size), source, folder)
-            version = sglang.check_installed(spec)
+            version = command_lines.check_installed(spec)
             for name in _names(folder):
                 (folder / name).unlink()  # of an attempt that did not come to its end
             _write(crew, folder)

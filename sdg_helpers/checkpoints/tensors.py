@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ..errors import SdgError
+from sdg_helpers.errors import SdgError
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
 # How tensor parallelism places a tensor, by name, as SGLang's model classes do (deepseek_v2.py, qwen2.py, llama.py):

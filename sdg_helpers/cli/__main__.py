@@ -1,6 +1,6 @@
 """`python -m sdg_helpers.cli`, where the command `sdg` is not on the path."""
 import sys
 
-from . import main
+from sdg_helpers.cli.main import main
 
 sys.exit(main())

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..errors import SdgError
+from sdg_helpers.errors import SdgError
 
 
 def print_table(rows: list[list[str]]) -> None:

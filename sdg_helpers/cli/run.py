@@ -7,14 +7,14 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from ..errors import SdgError
-from . import FAILED, INTERRUPTED, Add
-from .console import program, shown
-from .weights import fetch_weights
+from sdg_helpers.cli.console import program, shown
+from sdg_helpers.cli.main import FAILED, INTERRUPTED, Add
+from sdg_helpers.cli.tools import fetch_weights
+from sdg_helpers.errors import SdgError
 
 if TYPE_CHECKING:
-    from ..notebooks import Notebook
-    from ..runs import Run
+    from sdg_helpers.notebooks.discovery import Notebook
+    from sdg_helpers.runs.run import Run
 
 
 def add_commands(add: Add) -> None:
@@ -34,19 +34,21 @@ def add_commands(add: Add) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from .. import notebooks
-    from ..notebooks import chain, parameters
-    from ..notebooks.execution import NotebookFailed
-    from ..profiles import load_profile
-    from ..runs import Run, run_folder, run_yaml
+    from sdg_helpers import notebooks
+    from sdg_helpers.notebooks import chain
+    from sdg_helpers.notebooks.execution import NotebookFailed
+    from sdg_helpers.notebooks.values import values_for
+    from sdg_helpers.profiles import load_profile
+    from sdg_helpers.runs import history
+    from sdg_helpers.runs.run import Run, run_folder
 
     every = notebooks.discover()
     profile = load_profile(arguments.profile or _profile_of(arguments.run))
     selected = _selected(arguments)
-    values = parameters.values_for(selected, every, profile, arguments.overrides)
+    values = values_for(selected, every, profile, arguments.overrides)
     name = arguments.run or re.sub(r"[^A-Za-z0-9._-]", "-", profile.path.stem)
     run = Run(name, run_folder(name), profile)
-    run_yaml.add_session(run.folder, profile, {key: value for key, value in arguments.overrides})
+    history.add_session(run.folder, profile, {key: value for key, value in arguments.overrides})
     if arguments.submit:
         return _submit(run, arguments, name)
     print(f"run {name}, profile {profile.key}: {shown(run.folder)}", flush=True)
@@ -64,15 +66,15 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _profile_of(name: str | None) -> str:
-    from .. import runs
-    from ..runs import run_yaml
+    from sdg_helpers import runs
+    from sdg_helpers.runs import history
 
-    told = run_yaml.read(runs.run_folder(name)) if name else None
+    told = history.read(runs.run_folder(name)) if name else None
     return told["profile"] if told else "demo"
 
 
 def _submit(run: Run, arguments: argparse.Namespace, name: str) -> int:
-    from ..notebooks.submitting import submit_driver
+    from sdg_helpers.notebooks.submitting import submit_driver
 
     arguments.profile = run.profile.key  # the job begins in another folder
     words = ["run", *_words(arguments, name), *(["--again"] if arguments.again else [])]
@@ -103,7 +105,7 @@ def _stopped(error: BaseException, arguments: argparse.Namespace, name: str) -> 
 
 
 def _selected(arguments: argparse.Namespace) -> list[Notebook]:
-    from .. import notebooks
+    from sdg_helpers import notebooks
 
     found = [one for track in arguments.tracks or ["start", "math"] for one in notebooks.discover(track)]
     first, last = _number("--from", arguments.first, found, "00"), _number("--to", arguments.last, found, "99")
@@ -115,7 +117,7 @@ def _selected(arguments: argparse.Namespace) -> list[Notebook]:
 
 
 def _number(flag: str, text: str | None, found: list[Notebook], default: str) -> str:
-    from .. import notebooks
+    from sdg_helpers import notebooks
 
     if text is None:
         return default

@@ -4,9 +4,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..errors import SdgError
-from . import Add
-from .console import asked, print_table, shown
+from sdg_helpers.cli.console import asked, print_table, shown
+from sdg_helpers.cli.main import Add
+from sdg_helpers.errors import SdgError
 
 
 def add_commands(add: Add) -> None:
@@ -23,8 +23,8 @@ def add_commands(add: Add) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from .. import paths, runs
-    from ..runs import status
+    from sdg_helpers import paths, runs
+    from sdg_helpers.runs import status
 
     rows = [vars(one) for one in status.run_status(runs.existing_run(arguments.run))] if arguments.run \
         else status.runs_table()
@@ -39,8 +39,8 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _reset(arguments: argparse.Namespace) -> None:
-    from .. import files, runs
-    from ..runs import reset
+    from sdg_helpers import files, runs
+    from sdg_helpers.runs import reset
 
     folder = runs.existing_run(arguments.run)
     track, info = reset.find_stage(arguments.stage, folder)
@@ -60,7 +60,7 @@ def _reset(arguments: argparse.Namespace) -> None:
 
 
 def _cancel(arguments: argparse.Namespace) -> None:
-    from .. import cluster, runs
+    from sdg_helpers import cluster, runs
 
     folder = runs.existing_run(arguments.run)
     cancelled = [(stage, job) for stage in _stages_with_jobs(folder) for job in cluster.cancel_jobs(stage)]

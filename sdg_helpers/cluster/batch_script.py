@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .. import PACKAGE
-from .endings import RAISED, RETURNED, TIME_IS_UP, TOLD_TO_END
-from .jobs import JobSpec
+from sdg_helpers.cluster.exit_codes import RAISED, RETURNED, TIME_IS_UP, TOLD_TO_END
+from sdg_helpers.cluster.jobs import JobSpec
+from sdg_helpers.paths import PACKAGE
 
 _AGAIN = """\
 code=$?

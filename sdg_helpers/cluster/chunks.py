@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..completions.sessions import standing
-from ..stages import Work
-from . import run_chunks
-from .jobs import JobSpec
-from .slurm import SlurmJob
+from sdg_helpers.cluster.driver import run_chunks
+from sdg_helpers.cluster.jobs import JobSpec
+from sdg_helpers.cluster.slurm import SlurmJob
+from sdg_helpers.completions.sessions import standing
+from sdg_helpers.stages import Work
 
 
 def chunk_range(count: int, chunk: int, num_chunks: int) -> range:

@@ -4,13 +4,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import files
-from ..errors import SdgError, did_you_mean
-from . import slurm
-from .endings import RAISED
-from .job_records import Records
-from .jobs import JobSpec
-from .slurm import SlurmJob
+from sdg_helpers import files
+from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.exit_codes import RAISED
+from sdg_helpers.cluster.job_records import Records
+from sdg_helpers.cluster.jobs import JobSpec
+from sdg_helpers.cluster.slurm import SlurmJob
+from sdg_helpers.errors import SdgError, did_you_mean
 
 _TAIL_LINES = 15
 # state -> (what to do, whether another try may go better)

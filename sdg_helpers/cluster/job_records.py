@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..errors import SdgError
+from sdg_helpers import files
+from sdg_helpers.errors import SdgError
 
 _SBATCH_S = 300  # longer than sbatch itself tries to reach its controller
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ..errors import SdgError, did_you_mean
+from sdg_helpers.errors import SdgError, did_you_mean
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What run_chunks itself says to sbatch and srun, and the key of ours that it follows from.

@@ -19,8 +19,8 @@ from typing import Any
 
 import orjson
 
-from .. import files
-from .endings import DIED, RAISED, TOLD_TO_END, TryAgain
+from sdg_helpers import files
+from sdg_helpers.cluster.exit_codes import DIED, RAISED, TOLD_TO_END, TryAgain
 
 _MEET_S = 900  # ranks may begin minutes apart: images are pulled, file systems mounted
 _group: Group | None = None

@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..errors import SdgError
-from . import ranks
-from .endings import DIED, RAISED, RETURNED, TIME_IS_UP, TOLD_TO_END, Stopped, TryAgain
+from sdg_helpers import files
+from sdg_helpers.cluster import ranks
+from sdg_helpers.cluster.exit_codes import DIED, RAISED, RETURNED, TIME_IS_UP, TOLD_TO_END, Stopped, TryAgain
+from sdg_helpers.errors import SdgError
 
 _UNWIND_S = 20  # what the work has for its last words once it is told to stop
 _ending: list[tuple[str, int]] = []  # why, and with which status, when another rank ended first
@@ -149,7 +149,7 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    from . import worker  # not as __main__: the work may import this module too, and must find the same
+    from sdg_helpers.cluster import worker
 
     status = worker.main(Path(sys.argv[1]))
     sys.stdout.flush()

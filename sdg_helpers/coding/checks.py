@@ -1,6 +1,7 @@
 """Which programs give the right output: the example tests of their problem, run in the sandbox, each program once."""
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -8,20 +9,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..answers import split_thinking
-from ..errors import SdgError, did_you_mean
-from ..judging import pass_rates
-from ..judging.verdict_reader import SeedVerdicts, Verdict, read_outcomes, read_verdicts
-from ..judging.verdict_writer import VerdictWriter
-from ..solutions import seed_files
-from ..stages import Stage, Work
-from .blocks import last_program
-from .check_store import CheckStore
-from .confined import RunLimits
-from .example_tests import TestIndex
-from .program_tests import COMPILING, PASSED, Report, can_run, run_tests
-from .sandbox import Sandbox, open_sandbox
+import numpy as np
+
+from sdg_helpers import files
+from sdg_helpers.answers.extraction import split_thinking
+from sdg_helpers.coding.blocks import last_program
+from sdg_helpers.coding.example_tests import TestIndex
+from sdg_helpers.coding.program_tests import COMPILING, PASSED, REASONS, Report, can_run, run_tests
+from sdg_helpers.coding.sandbox import Sandbox, open_sandbox
+from sdg_helpers.coding.sandboxed_process import RunLimits
+from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.judging import pass_rates
+from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict, VerdictWriter, read_outcomes, read_verdicts
+from sdg_helpers.solutions import seed_files
+from sdg_helpers.stages import Stage, Work
 
 STAGE = ("checked", "code/04_check_by_running")
 CHECKS = ("auto", "yes", "no")
@@ -149,3 +150,38 @@ def _decided(verdict: Verdict, store: CheckStore) -> tuple[bool | None, str]:
     if reason is None:
         return verdict.correct, verdict.how
     return {PASSED: True, "missing_module": None}.get(reason, False), reason
+_CODES = (PASSED, *REASONS)
+
+
+class CheckStore:
+    """Reasons by (problem, program). 9 bytes a program that the file holds; a claimed one costs more, for as long as
+    this object lives."""
+
+    def __init__(self, path: Path | str):
+        rows = ((_key(row["id"], row["program"]), _CODES.index(row["reason"])) for row in files.read_log(path))
+        known = np.fromiter(rows, dtype=[("key", np.uint64), ("code", np.uint8)])
+        known = known[np.argsort(known["key"], kind="stable")]
+        self._keys, self._reasons, self._claimed = known["key"].copy(), known["code"].copy(), set()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, problem_id: str, program: str) -> str | None:
+        """"tests" or why it failed; None for a program that was not run."""
+        key = np.uint64(_key(problem_id, program))
+        place = int(np.searchsorted(self._keys, key))
+        known = place < len(self._keys) and self._keys[place] == key
+        return _CODES[self._reasons[place]] if known else None
+
+    def claim(self, problem_id: str, program: str) -> bool:
+        """Whether it is to be run now: True once for a program that the file does not have."""
+        key = _key(problem_id, program)
+        if key in self._claimed or self.find(problem_id, program) is not None:
+            return False
+        self._claimed.add(key)
+        return True
+
+
+def _key(problem_id: str, program: str) -> int:
+    digest = hashlib.blake2b(f"{program}/{problem_id}".encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")

@@ -8,7 +8,7 @@ from itertools import count
 import tree_sitter
 import tree_sitter_cpp
 
-from . import cpp_idioms, cpp_macros
+from sdg_helpers.coding import cpp_macros
 
 _READS = {"cin", "wcin", "scanf", "getline", "gets", "fgets", "getchar", "getchar_unlocked", "getc", "fgetc", "fread",
           "read", "stdin", "getwchar", "scanf_s", "fscanf", "mmap", "ifstream", "__builtin_scanf"}
@@ -22,7 +22,7 @@ _FEWEST_STEPS, _STEPS_A_BYTE = 1000, 0.2  # of a thousand real programs none too
 def flaw(source: str) -> str:
     """"" or the first that applies: syntax_error, placeholder, runs_nothing, reads_no_input, prints_nothing."""
     # `rep(i, 0, n) {` is C++ only after its macro
-    root = _root(source) or _root(cpp_idioms.plain(cpp_macros.expanded(source)))
+    root = _root(source) or _root(cpp_macros.plain(cpp_macros.expanded(source)))
     if root is None:
         return "syntax_error"
     words = cpp_macros.words(source)

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from .. import files
-from ..errors import SdgError
+from sdg_helpers import files
+from sdg_helpers.errors import SdgError
 
 
 def clean_tests(pairs: Iterable[tuple[Any, Any]], max_tests: int, max_bytes: int) -> list[dict[str, str]]:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..answers import CLOSE, split_thinking
-from ..errors import SdgError
-from ..judging.verdict_writer import VerdictWriter
-from ..solutions import seed_files
-from ..stages import Stage
-from . import cpp_programs, python_programs
-from .blocks import FENCE_NAMES, last_program
+from sdg_helpers import files
+from sdg_helpers.answers.extraction import CLOSE, split_thinking
+from sdg_helpers.coding import cpp_programs, python_programs
+from sdg_helpers.coding.blocks import FENCE_NAMES, last_program
+from sdg_helpers.errors import SdgError
+from sdg_helpers.judging.verdicts import VerdictWriter
+from sdg_helpers.solutions import seed_files
+from sdg_helpers.stages import Stage
 
 STAGE = ("filtered", "code/03_filter_solutions")
 # Why a solution has no program that is worth running, in the order in which it is looked at.

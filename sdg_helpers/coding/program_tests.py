@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .confined import Outcome, RunLimits
-from .sandbox import NOBODY, Sandbox
+from sdg_helpers.coding.sandbox import NOBODY, Sandbox
+from sdg_helpers.coding.sandboxed_process import Outcome, RunLimits
 
 PASSED = "tests"
 # How a program fails: the reason of its first test that does not pass.

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import orjson
 
-from ..errors import SdgError
-from .confined import Outcome, RunLimits, watch
+from sdg_helpers.coding.sandboxed_process import Outcome, RunLimits, watch
+from sdg_helpers.errors import SdgError
 
 NOBODY = 65534
 _LEFT_ALONE_S = 5  # after we should have ended it, a sandbox ends by itself

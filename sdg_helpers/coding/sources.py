@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from .. import files
-from ..errors import SdgError, did_you_mean
-from .example_tests import clean_tests
+from sdg_helpers import files
+from sdg_helpers.coding.example_tests import clean_tests
+from sdg_helpers.errors import SdgError, did_you_mean
 
 REFERENCE_COLUMNS = ("question_id", "dataset", "split", "index", "source", "difficulty", "license")
 _REFERENCE_FILES = ("train/{split}/train-*.parquet", "train/{split}/*.parquet", "train/{split}/*.jsonl",

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Iterable
 
-from .exchanges import Request
+from sdg_helpers.completions.types import Request
 
 _DIED_WITHIN_S = 5.0   # connections lost this long before the server is found gone were lost with it
 _MOST_PARDONS = 10     # … but not for ever: perhaps this request is what kills the server

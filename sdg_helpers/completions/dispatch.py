@@ -5,13 +5,13 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
-from ..errors import SdgError
-from .backlog import Backlog, Job
-from .exchanges import Completion, Failure, Limits, Request, ServerGone
-from .meter import Meter, Progress
-from .pacing import Pace, backoff_s
-from .replies import AGAIN, BUSY, HOPELESS, STOP, UNREACHABLE, Trouble
-from .transport import Transport
+from sdg_helpers.completions.backlog import Backlog, Job
+from sdg_helpers.completions.meter import Meter, Progress
+from sdg_helpers.completions.pacing import Pace, backoff_s
+from sdg_helpers.completions.replies import AGAIN, BUSY, HOPELESS, STOP, UNREACHABLE, Trouble
+from sdg_helpers.completions.transport import Transport
+from sdg_helpers.completions.types import Completion, Failure, Limits, Request, ServerGone
+from sdg_helpers.errors import SdgError
 
 _NO_SIGN_OF_LIFE = ("timeout", "disconnected")
 

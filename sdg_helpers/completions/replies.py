@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from ..files import mended
-from .exchanges import Completion
+from sdg_helpers.completions.types import Completion
+from sdg_helpers.files import mended
 
 # What to do about a trouble.
 BUSY = "busy"                # 429, 503: the server has no room; fewer at a time, and this one again later

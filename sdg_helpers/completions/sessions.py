@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from .meter import Progress
+from sdg_helpers import files
+from sdg_helpers.completions.meter import Progress
 
 _EVERY_S = 2   # so much of a session's count is lost when it is killed
 _STALE_S = 120  # a session that has noted nothing for so long adds nothing to the rates

@@ -20,11 +20,11 @@ import aiohttp
 import orjson
 from multidict import CIMultiDictProxy
 
-from ..errors import SdgError, did_you_mean
-from ..files import mended
-from .exchanges import Completion, Request, Sampling
-from .pacing import retry_after_s
-from .replies import AGAIN, BUSY, HOPELESS, STOP, UNREACHABLE, Trouble, error_message, read_reply
+from sdg_helpers.completions.pacing import retry_after_s
+from sdg_helpers.completions.replies import AGAIN, BUSY, HOPELESS, STOP, UNREACHABLE, Trouble, error_message, read_reply
+from sdg_helpers.completions.types import Completion, Request, Sampling
+from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.files import mended
 
 REPLY_CAP_BYTES = 64 << 20  # no sane reply is larger; a server gone mad must not take our memory
 _KEY = "the API key of this server, its rights and its credit"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files, paths
-from ..errors import SdgError
+from sdg_helpers import files, paths
+from sdg_helpers.errors import SdgError
 
 _KEYS = ("question", "problem", "Question", "Problem", "prompt", "input", "text")
 _BATCH = 1000

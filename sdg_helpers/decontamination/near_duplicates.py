@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from rensa import RMinHash, RMinHashLSH
 
-from ..errors import SdgError
+from sdg_helpers.errors import SdgError
 
 _WORD = re.compile(r"\w+")
 _LABEL = re.compile(r"[ \t]*\(?[a-j][.):][ \t]+")

@@ -9,15 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..answers import normalise_reasoning
-from ..completions import Completion, Failure, Limits, Progress, Request, Sampling
-from ..completions.sessions import Session, shown
-from ..prompts import Prompt
-from ..serving import Server
-from ..stages import Work
-from .comparisons import Judge, row_key, row_of
-from .judge_replies import read_judgement
+from sdg_helpers import files
+from sdg_helpers.answers.extraction import normalise_reasoning
+from sdg_helpers.completions.meter import Progress
+from sdg_helpers.completions.sessions import Session, shown
+from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling
+from sdg_helpers.judging.comparisons import Judge, row_key, row_of
+from sdg_helpers.judging.judge_replies import read_judgement
+from sdg_helpers.prompts import Prompt
+from sdg_helpers.serving.server import Server
+from sdg_helpers.stages import Work
 
 _ROUNDS = ((0.0, 0), (0.7, 1), (0.7, 2))  # (temperature, seed): an unreadable reply is asked for again, less coldly
 _KEPT_OF_REPLY = 2000  # characters of a reply's end

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..answers.equality import RULES
+from sdg_helpers import files
+from sdg_helpers.answers.equality import RULES
 
 # How a comparison was decided. Only the model's own verdicts can be in doubt: unreadable, failed.
 RULED = ("exact", "numeric", "symbolic")

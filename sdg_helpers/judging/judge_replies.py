@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 
-from ..answers import split_thinking
+from sdg_helpers.answers.extraction import split_thinking
 
 _MARK = re.compile(r"judge?ment\W{0,4}:", re.IGNORECASE)
 _WORD = re.compile(r"[\s*_`\"'$\[({]{0,20}(?:\\(?:boxed|text|textbf)\{){0,2}(yes|no)(?![a-z])(?!\W{0,5}(?:or\b|/))",

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from .. import files
-from ..problems import ProblemIndex
-from .verdict_reader import read_outcomes, read_verdicts
+from sdg_helpers import files
+from sdg_helpers.judging.verdicts import read_outcomes, read_verdicts
+from sdg_helpers.problems.problem_file import ProblemIndex
 
 
 def write(path: Path, problems: Path, verdicts: Path) -> Path:

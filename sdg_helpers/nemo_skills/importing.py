@@ -12,16 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from .. import answers, files
-from ..errors import SdgError
-from ..judging.comparisons import comparison_key, row_of
-from ..judging.judge_replies import read_judgement
-from ..judging.verdict_writer import VerdictWriter
-from ..problems import ProblemIndex
-from ..runs import Track
-from ..solutions import seed_files
-from ..stages import Work
-from . import SAID
+from sdg_helpers import files
+from sdg_helpers.answers import extraction
+from sdg_helpers.errors import SdgError
+from sdg_helpers.judging.comparisons import comparison_key, row_of
+from sdg_helpers.judging.judge_replies import read_judgement
+from sdg_helpers.judging.verdicts import VerdictWriter
+from sdg_helpers.nemo_skills.exporting import SAID
+from sdg_helpers.problems.problem_file import ProblemIndex
+from sdg_helpers.runs.run import Track
+from sdg_helpers.solutions import seed_files
+from sdg_helpers.stages import Work
 
 _OF_A_SOLUTION = {"seed", "generation", "finish_reason", "num_generated_tokens", "reasoning_content", "num_generated",
                   "generation_start_time", "generation_end_time", "generation_time", "_async_position",
@@ -146,7 +147,7 @@ def _one_seed(work: Work, index: ProblemIndex, seed: int, source: Path, summary:
 def _solution(row: dict[str, Any], seed: int) -> dict[str, Any]:
     """Our row: the problem's keys, then what was generated."""
     return {**_problem(row), "seed": seed,
-            "generation": answers.normalise_reasoning(row.get("generation"), row.get("reasoning_content")),
+            "generation": extraction.normalise_reasoning(row.get("generation"), row.get("reasoning_content")),
             "finish_reason": str(row.get("finish_reason") or "unknown"),
             "num_generated_tokens": int(row.get("num_generated_tokens") or 0)}
 

@@ -11,12 +11,12 @@ from typing import Any, TextIO
 
 import orjson
 
-from .. import __version__, files, paths, prompts, runs
-from ..errors import SdgError
-from .execution import NotebookFailed, execute, kernel_environment
-from .live import LiveLine
-from . import Notebook
-from ..runs import Run
+from sdg_helpers import __version__, files, paths, prompts, runs
+from sdg_helpers.errors import SdgError
+from sdg_helpers.notebooks.execution import NotebookFailed, execute, kernel_environment
+from sdg_helpers.notebooks.progress_line import LiveLine
+from sdg_helpers.notebooks.discovery import Notebook
+from sdg_helpers.runs.run import Run
 
 _FORMER_KERNEL_S = 10  # a kernel notices within a second or two that its driver was killed, and ends
 
@@ -181,6 +181,6 @@ def _signals() -> Iterator[None]:
 
 def _stop_servers(run: Run) -> None:
     if run.servers.is_dir():
-        from ..serving import stop_servers
+        from sdg_helpers.serving.engines import stop_servers
 
         stop_servers(run.servers)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .. import PACKAGE, paths
-from ..errors import SdgError, did_you_mean
-from . import Notebook, escaped, quiet
+from sdg_helpers.paths import PACKAGE
+from sdg_helpers import paths
+from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.notebooks.discovery import Notebook, escaped, quiet
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -82,7 +83,8 @@ def _failing_line(source: str, exec_count: int, traceback: list[str]) -> str:
 
 def _own_errors(error: type[SdgError] = SdgError) -> set[str]:
     """The names of SdgError and of all kinds of it: their messages say all, and our internals are no news."""
-    from .. import cluster, completions  # noqa: F401 - where the kinds are defined; a kernel alone may have met them
+    from sdg_helpers.cluster import exit_codes, slurm  # noqa: F401  (a class is known once its module is loaded)
+    from sdg_helpers.completions import types  # noqa: F401
 
     return {error.__name__}.union(*map(_own_errors, error.__subclasses__()))
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from .. import cluster, paths
-from ..cluster.jobs import JobSpec
-from ..errors import SdgError
+from sdg_helpers import cluster, paths
+from sdg_helpers.cluster.jobs import JobSpec
+from sdg_helpers.errors import SdgError
 
 FOLDER = "driver"  # in the run's folder: the records and the log of the driver's job
 _PATIENCE_S = 15   # for the chain to interrupt its kernel; less than a job has after the warning

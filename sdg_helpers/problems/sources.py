@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import PACKAGE, files, paths
-from ..errors import SdgError
+from sdg_helpers import files, paths
+from sdg_helpers.errors import SdgError
+from sdg_helpers.paths import PACKAGE
 
 # What the hub's rows say of a problem. The other columns say how one solution of it was made (generation_model,
 # generated_solution, inference_mode, used_in_kaggle): they are not even fetched.

@@ -5,9 +5,9 @@ import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
-from .. import cluster, files
-from ..errors import SdgError, did_you_mean
-from . import STAGES, StageInfo
+from sdg_helpers import cluster, files
+from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.runs.tracks import STAGES, StageInfo
 
 
 def downstream(track: str, stage: str) -> list[StageInfo]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import files, runs
-from ..errors import SdgError
-from ..wording import duration, number
-from . import run_yaml
+from sdg_helpers import files, runs
+from sdg_helpers.errors import SdgError
+from sdg_helpers.formatting import duration, number
+from sdg_helpers.runs import history
 
 _STALE_S = 120  # a worker on another machine that has not reported for so long is taken for gone
 
@@ -119,7 +119,7 @@ def jobs_text(stage: Path) -> str:
     """ "3 running, 1 pending": the stage's jobs that Slurm still has to do with; "" where there are none."""
     if not (stage / "jobs" / "jobs.jsonl").exists():
         return ""
-    from .. import cluster
+    from sdg_helpers import cluster
 
     try:
         states = Counter(job.state.lower() for job in cluster.live_jobs(stage))
@@ -168,7 +168,7 @@ def runs_table() -> list[dict[str, Any]]:
 
 def _table_row(name: str) -> dict[str, Any]:
     folder = runs.run_folder(name)
-    told, stages = run_yaml.read(folder), run_status(folder)
+    told, stages = history.read(folder), run_status(folder)
     begun = [one for one in stages if one.state not in ("complete", "not begun")]
     return {"run": name, "profile": told["profile"], "begun_at": told["begun_at"],
             "complete": f"{sum(one.state == 'complete' for one in stages)}/{len(stages)} stages",

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from .. import files
-from ..errors import SdgError
-from ..stages import Stage
+from sdg_helpers import files
+from sdg_helpers.errors import SdgError
+from sdg_helpers.stages import Stage
 
 STAGE = ("published", "science/05_vote_and_export")
 PROVENANCE = ("id", "seed", "problem_type", "problem_source", "field", "topic", "subtopic", "difficulty", "written_by",

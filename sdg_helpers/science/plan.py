@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from .. import files
-from ..answers import split_thinking
-from ..errors import SdgError
-from ..solutions import read_solutions
-from ..stages import Stage
-from .taxonomy import PATH, folded, form_of, load_taxonomy
+from sdg_helpers import files
+from sdg_helpers.answers.extraction import split_thinking
+from sdg_helpers.errors import SdgError
+from sdg_helpers.science.taxonomy import PATH, folded, form_of, load_taxonomy
+from sdg_helpers.solutions.rows import read_solutions
+from sdg_helpers.stages import Stage
 
 NOTEBOOK = "science/01_write_questions"
 _ITEM = re.compile(r"[ \t]*(?:[-*+•]|\(?\d{1,3}[.):])?[ \t]*(.+)")

@@ -4,8 +4,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..answers import split_thinking
-from ..answers.options import LETTERS, text_key
+from sdg_helpers.answers.extraction import split_thinking
+from sdg_helpers.answers.options import LETTERS, text_key
 
 # Why a reply becomes no question.
 REASONS = ("unfinished", "does_not_parse", "fewer_options", "more_options", "repeated_options", "gives_its_answer_away",

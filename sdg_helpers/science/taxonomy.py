@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from ..answers.options import LETTERS
-from ..errors import SdgError, did_you_mean
-from ..prompts import PROMPTS
+from sdg_helpers.answers.options import LETTERS
+from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.prompts import PROMPTS
 
 PATH = PROMPTS / "science" / "topics.yaml"
 _MOST_OPTIONS = 10

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import files
-from ..answers.equality import RULES, canonical
-from ..answers.options import normalised
-from ..errors import SdgError
-from ..judging.predicted import TakenOut, take_out
-from ..judging.verdict_writer import VerdictWriter
-from ..problems import ProblemIndex, read_problems
-from ..relabeling import count_votes
-from ..solutions import seed_files
-from ..stages import Stage, Work
+from sdg_helpers import files
+from sdg_helpers.answers.equality import RULES, canonical
+from sdg_helpers.answers.options import normalised
+from sdg_helpers.errors import SdgError
+from sdg_helpers.judging.extracted_answers import TakenOut, take_out
+from sdg_helpers.judging.verdicts import VerdictWriter
+from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
+from sdg_helpers.relabeling import count_votes
+from sdg_helpers.solutions import seed_files
+from sdg_helpers.stages import Stage, Work
 
 STAGE = ("voted", "science/05_vote_and_export")
 REASONS = ("no_votes", "too_few_votes", "too_little_agreement")

@@ -1,45 +1,5 @@
-"""Open a model server, whichever engine stands behind it, and get an openai client for it."""
-from __future__ import annotations
+"""Open a model server, whatever its engine, and get an openai client for it."""
 
-from collections.abc import Callable
-from pathlib import Path
+import lazy_loader
 
-from .endpoint import is_loopback, open_endpoint
-from .server import Server, ask, served_models
-from .server_specs import ServerSpec
-
-__all__ = ["Server", "ServerSpec", "ask", "follow", "is_loopback", "open_server", "served_models", "stop_servers"]
-
-
-def open_server(spec: ServerSpec, folder: Path | str,
-                on_progress: Callable[[int, int], None] | None = None) -> Server:
-    """Start a server, or attach to the one with this spec that lives in `folder`; returns when it answers.
-
-    on_progress(bytes done, bytes in all): called while weights are fetched. The server ends by itself when every
-    process that opened it has ended (or the driver that SDG_OWNER_PID names), however they ended.
-    Raises SdgError: no weights, not ready by the deadline (with the end of its log), the model is not served.
-    """
-    from ..sglang import supervision
-    from . import launching
-
-    engines = {"embedded": launching.open_embedded, "endpoint": open_endpoint, "sglang": supervision.open_sglang}
-    return engines[spec.engine](spec, Path(folder), on_progress)
-
-
-def follow(spec: ServerSpec, folder: Path | str) -> None:
-    """What every rank of a job but the first calls in place of open_server: this node's part of the server, until the
-    first rank has no more use for it. An engine that lives on one node has no part elsewhere: then this only waits."""
-    from ..cluster import ranks
-    from ..sglang import supervision
-
-    if spec.engine == "sglang":
-        supervision.follow_sglang(spec, Path(folder))
-    else:
-        ranks.stand_by()
-
-
-def stop_servers(folder: Path | str) -> int:
-    """End every server that was started in `folder`, whoever uses it; returns how many were alive."""
-    from . import launching
-
-    return launching.stop_all(Path(folder))
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

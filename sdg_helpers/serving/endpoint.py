@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import SdgError, did_you_mean
-from .server import Server, served_models, told
-from .server_specs import ServerSpec, check_url
+from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.serving.server import Server, served_models, told
+from sdg_helpers.serving.server_specs import ServerSpec, check_url
 
 _RETRY_S = 1.0
 

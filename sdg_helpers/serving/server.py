@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SdgError
+from sdg_helpers.errors import SdgError
 
 if TYPE_CHECKING:
     import openai
 
-    from ..completions.exchanges import Limits, Request
-    from ..completions.meter import Progress
+    from sdg_helpers.completions.meter import Progress
+    from sdg_helpers.completions.types import Limits, Request
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Server:
                  **more: Any) -> Progress:
         """completions.complete through this server: waits while it is started anew, and ends when there will be no
         server any more (what was answered is with its caller by then)."""
-        from .. import completions
+        from sdg_helpers import completions
 
         def report(progress: Progress) -> None:
             self.check()

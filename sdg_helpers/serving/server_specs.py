@@ -87,7 +87,7 @@ class ServerSpec(BaseModel):
         """The name of the weights that will answer: `model`, or what stands in its place (a server's own name for it,
         the file that SDG_GGUF gives)."""
         if self.engine == "embedded":
-            from . import weights
+            from sdg_helpers.serving.embedded import weights
 
             own = weights.override()
             return own.stem if own else self.model

@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .. import PACKAGE, files, paths
-from ..errors import SdgError
+from sdg_helpers import files, paths
+from sdg_helpers.errors import SdgError
+from sdg_helpers.paths import PACKAGE
 
 CHATML = PACKAGE / "data" / "chatml"
 _MARK = "sdgMARK7c1e"

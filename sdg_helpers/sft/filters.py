@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .. import files, paths
-from ..answers import CLOSE, find_boxed
-from ..errors import SdgError, did_you_mean
+from sdg_helpers import files, paths
+from sdg_helpers.answers.extraction import find_boxed
+from sdg_helpers.errors import SdgError, did_you_mean
 
 # Why a solution is left out; each is counted under the first of these that applies.
 REASONS = ("unfinished", "no_think_tags", "no_verdict", "undecided", "incorrect", "end_token_inside", "multi_boxed",
@@ -144,8 +144,3 @@ def within(value: float, bounds: tuple[float | None, float | None]) -> bool:
     low, high = bounds
     return (low is None or value >= low) and (high is None or value <= high)
 
-
-def answer_start(text: bytes) -> int:
-    """Where the answer begins in a solution (raw or JSON-escaped bytes): after the last `</think>`, -1 without one."""
-    found = text.rfind(CLOSE.encode())
-    return found + len(CLOSE) if found >= 0 else -1

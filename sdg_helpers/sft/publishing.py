@@ -4,8 +4,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import SdgError
-from ..stages import Stage
+from sdg_helpers.errors import SdgError
+from sdg_helpers.stages import Stage
 
 
 def push_to_hub(folder: Path, repo: str, *, private: bool = True, token_env: str = "HF_TOKEN") -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import files
-from ..judging.verdict_reader import read_verdicts
-from ..problems import ProblemIndex, read_problems
-from .rows import shuffle_key
-from .shuffling import ShuffledRows
+from sdg_helpers import files
+from sdg_helpers.judging.verdicts import read_verdicts
+from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
+from sdg_helpers.sft.rows import shuffle_key
+from sdg_helpers.sft.shuffling import ShuffledRows
 
 
 def write(folder: Path, problems: Path, verdicts: Path, shuffle_seed: int, track: str,

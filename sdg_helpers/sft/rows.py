@@ -5,65 +5,22 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import orjson
 
-from .. import files
-from ..answers import OPEN
-from ..errors import SdgError, did_you_mean
-from ..judging.verdict_reader import Verdict
-from ..prompts import FewShotExamples, Prompt
-from .chat_templates import ChatTemplate, PromptRenderer
-from .filters import Filters, answer_start, within
-from .shuffling import KEY_BYTES
+from sdg_helpers import files
+from sdg_helpers.answers.extraction import OPEN
+from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.judging.verdicts import Verdict
+from sdg_helpers.prompts import FewShotExamples, Prompt
+from sdg_helpers.sft.chat_templates import ChatTemplate, PromptRenderer
+from sdg_helpers.sft.filters import Filters, within
+from sdg_helpers.sft.shuffling import KEY_BYTES
+from sdg_helpers.solutions.rows import Solution, answer_start, escaped
 
 FORMS = ("input_output", "messages")
 PARTS = ("whole", "answer")
-_GENERATION = b'"generation":"'
-_TAIL = re.compile(rb'","finish_reason":"([^"\\]*)","num_generated_tokens":(\d+)\}\n?$')
-_TAIL_BYTES = 256
 _LEADING = re.compile(rb"(?:\\n|\\r|\\t| )*")  # white space, as JSON escapes it
-
-
-@dataclass(slots=True)
-class Solution:
-    """A solution's row; `text` is its generation as JSON has it between the quotes."""
-
-    keys: dict[str, Any]
-    text: bytes
-    finish_reason: str
-    tokens: int
-
-    def value(self, key: str) -> Any:
-        """The value of any key but the text's, None where the row has none."""
-        return {"finish_reason": self.finish_reason, "num_generated_tokens": self.tokens}.get(key, self.keys.get(key))
-
-
-def parse_solution(line: bytes, path: Path, number: int) -> Solution:
-    """One line of output-rs{seed}.jsonl; path and number are for the error."""
-    tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
-    start = line.find(_GENERATION)
-    if tail and start > 0:
-        text = line[start + len(_GENERATION):tail.start()]
-        if b'","' not in text:  # else another key stands in between
-            try:
-                return Solution(orjson.loads(line[:start].rstrip(b",") + b"}"), text, tail[1].decode(), int(tail[2]))
-            except orjson.JSONDecodeError:
-                pass  # `generation` is a key inside another one
-    row = files.parse_row(line, path, number)
-    text = row.get("generation")
-    if not isinstance(text, str) or "id" not in row:
-        raise SdgError(f"{path}, line {number}: expected a solution (keys id and generation), found "
-                       f"{', '.join(row) or 'no keys'}. Run 03_generate_solutions, or import the data.")
-    return Solution(row, escaped(text), str(row.get("finish_reason")), int(row.get("num_generated_tokens") or 0))
-
-
-def escaped(text: str) -> bytes:
-    """A text as JSON has it between the quotes."""
-    return files.dumps(text)[1:-2]
 
 
 class RowMaker:

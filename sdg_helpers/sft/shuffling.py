@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import SdgError
+from sdg_helpers.errors import SdgError
 
 KEY_BYTES = 16
 _RECORD = struct.Struct(f">{KEY_BYTES}sQI")

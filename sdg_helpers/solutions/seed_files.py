@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from .. import files
-from ..errors import SdgError
-from ..problems import ProblemIndex
+from sdg_helpers import files
+from sdg_helpers.errors import SdgError
+from sdg_helpers.problems.problem_file import ProblemIndex
 
 _NAME = re.compile(r"output-rs(\d+)\.jsonl")
 _HEAD = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*"),')

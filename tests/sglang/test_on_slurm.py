@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from sdg_helpers import files
-from sdg_helpers.checkpoints.sharding import check_sharded
-from sdg_helpers.solutions import read_solutions
+from sdg_helpers.serving.sglang.sharded import check_sharded
+from sdg_helpers.solutions.rows import read_solutions
 from tests.clone import ROOT, command, environment
 from tests.cluster.conftest import slurm  # noqa: F401  a fixture
 from tests.hub import SHA, Hub

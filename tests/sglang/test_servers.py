@@ -10,14 +10,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sdg_helpers import files, sglang
-from sdg_helpers.checkpoints.sharding import check_sharded, shard_checkpoint
+from sdg_helpers import files
+from sdg_helpers.checkpoints.sharding import shard_checkpoint
 from sdg_helpers.cluster import ranks
-from sdg_helpers.completions import Limits, Sampling
-from sdg_helpers.judging import judge_solutions
+from sdg_helpers.completions.types import Limits, Sampling
+from sdg_helpers.judging.judge import judge_solutions
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.serving import ask, open_server
-from sdg_helpers.solutions import generate_solutions, read_solutions
+from sdg_helpers.serving.engines import open_server
+from sdg_helpers.serving.server import ask
+from sdg_helpers.serving.sglang import command_lines
+from sdg_helpers.serving.sglang.sharded import check_sharded
+from sdg_helpers.solutions.generate import generate_solutions
+from sdg_helpers.solutions.rows import read_solutions
 from tests.sglang.make_problems import PROMPT_JUDGE, PROMPT_SOLVE, write_problems
 from tests.test_supervision import ask_many, events, gone, within
 
@@ -83,7 +87,7 @@ def test_a_server_that_dies_or_stands_still_comes_back(spec, tmp_path, kept):
 
 
 def test_sharded_over_two_nodes_it_says_the_same(spec, tiny, tmp_path, kept, monkeypatch):
-    monkeypatch.setattr(sglang, "PART_BYTES", 40_000)  # several parts a rank
+    monkeypatch.setattr(command_lines, "PART_BYTES", 40_000)  # several parts a rank
     folder, logs = tmp_path / "adder-tp2", tmp_path / "servers"
     two = spec(model=str(folder), tp_size=2, load_format="sharded_state")
     other = subprocess.Popen([sys.executable, "-c", SECOND, str(tmp_path / "meet"),

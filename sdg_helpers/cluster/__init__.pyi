@@ -1,0 +1,6 @@
+from .driver import cancel_jobs as cancel_jobs
+from .driver import live_jobs as live_jobs
+from .driver import run_chunks as run_chunks
+from .driver import submit_one as submit_one
+from .jobs import JobSpec as JobSpec
+from .slurm import SlurmJob as SlurmJob

@@ -1,0 +1,1 @@
+from .questions import prepare_questions as prepare_questions

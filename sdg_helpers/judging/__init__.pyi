@@ -1,0 +1,2 @@
+from .judge import judge_solutions as judge_solutions
+from .judge import rejudge_solutions as rejudge_solutions

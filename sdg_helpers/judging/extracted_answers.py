@@ -1,0 +1,80 @@
+"""The answers that solutions gave, taken out of the heavy text once, as a small table a seed."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from sdg_helpers import files
+from sdg_helpers.answers.extraction import OPEN, extract_boxed
+from sdg_helpers.judging.verdicts import read_verdicts
+from sdg_helpers.solutions import seed_files
+from sdg_helpers.solutions.rows import Solution, answer_start, parse_solution
+
+MAX_LENGTH = 2000  # characters; whatever fills a longer box is not a final answer
+_SCHEMA = pa.schema([("id", pa.string()), ("predicted_answer", pa.string())])
+_BATCH = 1 << 16
+
+
+def predicted_answer(solution: Solution, reasoning: bool = True) -> str | None:
+    """answers.predicted_answer for a row whose text is still JSON-escaped: only what follows the thinking is parsed."""
+    start = answer_start(solution.text)
+    if solution.finish_reason != "stop" or (start < 0 and (reasoning or OPEN.encode() in solution.text)):
+        return None
+    tail = solution.text[max(0, start):]
+    if b"\\\\boxed" not in tail:
+        return None
+    boxed = (extract_boxed(orjson.loads(b'"' + tail + b'"')) or "").strip()
+    return boxed if 0 < len(boxed) <= MAX_LENGTH else None
+
+
+def take_out(solutions: Path, folder: Path, reasoning: bool = True) -> None:
+    """Write {folder}/answers-rs{seed}.parquet (id, predicted_answer or null) for every seed that has none yet."""
+    for seed, path in seed_files.seed_files(solutions).items():
+        target = folder / f"answers-rs{seed}.parquet"
+        if not target.exists():
+            with files.atomic_writer(target) as out, parquet.ParquetWriter(out, _SCHEMA) as table:
+                for ids, answers in _batches(path, reasoning):
+                    table.write_table(pa.Table.from_arrays([pa.array(ids, pa.string()),
+                                                            pa.array(answers, pa.string())], schema=_SCHEMA))
+
+
+def _batches(path: Path, reasoning: bool) -> Iterator[tuple[list[str], list[str | None]]]:
+    ids: list[str] = []
+    answers: list[str | None] = []
+    with open(path, "rb", buffering=1 << 20) as file:
+        for number, line in enumerate(file, 1):
+            solution = parse_solution(line, path, number)
+            ids.append(solution.keys["id"])
+            answers.append(predicted_answer(solution, reasoning))
+            if len(ids) == _BATCH:
+                yield ids, answers
+                ids, answers = [], []
+    yield ids, answers
+
+
+class TakenOut:
+    """Answers that `take_out` has written."""
+
+    def __init__(self, folder: Path, seeds: list[int]):
+        self.seeds, self._folder = seeds, folder
+
+    def of_seed(self, seed: int) -> Iterator[tuple[str, str | None]]:
+        """(id, predicted answer) in the order of the seed's file."""
+        file = parquet.ParquetFile(self._folder / f"answers-rs{seed}.parquet")
+        for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+class Judged:
+    """Answers that an earlier verdicts.parquet holds: judging again does not read the solutions again."""
+
+    def __init__(self, verdicts: Path, seeds: list[int]):
+        self.seeds, self._verdicts = seeds, verdicts
+
+    def of_seed(self, seed: int) -> Iterator[tuple[str, str | None]]:
+        """(id, predicted answer) in the order of the seed's file."""
+        return ((one.id, one.predicted_answer) for one in read_verdicts(self._verdicts, seed))

@@ -1,0 +1,124 @@
+"""Find the notebooks and know their parameters."""
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sdg_helpers import files, paths, runs
+from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.notebooks.parameters import Parameter
+
+START = "start"  # the track of the notebooks that lie directly in notebooks/: 00_start_here
+_FILE = re.compile(r"(\d\d)_\w+\.ipynb")
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook of the cookbook: `number` "03", `name` "03_generate_solutions", `track` "math"."""
+
+    path: Path
+    track: str
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def number(self) -> str:
+        return self.name[:2]
+
+    @property
+    def title(self) -> str:
+        """Number and name in words: "03 generate solutions"."""
+        return self.name.replace("_", " ")
+
+    @property
+    def key(self) -> str:
+        """Name in profiles and messages: "math/03_generate_solutions"."""
+        return f"{self.track}/{self.name}"
+
+    @property
+    def stages(self) -> list[runs.StageInfo]:
+        """The stages that it makes."""
+        return [info for info in runs.STAGES.get(self.track, ()) if info.notebook == self.key]
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """Its parameters by name, as `papermill --help-notebook` understands them."""
+        quiet()
+        from papermill.inspection import inspect_notebook
+
+        try:
+            found = inspect_notebook(escaped(self.path))
+        except Exception as error:  # nbformat raises many kinds for a broken file
+            raise SdgError(f"{self.path}: expected a notebook, found {type(error).__name__}: {error}. "
+                           "Restore the file.") from error
+        return {name: Parameter(name, one["default"], one["help"]) for name, one in found.items()}
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether a code cell opens one of the run's model servers."""
+        return any(kind == "code" and "run.server" in source for kind, source in self._cells())
+
+    def digest(self) -> str:
+        """Hash of what the cells say; outputs, as a Run All leaves them, do not count."""
+        return hashlib.sha256(repr(self._cells()).encode()).hexdigest()
+
+    def _cells(self) -> list[tuple[str, str]]:
+        cells = (files.read_json(self.path) or {}).get("cells", [])
+        return [(cell.get("cell_type", ""), "".join(cell.get("source", []))) for cell in cells]
+
+
+def discover(track: str | None = None) -> list[Notebook]:
+    """All notebooks in the order in which they run, or those of one track ("math"; "start" is 00_start_here).
+
+    Raises SdgError for a track that has no notebooks.
+    """
+    folder = paths.project_root() / "notebooks"
+    found = [Notebook(path, path.parent.name if path.parent != folder else START)
+             for path in sorted({*folder.glob("*.ipynb"), *folder.glob("*/*.ipynb")})
+             if _FILE.fullmatch(path.name) and not path.parent.name.startswith(".")]
+    found.sort(key=lambda notebook: (notebook.track != START, notebook.track, notebook.name))
+    if track is None:
+        return found
+    tracks = list(dict.fromkeys(notebook.track for notebook in found))
+    if track not in tracks:
+        raise SdgError(f"track {track!r}: expected one of {', '.join(tracks) or '(no notebooks found)'}, the folders "
+                       f"of {folder}.{did_you_mean(track, tracks)}")
+    return [notebook for notebook in found if notebook.track == track]
+
+
+def find(text: str, notebooks: Sequence[Notebook], where: str = "NOTEBOOK") -> Notebook:
+    """The notebook meant by "math/03_generate_solutions", "math/03", "03_generate_solutions" or "03".
+
+    where: what `text` was given as. Raises SdgError when there is none or more than one.
+    """
+    wanted = re.sub(r"^notebooks/|\.ipynb$", "", text.lower().replace("-", "_"))
+    found = [notebook for notebook in notebooks if wanted in (
+        notebook.key.lower(), f"{notebook.track}/{notebook.number}", notebook.name.lower(), notebook.number)]
+    keys = [notebook.key for notebook in found or notebooks]
+    if not found:
+        raise SdgError(f"{where} {text!r}: expected one of {', '.join(keys)}.{did_you_mean(text, keys)}")
+    if len(found) > 1:
+        raise SdgError(f"{where} {text!r}: expected one notebook, found several: {', '.join(keys)}. Say which.")
+    return found[0]
+
+
+def escaped(path: Path) -> str:
+    """A path for papermill, which reads {braces} in it as placeholders."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def quiet() -> None:
+    """Keep papermill and Jupyter from logging and warning across the progress line; errors are exceptions anyway."""
+    if "papermill" not in sys.modules:
+        warnings.filterwarnings("ignore", module=r"(jupyter|papermill|nbclient|nbformat|zmq|traitlets).*")
+        for name in ("papermill", "traitlets", "nbclient"):
+            logging.getLogger(name).addHandler(logging.NullHandler())

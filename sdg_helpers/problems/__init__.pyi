@@ -1,0 +1,3 @@
+from .download import download_problems as download_problems
+from .problem_file import ProblemIndex as ProblemIndex
+from .problem_file import read_problems as read_problems

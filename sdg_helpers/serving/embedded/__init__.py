@@ -1,0 +1,1 @@
+"""llama.cpp's server on this machine: its weights and its process."""

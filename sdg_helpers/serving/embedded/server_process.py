@@ -1,0 +1,110 @@
+"""The process of the embedded server: llama.cpp on this machine's CPU.
+
+The same seed gives the same text only while requests come one at a time: parallel slots share a batch, and its size
+moves the last bits of the arithmetic.
+"""
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdg_helpers import files, processes
+from sdg_helpers.files import write_private
+from sdg_helpers.serving.embedded import weights
+
+_WATCH_S = 0.5
+_PROMPT_CACHE_MIB = 512  # llama.cpp's default of 8 GiB would fill a laptop in a long run
+
+
+@dataclass(frozen=True)
+class Place:
+    """The files of one server in the run's servers folder. The record holds its key: only its user may read it."""
+
+    folder: Path
+    name: str
+
+    @property
+    def record(self) -> Path:
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def owners(self) -> Path:
+        return self.folder / f"{self.name}.owners"
+
+    def locked(self) -> AbstractContextManager[None]:
+        return weights.waiting_lock(self.folder / f".{self.name}.lock", "opening a server")
+
+
+def serve(record_path: Path) -> None:
+    """The server process: load, note the address in the record, live as long as an owner does."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    place = Place(record_path.parent, record_path.stem)
+    record = {**files.read_json(record_path), "pid": os.getpid(), "started": processes.start_time(os.getpid())}
+    write_private(record_path, record)
+    watch = threading.Thread(target=_watch, args=(place,))
+    watch.start()
+    import xllamacpp
+
+    try:
+        server = xllamacpp.Server(_parameters(record))
+    except RuntimeError as error:
+        print(f"The server did not start: {error}", flush=True)
+        os._exit(1)
+    write_private(record_path, {**record, "base_url": f"{server.listening_address}/v1"})
+    watch.join()
+
+
+def _watch(place: Place) -> None:
+    """End this process when no owner lives; under the lock, so that nobody attaches to a server that is going."""
+    while True:
+        time.sleep(_WATCH_S)
+        if processes.any_alive(place.owners):
+            continue
+        if not place.folder.is_dir():
+            os._exit(0)
+        with place.locked():
+            if not processes.any_alive(place.owners):
+                print("No process needs this server any more: it ends.", flush=True)
+                place.record.unlink(missing_ok=True)
+                os._exit(0)
+
+
+def _parameters(record: dict[str, Any]) -> Any:
+    import xllamacpp
+
+    own = xllamacpp.common_params_sampling_config
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = record["gguf"]
+    parameters.model_alias = {record["model"]}
+    parameters.hostnames, parameters.port = ["127.0.0.1"], 0
+    parameters.api_keys = [record["api_key"]]
+    parameters.n_parallel = record["slots"]
+    parameters.n_ctx = record["slots"] * record["context_length"]  # the slots share it
+    parameters.fit_params = False
+    parameters.cache_ram_mib = _PROMPT_CACHE_MIB
+    for threads in (parameters.cpuparams, parameters.cpuparams_batch):
+        threads.n_threads, threads.poll = record["threads"], 0
+    # Sampling is what the request says: no top_k 40, no min_p 0.05, nothing that the weights' file would like.
+    sampling = parameters.sampling
+    sampling.temp, sampling.top_p, sampling.top_k, sampling.min_p = 1.0, 1.0, 0, 0.0
+    sampling.user_sampling_config = sum(getattr(own, name) for name in own.__members__)
+    # `<think>` stays in the text, where answers.normalise_reasoning looks for it.
+    parameters.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
+    parameters.use_jinja, parameters.endpoint_metrics, parameters.ui = True, True, False
+    return parameters
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))

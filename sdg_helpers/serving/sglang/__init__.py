@@ -1,0 +1,1 @@
+"""SGLang on the nodes of a job: command lines, processes, health, restarts."""
