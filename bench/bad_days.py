@@ -5,6 +5,7 @@
 For each kind: the chain must end complete after at most one more run, with the bytes of an undisturbed run, and what
 was finished is not asked for again: the server counts repeats, and only what was in flight may be among them.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,8 +23,14 @@ from tests.standin import StandIn
 from tests.test_solutions import rows_of, write_problems
 
 CHUNKS, CONCURRENCY, PROBLEMS, SEEDS = 3, 4, 90, 2
-JOBS = {"where": "slurm", "time_limit_min": 10, "num_chunks": CHUNKS, "poll_s": 0.3, "stop_before_limit_s": 60,
-        "partition": "low"}
+JOBS = {
+    "where": "slurm",
+    "time_limit_min": 10,
+    "num_chunks": CHUNKS,
+    "poll_s": 0.3,
+    "stop_before_limit_s": 60,
+    "partition": "low",
+}
 DRIVER = """\
 import sys
 from pathlib import Path
@@ -54,8 +61,12 @@ class OpenServer:
 
 
 def driver(problems: Path, folder: Path, url: str, where: str = "slurm") -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", DRIVER, str(problems), str(folder), url, where],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(problems), str(folder), url, where],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def some_job(stage: Path, rng: random.Random) -> cluster.SlurmJob | None:
@@ -74,8 +85,11 @@ def requeue(day: Day) -> None:
 
 
 def preemption(day: Day) -> None:
-    subprocess.run(["srun", "--partition=high", "--nodes=4", "--exclusive", "--time=1", "sleep", "1"], check=True,
-                   capture_output=True)
+    subprocess.run(
+        ["srun", "--partition=high", "--nodes=4", "--exclusive", "--time=1", "sleep", "1"],
+        check=True,
+        capture_output=True,
+    )
 
 
 def node_power_cut(day: Day) -> None:
@@ -96,8 +110,9 @@ def kill_driver(day: Day) -> None:
 
 def time_limit(day: Day) -> None:
     if job := some_job(day.stage, day.rng):
-        subprocess.run(["scontrol", "update", f"JobId={job.job_id}", "EndTime=now+61"], check=False,
-                       capture_output=True)
+        subprocess.run(
+            ["scontrol", "update", f"JobId={job.job_id}", "EndTime=now+61"], check=False, capture_output=True
+        )
 
 
 KINDS = (scancel, requeue, preemption, node_power_cut, kill_server, kill_driver, time_limit)
@@ -158,8 +173,11 @@ def main() -> None:
                     assert files.read_json(day.stage / "manifest.json")["counts"]["rows_out"] == total
                     assert took["asked"] <= total + 2 * CHUNKS * CONCURRENCY, took
                     worst, more = max(worst, took["asked"] - total), more + (took["runs"] > 1)
-                print(f"{kind.__name__:<16}{options.times} times: complete, the same bytes; a second run {more} times; "
-                      f"at most {worst} of {total} requests asked again", flush=True)
+                print(
+                    f"{kind.__name__:<16}{options.times} times: complete, the same bytes; a second run {more} times; "
+                    f"at most {worst} of {total} requests asked again",
+                    flush=True,
+                )
         finally:
             slurm.stop()
 

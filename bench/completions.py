@@ -9,6 +9,7 @@ and writes a JSONL file. Ours does all it does in a real run: lazy input, pacing
 quantiles, and rows that survive kill -9. The bare loop (aiohttp and orjson, as many workers as requests in flight)
 does none of it. Requests a second are by the server's clock, from the first request to the last reply.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -49,17 +50,27 @@ def ours(options: argparse.Namespace) -> None:
     from sdg_helpers.completions.engine import complete
     from sdg_helpers.completions.types import Limits, Request, Sampling
 
-    requests = (Request(row, [{"role": "user", "content": row["problem"]}], row["id"])
-                for row in prompts(options.input))
+    requests = (
+        Request(row, [{"role": "user", "content": row["problem"]}], row["id"]) for row in prompts(options.input)
+    )
     with files.AppendLog(options.output) as rows, files.AppendLog(options.output + ".failures") as failures:
         progress = complete(
-            requests, openai.AsyncOpenAI(base_url=options.url, api_key="none"), model="standin",
-            sampling=Sampling(0.6, 0.95, 4096), limits=Limits(options.concurrency),
-            on_completion=lambda request, reply: rows.append({
-                **request.key, "generation": reply.content, "finish_reason": reply.finish_reason,
-                "num_generated_tokens": reply.completion_tokens}),
+            requests,
+            openai.AsyncOpenAI(base_url=options.url, api_key="none"),
+            model="standin",
+            sampling=Sampling(0.6, 0.95, 4096),
+            limits=Limits(options.concurrency),
+            on_completion=lambda request, reply: rows.append(
+                {
+                    **request.key,
+                    "generation": reply.content,
+                    "finish_reason": reply.finish_reason,
+                    "num_generated_tokens": reply.completion_tokens,
+                }
+            ),
             on_failure=lambda request, failure: failures.append({"id": request.key["id"], "reason": failure.reason}),
-            on_progress=lambda progress: None)
+            on_progress=lambda progress: None,
+        )
     assert progress.failed == 0, progress
 
 
@@ -68,19 +79,31 @@ async def _bare(options: argparse.Namespace) -> None:
 
     todo, url = prompts(options.input), options.url + "/chat/completions"
     headers = {"Content-Type": "application/json", "Authorization": "Bearer none"}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers,
-                                     timeout=aiohttp.ClientTimeout(total=None)) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), headers=headers, timeout=aiohttp.ClientTimeout(total=None)
+    ) as session:
         with open(options.output, "wb", buffering=1 << 20) as rows:
+
             async def work() -> None:
                 for row in todo:
-                    body = {"model": "standin", "messages": [{"role": "user", "content": row["problem"]}],
-                            "temperature": 0.6, "top_p": 0.95, "max_tokens": 4096, "seed": row["id"]}
+                    body = {
+                        "model": "standin",
+                        "messages": [{"role": "user", "content": row["problem"]}],
+                        "temperature": 0.6,
+                        "top_p": 0.95,
+                        "max_tokens": 4096,
+                        "seed": row["id"],
+                    }
                     async with session.post(url, data=orjson.dumps(body)) as response:
                         reply = orjson.loads(await response.read())
                     choice = reply["choices"][0]
-                    row.update(generation=choice["message"]["content"], finish_reason=choice["finish_reason"],
-                               num_generated_tokens=reply["usage"]["completion_tokens"])
+                    row.update(
+                        generation=choice["message"]["content"],
+                        finish_reason=choice["finish_reason"],
+                        num_generated_tokens=reply["usage"]["completion_tokens"],
+                    )
                     rows.write(orjson.dumps(row) + b"\n")
+
             await asyncio.gather(*(work() for _ in range(options.concurrency)))
 
 
@@ -106,12 +129,24 @@ def datatrove(options: argparse.Namespace) -> None:
     from datatrove.pipeline.writers import JsonlWriter
 
     async def ask(document, generate):
-        return await generate({"messages": [{"role": "user", "content": document.text}], "temperature": 0.6,
-                               "top_p": 0.95, "max_tokens": 4096, "seed": int(document.id)})
+        return await generate(
+            {
+                "messages": [{"role": "user", "content": document.text}],
+                "temperature": 0.6,
+                "top_p": 0.95,
+                "max_tokens": 4096,
+                "seed": int(document.id),
+            }
+        )
 
-    config = InferenceConfig(server_type="endpoint", model_name_or_path="standin", api_key="none",
-                             endpoint_url=options.url.removesuffix("/v1"), metric_interval=100000,
-                             max_concurrent_generations=options.concurrency)
+    config = InferenceConfig(
+        server_type="endpoint",
+        model_name_or_path="standin",
+        api_key="none",
+        endpoint_url=options.url.removesuffix("/v1"),
+        metric_interval=100000,
+        max_concurrent_generations=options.concurrency,
+    )
     writer = JsonlWriter(options.output + ".d", output_filename="${rank}.jsonl", compression=None)
     documents = (Document(text=row["problem"], id=str(row["id"])) for row in prompts(options.input))
     InferenceRunner(rollout_fn=ask, config=config, output_writer=writer).run(documents)
@@ -121,32 +156,57 @@ def one(name: str, count: int, concurrency: int, latency_s: float, options: argp
     """Run one client against a fresh server; requests/s, CPU seconds, peak MB."""
     from tests.standin import StandIn
 
-    with tempfile.TemporaryDirectory() as folder, StandIn(
-            size=options.size, latency=f"{latency_s:g}", no_track=True) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        StandIn(size=options.size, latency=f"{latency_s:g}", no_track=True) as server,
+    ):
         os.sched_setaffinity(server.process.pid, {options.cores[0]})
         with open(f"{folder}/in.jsonl", "wb") as file:
             file.writelines(orjson.dumps({"id": n, "problem": PROMPT % (n, n * 7)}) + b"\n" for n in range(count))
         python = options.neighbour if name == "datatrove" else sys.executable
-        command = [python, str(Path(__file__).resolve()), "--client", name, "--url", server.base_url, "--input",
-                   f"{folder}/in.jsonl", "--output", f"{folder}/out.jsonl", "--concurrency", str(concurrency)]
+        command = [
+            python,
+            str(Path(__file__).resolve()),
+            "--client",
+            name,
+            "--url",
+            server.base_url,
+            "--input",
+            f"{folder}/in.jsonl",
+            "--output",
+            f"{folder}/out.jsonl",
+            "--concurrency",
+            str(concurrency),
+        ]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
         begun = time.perf_counter()
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=sys.stderr,
-                                   preexec_fn=lambda: os.sched_setaffinity(0, {options.cores[1]}))
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=sys.stderr,
+            preexec_fn=lambda: os.sched_setaffinity(0, {options.cores[1]}),
+        )
         told = process.communicate()[0].decode().strip().splitlines()
         if process.returncode:
             raise SystemExit(f"{name} ended with {process.returncode}")
         stats, used = server.stats(), json.loads(told[-1])
-        return {"wall_s": time.perf_counter() - begun, "requests": stats["requests"],
-                "rps": count / (stats["last"] - stats["first"]), **used}
+        return {
+            "wall_s": time.perf_counter() - begun,
+            "requests": stats["requests"],
+            "rps": count / (stats["last"] - stats["first"]),
+            **used,
+        }
 
 
 def compare(options: argparse.Namespace) -> None:
     names = [name for name in CLIENTS if name != "datatrove" or options.neighbour]
     start = {name: one(name, 64, 16, 0.0, options) for name in names}
     print(f"{options.count} requests, {options.size} characters a reply, median of {options.rounds}", flush=True)
-    print(f"{'client':12} {'ms':>4} {'at once':>8} {'requests/s':>11} {'× bare':>7} {'CPU s/1,000':>12} {'× bare':>7} "
-          f"{'peak MB':>8}")
+    print(
+        f"{'client':12} {'ms':>4} {'at once':>8} {'requests/s':>11} {'× bare':>7} {'CPU s/1,000':>12} {'× bare':>7} "
+        f"{'peak MB':>8}"
+    )
     for latency_s in options.latency:
         for concurrency in options.concurrencies:
             runs = {name: [] for name in names}
@@ -154,12 +214,19 @@ def compare(options: argparse.Namespace) -> None:
                 for name in names:
                     runs[name].append(one(name, options.count, concurrency, latency_s, options))
             rps = {name: statistics.median(run["rps"] for run in runs[name]) for name in names}
-            cpu = {name: statistics.median((run["cpu_s"] - start[name]["cpu_s"]) / (options.count - 64) * 1000
-                                           for run in runs[name]) for name in names}
+            cpu = {
+                name: statistics.median(
+                    (run["cpu_s"] - start[name]["cpu_s"]) / (options.count - 64) * 1000 for run in runs[name]
+                )
+                for name in names
+            }
             for name in names:
-                print(f"{name:12} {latency_s * 1000:4.0f} {concurrency:8} {rps[name]:11,.0f} "
-                      f"{rps[name] / rps['bare']:7.2f} {cpu[name]:12.3f} {cpu[name] / cpu['bare']:7.2f} "
-                      f"{max(run['peak_mb'] for run in runs[name]):8.0f}", flush=True)
+                print(
+                    f"{name:12} {latency_s * 1000:4.0f} {concurrency:8} {rps[name]:11,.0f} "
+                    f"{rps[name] / rps['bare']:7.2f} {cpu[name]:12.3f} {cpu[name] / cpu['bare']:7.2f} "
+                    f"{max(run['peak_mb'] for run in runs[name]):8.0f}",
+                    flush=True,
+                )
 
 
 def memory(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@
 Every stage runs in a process of its own; its peak memory is the kernel's own figure (VmHWM). The last columns compare
 the largest with the smallest size: seconds grow as rows ** exponent.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -36,12 +37,21 @@ def run_stage(stage: str, run: Path, base_url: str, num_seeds: int) -> None:
     from sdg_helpers.solutions.generate import generate_solutions
 
     problems = run / "problems" / "problems.jsonl"
-    server = {"open_server": lambda: Server(base_url, "standin", "endpoint", "none"), "model": "standin",
-              "limits": Limits(256)}
+    server = {
+        "open_server": lambda: Server(base_url, "standin", "endpoint", "none"),
+        "model": "standin",
+        "limits": Limits(256),
+    }
     judge = {**server, "prompt": load_prompt("math/judge")}
     if stage == "solve":
-        generate_solutions(problems, run / "solutions", prompt=load_prompt("math/solve"), num_seeds=num_seeds,
-                           sampling=Sampling(0.6, 0.95, 4096), **server)
+        generate_solutions(
+            problems,
+            run / "solutions",
+            prompt=load_prompt("math/solve"),
+            num_seeds=num_seeds,
+            sampling=Sampling(0.6, 0.95, 4096),
+            **server,
+        )
     elif stage == "judge":
         judge_solutions(run / "solutions", problems, run / "judged", **judge)
     elif stage == "relabel":
@@ -49,8 +59,13 @@ def run_stage(stage: str, run: Path, base_url: str, num_seeds: int) -> None:
     elif stage == "rejudge":
         rejudge_solutions(run / "judged", run / "relabeled" / "labels.parquet", problems, run / "rejudged", **judge)
     else:
-        export_sft(run / "solutions", run / "rejudged" / "verdicts.parquet", run / "sft", licence="cc0-1.0",
-                   prompt=load_prompt("math/solve"))
+        export_sft(
+            run / "solutions",
+            run / "rejudged" / "verdicts.parquet",
+            run / "sft",
+            licence="cc0-1.0",
+            prompt=load_prompt("math/solve"),
+        )
 
 
 def write_problems(run: Path, count: int) -> None:
@@ -60,14 +75,39 @@ def write_problems(run: Path, count: int) -> None:
         for number in range(count):
             text = f"What is {number} + {number * 7 % 1000}?"
             truth = number + number * 7 % 1000 + (number % 10 == 0) * 5
-            out.write(files.dumps({"id": files.content_id(text), "problem": text, "expected_answer": str(truth),
-                                   "problem_type": "has_answer_extracted", "problem_source": "bench"}))
+            out.write(
+                files.dumps(
+                    {
+                        "id": files.content_id(text),
+                        "problem": text,
+                        "expected_answer": str(truth),
+                        "problem_type": "has_answer_extracted",
+                        "problem_source": "bench",
+                    }
+                )
+            )
 
 
 def measure(stage: str, run: Path, base_url: str, num_seeds: int) -> dict[str, float]:
     start = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", "bench.scale", "--stage", stage, "--run", str(run), "--url", base_url,
-                           "--seeds", str(num_seeds)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "bench.scale",
+            "--stage",
+            stage,
+            "--run",
+            str(run),
+            "--url",
+            base_url,
+            "--seeds",
+            str(num_seeds),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise SystemExit(f"{stage}: {done.stderr[-2000:]}")
     return {"seconds": time.monotonic() - start, "peak_mb": json.loads(done.stdout.splitlines()[-1])}
@@ -102,8 +142,11 @@ def report(sizes: list[int], results: dict[str, list[dict[str, float]]]) -> None
     for stage, rows in results.items():
         first, last = rows[0], rows[-1]
         exponent = math.log(last["seconds"] / first["seconds"]) / math.log(sizes[-1] / sizes[0]) if len(rows) > 1 else 0
-        print(f"{stage:<10}" + "".join(f"{row['seconds']:>14.1f}{row['peak_mb']:>8.0f}" for row in rows)
-              + f"{exponent:>11.2f}{last['peak_mb'] - first['peak_mb']:>10.0f}")
+        print(
+            f"{stage:<10}"
+            + "".join(f"{row['seconds']:>14.1f}{row['peak_mb']:>8.0f}" for row in rows)
+            + f"{exponent:>11.2f}{last['peak_mb'] - first['peak_mb']:>10.0f}"
+        )
 
 
 if __name__ == "__main__":

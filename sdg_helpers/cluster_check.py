@@ -1,5 +1,6 @@
 """Is everything there before 16 GPUs are asked for? Slurm is asked without submitting; one small job a role looks at a
 node."""
+
 from __future__ import annotations
 
 import os
@@ -32,8 +33,10 @@ def check_cluster(profile: Profile, wait_min: float = 10) -> list[dict[str, str]
     """
     roles = [role for role in Jobs.model_fields if role != "all" and profile.jobs.spec(role).where == "slurm"]
     if not roles:
-        raise SdgError(f"{profile.path}: expected a role with `where: slurm` under jobs, found none. See "
-                       "notebooks/profiles/slurm.yaml.")
+        raise SdgError(
+            f"{profile.path}: expected a role with `where: slurm` under jobs, found none. See "
+            "notebooks/profiles/slurm.yaml."
+        )
     rows = [_commands()]
     if rows[0]["ok"] == "no":
         return rows
@@ -63,8 +66,10 @@ def _commands() -> dict[str, str]:
 
 def _accepted(role: str, spec: JobSpec) -> dict[str, str]:
     """Whether sbatch would take the role's jobs as they are: partition, account, nodes, GPUs, memory, time."""
-    asked = (f"{spec.nodes} × {spec.gpus_per_node} GPUs, {spec.time_limit_min} min, partition "
-             f"{spec.partition or '(default)'}, account {spec.account or '(default)'}")
+    asked = (
+        f"{spec.nodes} × {spec.gpus_per_node} GPUs, {spec.time_limit_min} min, partition "
+        f"{spec.partition or '(default)'}, account {spec.account or '(default)'}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "job.sh"
         script.write_text(batch_script(spec, "sdg-check-0000", [0], Path(folder) / "a/b/c/d/e/f", Path(folder)))
@@ -86,8 +91,12 @@ def _disk(profile: Profile) -> dict[str, str]:
     needed = 2 * float(planning.plan(scale).loc["all", "gigabytes"])  # merging a seed needs it twice for a while
     free = shutil.disk_usage(_existing(paths.outputs_root())).free / 1e9
     what = f"disk: {needed:,.0f} GB for {scale.problems:,} problems × {scale.num_seeds} seeds"
-    return _row(what, f"{free:,.0f} GB free in {paths.outputs_root()}", free > needed,
-                "set SDG_OUTPUTS to a roomier shared disk, or ask for fewer problems or seeds")
+    return _row(
+        what,
+        f"{free:,.0f} GB free in {paths.outputs_root()}",
+        free > needed,
+        "set SDG_OUTPUTS to a roomier shared disk, or ask for fewer problems or seeds",
+    )
 
 
 def _existing(path: Path) -> Path:
@@ -98,17 +107,32 @@ def _on_a_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) ->
     """Look at one node by a job of some seconds, with one GPU if the role has any."""
     paths.outputs_root().mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".check-", dir=paths.outputs_root()))
-    small = spec.model_copy(update={"nodes": 1, "num_chunks": 1, "dependent_jobs": 0, "exclusive": False,
-                                    "gpus_per_node": min(1, spec.gpus_per_node), "time_limit_min": 10, "poll_s": 1.0,
-                                    "stop_before_limit_s": 60, "pending_deadline_min": wait_min, "max_attempts": 1})
+    small = spec.model_copy(
+        update={
+            "nodes": 1,
+            "num_chunks": 1,
+            "dependent_jobs": 0,
+            "exclusive": False,
+            "gpus_per_node": min(1, spec.gpus_per_node),
+            "time_limit_min": 10,
+            "poll_s": 1.0,
+            "stop_before_limit_s": 60,
+            "pending_deadline_min": wait_min,
+            "max_attempts": 1,
+        }
+    )
     stage, answer = folder / "check" / role, folder / "answer.json"
     stage.mkdir(parents=True)
     try:
-        looking = partial(look, answer=answer, server=server.model_dump(exclude_unset=True),
-                          gpus=bool(spec.gpus_per_node))
+        looking = partial(
+            look, answer=answer, server=server.model_dump(exclude_unset=True), gpus=bool(spec.gpus_per_node)
+        )
         cluster.run_chunks(looking, small, stage, lambda num_chunks: [] if answer.exists() else [0])
-        return [_row(f"{role}, on {found['host']}: {one['what']}", one["found"], one["ok"], one["todo"])
-                for found in [files.read_json(answer)] for one in found["rows"]]
+        return [
+            _row(f"{role}, on {found['host']}: {one['what']}", one["found"], one["ok"], one["todo"])
+            for found in [files.read_json(answer)]
+            for one in found["rows"]
+        ]
     except SdgError as error:
         return [_row(f"{role}: a small job on a node", str(error), False, "mend what it says")]
     finally:
@@ -117,13 +141,21 @@ def _on_a_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) ->
 
 def look(chunk: int, num_chunks: int, answer: Path, server: dict[str, Any], gpus: bool) -> None:
     """Runs on a node: what is there. That it can write its answer shows that the file system is shared."""
-    rows = [{"what": "the outputs folder is shared", "found": str(answer.parent), "ok": True, "todo": ""},
-            {"what": "Python", "found": platform.python_version(), "ok": True, "todo": ""}]
+    rows = [
+        {"what": "the outputs folder is shared", "found": str(answer.parent), "ok": True, "todo": ""},
+        {"what": "Python", "found": platform.python_version(), "ok": True, "todo": ""},
+    ]
     if gpus:
         seen = _said(["nvidia-smi", "-L"])
         listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        rows.append({"what": "a GPU", "found": seen.splitlines()[0] if seen else f"devices {listed or 'none'}",
-                     "ok": bool(seen or listed), "todo": "see gpus_per_node, and the nodes' drivers"})
+        rows.append(
+            {
+                "what": "a GPU",
+                "found": seen.splitlines()[0] if seen else f"devices {listed or 'none'}",
+                "ok": bool(seen or listed),
+                "todo": "see gpus_per_node, and the nodes' drivers",
+            }
+        )
     if server["engine"] == "sglang":
         rows += _sglang(server)
     files.write_json(answer, {"host": socket.gethostname(), "rows": rows})
@@ -134,12 +166,24 @@ def _sglang(server: dict[str, Any]) -> list[dict[str, Any]]:
 
     spec = ServerSpec(**server)
     version = _said([python_of(spec), "-c", "import importlib.metadata as m; print(m.version('sglang'))"])
-    rows = [{"what": f"SGLang in {python_of(spec)}", "found": version or "not installed", "ok": bool(version),
-             "todo": "install sglang there, or set python of the server"}]
+    rows = [
+        {
+            "what": f"SGLang in {python_of(spec)}",
+            "found": version or "not installed",
+            "ok": bool(version),
+            "todo": "install sglang there, or set python of the server",
+        }
+    ]
     if spec.model.startswith(("/", "~", ".")):
         there = (Path(spec.model).expanduser() / "config.json").exists()
-        rows.append({"what": f"model {spec.model}", "found": "there" if there else "no config.json", "ok": there,
-                     "todo": "make it with 02_shard_checkpoint, or mend the path"})
+        rows.append(
+            {
+                "what": f"model {spec.model}",
+                "found": "there" if there else "no config.json",
+                "ok": there,
+                "todo": "make it with 02_shard_checkpoint, or mend the path",
+            }
+        )
     return rows
 
 

@@ -1,4 +1,5 @@
 """Files that survive being killed: append-only JSONL, atomic replacement, fingerprints, locks."""
+
 from __future__ import annotations
 
 import fcntl
@@ -77,11 +78,15 @@ def parse_row(line: bytes, path: Path | str, number: int) -> dict[str, Any]:
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise SdgError(f"{path}, line {number}: expected one JSON object, found {_shown(line)} ({error}). "
-                       "Mend or remove that line and run again.") from None
+        raise SdgError(
+            f"{path}, line {number}: expected one JSON object, found {_shown(line)} ({error}). "
+            "Mend or remove that line and run again."
+        ) from None
     if not isinstance(row, dict):
-        raise SdgError(f"{path}, line {number}: expected a JSON object ({{...}}), found {type(row).__name__} "
-                       f"{_shown(line)}. Mend or remove that line and run again.")
+        raise SdgError(
+            f"{path}, line {number}: expected a JSON object ({{...}}), found {type(row).__name__} "
+            f"{_shown(line)}. Mend or remove that line and run again."
+        )
     return row
 
 
@@ -89,8 +94,9 @@ def _open_rows(path: Path | str) -> BinaryIO:
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        raise SdgError(f"{path}: expected a JSONL file, found none. Run the stage that makes it, "
-                       "or give the right path.") from None
+        raise SdgError(
+            f"{path}: expected a JSONL file, found none. Run the stage that makes it, or give the right path."
+        ) from None
 
 
 def _shown(line: bytes) -> str:
@@ -150,8 +156,10 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SdgError(f"{path}: could not be written ({error.strerror or error}). What was complete is kept; free "
-                       "disk space or mend the permissions, then run again: it goes on where it stopped.") from error
+        raise SdgError(
+            f"{path}: could not be written ({error.strerror or error}). What was complete is kept; free "
+            "disk space or mend the permissions, then run again: it goes on where it stopped."
+        ) from error
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -169,8 +177,10 @@ def read_json(path: Path | str) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise SdgError(f"{path}: expected JSON, found {_shown(data)} ({error}). "
-                       "Something else changed it: restore it, or remove it and run again.") from None
+        raise SdgError(
+            f"{path}: expected JSON, found {_shown(data)} ({error}). "
+            "Something else changed it: restore it, or remove it and run again."
+        ) from None
 
 
 class AppendLog:
@@ -259,8 +269,10 @@ class Lock:
             file.seek(0)
             holder = file.read().decode(errors="replace").strip() or "another process"
             file.close()
-            raise SdgError(f"{self.what} is at work already: {holder} holds {self.path}. "
-                           "Wait until it ends, or stop it, then run again.")
+            raise SdgError(
+                f"{self.what} is at work already: {holder} holds {self.path}. "
+                "Wait until it ends, or stop it, then run again."
+            )
         with suppress(OSError):  # a full disk: the lock holds without the name as well
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
@@ -314,6 +326,8 @@ def arrived(folder: Path) -> int:
             except FileNotFoundError:
                 continue
     return total
+
+
 _POLL_S = 0.2
 
 

@@ -1,4 +1,5 @@
 """Numbers and times as people read them, in figures, tables and progress lines."""
+
 from __future__ import annotations
 
 
@@ -12,8 +13,11 @@ def duration(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f}s"
     whole = int(seconds + 0.5)
-    for unit, below, size, small, small_unit in (("m", 3600, 60, 1, "s"), ("h", 86400, 3600, 60, "m"),
-                                                 ("d", float("inf"), 86400, 3600, "h")):
+    for unit, below, size, small, small_unit in (
+        ("m", 3600, 60, 1, "s"),
+        ("h", 86400, 3600, 60, "m"),
+        ("d", float("inf"), 86400, 3600, "h"),
+    ):
         if whole < 60:
             return f"{whole}s"
         if whole < below:

@@ -1,4 +1,5 @@
 """Is this machine ready? What each way to run needs, what is here, and what to do about what is not."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -38,21 +39,33 @@ def _cores() -> dict[str, str]:
 
 def _memory() -> dict[str, str]:
     free = psutil.virtual_memory().available / 1e9
-    return _row(f"memory: {_DEMO_GB:.0f} GB free for the demo", f"{free:.1f} GB free",
-                "yes" if free >= _DEMO_GB else "no", "close other programs, or use an endpoint")
+    return _row(
+        f"memory: {_DEMO_GB:.0f} GB free for the demo",
+        f"{free:.1f} GB free",
+        "yes" if free >= _DEMO_GB else "no",
+        "close other programs, or use an endpoint",
+    )
 
 
 def _disk() -> dict[str, str]:
     folder = next(path for path in (paths.outputs_root(), *paths.outputs_root().parents) if path.exists())
     free = shutil.disk_usage(folder).free / 1e9
-    return _row(f"disk: {_DEMO_DISK_GB:.0f} GB free for the demo", f"{free:,.0f} GB free in {folder}",
-                "yes" if free >= _DEMO_DISK_GB else "no", "free some, or set SDG_OUTPUTS to another disk")
+    return _row(
+        f"disk: {_DEMO_DISK_GB:.0f} GB free for the demo",
+        f"{free:,.0f} GB free in {folder}",
+        "yes" if free >= _DEMO_DISK_GB else "no",
+        "free some, or set SDG_OUTPUTS to another disk",
+    )
 
 
 def _embedded() -> dict[str, str]:
     there = importlib.util.find_spec("xllamacpp") is not None
-    return _row("embedded model server (xllamacpp)", "installed" if there else "not installed",
-                "yes" if there else "no", "pip install 'sdg-helpers[demo]'; an endpoint needs none")
+    return _row(
+        "embedded model server (xllamacpp)",
+        "installed" if there else "not installed",
+        "yes" if there else "no",
+        "pip install 'sdg-helpers[demo]'; an endpoint needs none",
+    )
 
 
 def _weights() -> dict[str, str]:
@@ -61,23 +74,39 @@ def _weights() -> dict[str, str]:
         there = weights.is_cached(name)
     except SdgError as error:
         return _row(f"weights of {name}", str(error), "no", "mend SDG_GGUF")
-    return _row(f"weights of {name}", "in the cache" if there else "not yet", "yes" if there else "no",
-                f"fetched when the demo runs (1.1 GB), or now: sdg weights fetch {name}")
+    return _row(
+        f"weights of {name}",
+        "in the cache" if there else "not yet",
+        "yes" if there else "no",
+        f"fetched when the demo runs (1.1 GB), or now: sdg weights fetch {name}",
+    )
 
 
 def _endpoint() -> dict[str, str]:
     url = bool(os.environ.get("OPENAI_BASE_URL"))
-    return _row("a model server of your own", "OPENAI_BASE_URL is set" if url else "OPENAI_BASE_URL is not set",
-                "yes" if url else "not needed here", "for the profile endpoint: set OPENAI_BASE_URL and OPENAI_API_KEY")
+    return _row(
+        "a model server of your own",
+        "OPENAI_BASE_URL is set" if url else "OPENAI_BASE_URL is not set",
+        "yes" if url else "not needed here",
+        "for the profile endpoint: set OPENAI_BASE_URL and OPENAI_API_KEY",
+    )
 
 
 def _gpu() -> dict[str, str]:
     there = shutil.which("nvidia-smi") is not None and Path("/proc/driver/nvidia").exists()
-    return _row("a GPU here", "found" if there else "none", "yes" if there else "not needed here",
-                "on a cluster the nodes have them")
+    return _row(
+        "a GPU here",
+        "found" if there else "none",
+        "yes" if there else "not needed here",
+        "on a cluster the nodes have them",
+    )
 
 
 def _slurm() -> dict[str, str]:
     there = shutil.which("sbatch") is not None
-    return _row("Slurm", "sbatch found" if there else "no sbatch", "yes" if there else "not needed here",
-                "for the profile slurm: run on a login node")
+    return _row(
+        "Slurm",
+        "sbatch found" if there else "no sbatch",
+        "yes" if there else "not needed here",
+        "for the profile slurm: run on a login node",
+    )

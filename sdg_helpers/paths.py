@@ -1,4 +1,5 @@
 """Where we are: the clone, the folder of all runs, and the paths that people give."""
+
 from __future__ import annotations
 
 import os
@@ -15,8 +16,10 @@ def project_root() -> Path:
     for folder in (here, *here.parents, PACKAGE.parent):
         if (folder / "notebooks" / "profiles").is_dir():
             return folder
-    raise SdgError(f"{here}: expected a clone of the cookbook (a folder with notebooks/profiles) here or above, "
-                   "found none. Change into the clone and run again.")
+    raise SdgError(
+        f"{here}: expected a clone of the cookbook (a folder with notebooks/profiles) here or above, "
+        "found none. Change into the clone and run again."
+    )
 
 
 def outputs_root() -> Path:

@@ -1,4 +1,5 @@
 """What a run will cost, before it costs it: requests, tokens, GPU-hours, disk; and what a finished one did cost."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.profiles import Profile
 from sdg_helpers.runs import history
 
-BYTES_A_TOKEN = 4.0        # of reasoning text in English and LaTeX
-_ROW_OVERHEAD = 1500       # bytes of a row besides the generated text: the problem and its keys
+BYTES_A_TOKEN = 4.0  # of reasoning text in English and LaTeX
+_ROW_OVERHEAD = 1500  # bytes of a row besides the generated text: the problem and its keys
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Scale:
     judge_tokens: float = 150
     judge_gpus: int = 8
     judge_tokens_per_s: float = 4_000
-    share_kept: float = 0.6             # of the solutions, in the exported data
+    share_kept: float = 0.6  # of the solutions, in the exported data
 
     def __post_init__(self) -> None:
         for name in ("servers", "tokens_per_s", "judge_tokens_per_s"):
@@ -57,14 +58,33 @@ def plan(scale: Scale) -> pd.DataFrame:
     table = scale.solutions * 40 / 1e9  # bytes a row of a compressed table of verdicts
     rows = [
         ("01 problems", 0, 0, 0.0, 0.2, scale.problems * _ROW_OVERHEAD / 1e9),
-        ("03 solutions", scale.solutions, scale.solutions * scale.mean_tokens,
-         solving_s * scale.gpus_a_server / 3600, solving_s / scale.servers / 3600, text),
-        ("04 judged", judged, judged * scale.judge_tokens, judging_s * scale.judge_gpus / 3600, judging_s / 3600,
-         table + judged * 1e-6),
+        (
+            "03 solutions",
+            scale.solutions,
+            scale.solutions * scale.mean_tokens,
+            solving_s * scale.gpus_a_server / 3600,
+            solving_s / scale.servers / 3600,
+            text,
+        ),
+        (
+            "04 judged",
+            judged,
+            judged * scale.judge_tokens,
+            judging_s * scale.judge_gpus / 3600,
+            judging_s / 3600,
+            table + judged * 1e-6,
+        ),
         ("05 labels", 0, 0, 0.0, 0.02, scale.problems * 60 / 1e9),
-        ("06 rejudged", judged * 0.05, judged * 0.05 * scale.judge_tokens, 0.05 * judging_s * scale.judge_gpus / 3600,
-         0.05 * judging_s / 3600, table),
-        ("07 SFT data", 0, 0, 0.0, text / 200 * 1e3 / 3600, text * scale.share_kept)]
+        (
+            "06 rejudged",
+            judged * 0.05,
+            judged * 0.05 * scale.judge_tokens,
+            0.05 * judging_s * scale.judge_gpus / 3600,
+            0.05 * judging_s / 3600,
+            table,
+        ),
+        ("07 SFT data", 0, 0, 0.0, text / 200 * 1e3 / 3600, text * scale.share_kept),
+    ]
     columns = ["stage", "requests", "tokens", "gpu_hours", "hours", "gigabytes"]
     planned = pd.DataFrame(rows, columns=columns).set_index("stage")
     planned.loc["all"] = planned.sum()
@@ -79,8 +99,15 @@ def measured(folder: Path, track: str = "math") -> pd.DataFrame:
         if manifest is not None:
             asked: dict[str, Any] = manifest.get("requests") or {}
             size = sum(output["bytes"] for output in manifest.get("outputs", {}).values())
-            rows.append((info.name, asked.get("done", 0) + asked.get("failed", 0), asked.get("completion_tokens", 0),
-                         round(manifest.get("seconds", 0.0) / 3600, 4), round(size / 1e6, 3)))
+            rows.append(
+                (
+                    info.name,
+                    asked.get("done", 0) + asked.get("failed", 0),
+                    asked.get("completion_tokens", 0),
+                    round(manifest.get("seconds", 0.0) / 3600, 4),
+                    round(size / 1e6, 3),
+                )
+            )
     return pd.DataFrame(rows, columns=["stage", "requests", "tokens", "hours", "megabytes"]).set_index("stage")
 
 
@@ -98,8 +125,11 @@ def scale_of(folder: Path, problems: int, num_seeds: int) -> Scale:
     if judged:
         known["comparisons_a_problem"] = judged["comparisons_asked"] / max(1, solved["problems"])
         if speed := _tokens_per_s(judged):
-            known |= {"judge_tokens_per_s": speed, "judge_gpus": _gpus(folder, "judge"),
-                      "judge_tokens": judged["requests"]["completion_tokens"] / max(1, judged["requests"]["done"])}
+            known |= {
+                "judge_tokens_per_s": speed,
+                "judge_gpus": _gpus(folder, "judge"),
+                "judge_tokens": judged["requests"]["completion_tokens"] / max(1, judged["requests"]["done"]),
+            }
     return Scale(problems=problems, num_seeds=num_seeds, servers=1, gpus_a_server=_gpus(folder, "solver"), **known)
 
 

@@ -1,4 +1,5 @@
 """Figures of the notebooks: each takes a table or a manifest and returns a matplotlib Figure; nothing is shown here."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -29,8 +30,9 @@ def bars(counts: Mapping[str, float], title: str, xlabel: str = "", colour: str 
     return _finish(figure, title, xlabel, "")
 
 
-def lengths(edges: Sequence[int], counts: Sequence[int], title: str, xlabel: str = "generated tokens",
-            ylabel: str = "solutions") -> Figure:
+def lengths(
+    edges: Sequence[int], counts: Sequence[int], title: str, xlabel: str = "generated tokens", ylabel: str = "solutions"
+) -> Figure:
     """A histogram with doubling bins: counts[i] values lie in [edges[i-1], edges[i])."""
     counts = np.asarray(counts)
     used = np.flatnonzero(counts)
@@ -48,8 +50,13 @@ def verdict_grid(verdicts: pd.DataFrame, title: str, max_problems: int = 60) -> 
     ids = verdicts["id"].drop_duplicates().head(max_problems)
     some = verdicts[verdicts["id"].isin(ids)]
     code = np.where(some["correct"].isna(), UNDECIDED, np.where(some["correct"].fillna(False), RIGHT, WRONG))
-    grid = (some.assign(code=code).pivot(index="seed", columns="id", values="code")
-            .reindex(columns=ids).fillna(ABSENT).to_numpy())
+    grid = (
+        some.assign(code=code)
+        .pivot(index="seed", columns="id", values="code")
+        .reindex(columns=ids)
+        .fillna(ABSENT)
+        .to_numpy()
+    )
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.22 * grid.shape[0]), layout="constrained")
     axes.imshow(grid, cmap=ListedColormap([ORANGE, GREEN, GREY, "white"]), vmin=0, vmax=3, aspect="auto")
     axes.set_yticks(range(grid.shape[0]), [str(seed) for seed in sorted(some["seed"].unique())])
@@ -66,8 +73,13 @@ def pass_rates(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     width = 0.9 * shares[1] / len(tables)
     for place, (name, verdicts) in enumerate(tables.items()):
         rates = verdicts["correct"].fillna(False).astype(float).groupby(verdicts["id"]).mean()
-        axes.bar(shares + (place - (len(tables) - 1) / 2) * width, _nearest(rates, shares), width, label=name,
-                 color=(GREY, BLUE, GREEN)[-len(tables):][place])
+        axes.bar(
+            shares + (place - (len(tables) - 1) / 2) * width,
+            _nearest(rates, shares),
+            width,
+            label=name,
+            color=(GREY, BLUE, GREEN)[-len(tables) :][place],
+        )
     if len(tables) > 1:
         axes.legend(frameon=False)
     _share_axes(axes, shares)

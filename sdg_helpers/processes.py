@@ -1,4 +1,5 @@
 """Who still needs a server: processes, known by pid and start time, registered as small files in its folder."""
+
 from __future__ import annotations
 
 import os
@@ -42,8 +43,10 @@ def owner_pid() -> int:
     if not value:
         return os.getpid()
     if not value.isdecimal() or start_time(int(value)) is None:
-        raise SdgError(f"SDG_OWNER_PID={value}: expected the number of a running process (the driver that will end the "
-                       "servers), found none. Unset SDG_OWNER_PID, or start the driver again.")
+        raise SdgError(
+            f"SDG_OWNER_PID={value}: expected the number of a running process (the driver that will end the "
+            "servers), found none. Unset SDG_OWNER_PID, or start the driver again."
+        )
     return int(value)
 
 

@@ -1,4 +1,5 @@
 """A profile: a place to run, as a YAML file with servers and parameters (notebooks/profiles/NAME.yaml)."""
+
 from __future__ import annotations
 
 import re
@@ -15,8 +16,10 @@ from sdg_helpers.serving.server_specs import ServerSpec
 
 _SECRET_NAMES = {"secret", "password", "passwd", "passphrase", "credential", "credentials", "authorization"}
 _SECRET_KEYS = {"api", "access", "secret", "private"}
-_SECRET_VALUE = re.compile(r"\b(sk-|hf_|nvapi-|ghp_|github_pat_|glpat-|AKIA)[A-Za-z0-9_-]{12,}|://[^/@\s]*:[^/@\s]+@|"
-                           r"\bBearer\s+\S{12,}")
+_SECRET_VALUE = re.compile(
+    r"\b(sk-|hf_|nvapi-|ghp_|github_pat_|glpat-|AKIA)[A-Za-z0-9_-]{12,}|://[^/@\s]*:[^/@\s]+@|"
+    r"\bBearer\s+\S{12,}"
+)
 
 
 class Servers(BaseModel):
@@ -54,12 +57,16 @@ class Profile(BaseModel):
         Raises SdgError for a role that the profile does not have.
         """
         if role not in Servers.model_fields:
-            raise SdgError(f"server {role!r}: expected one of {', '.join(Servers.model_fields)}."
-                           f"{did_you_mean(role, Servers.model_fields)}")
+            raise SdgError(
+                f"server {role!r}: expected one of {', '.join(Servers.model_fields)}."
+                f"{did_you_mean(role, Servers.model_fields)}"
+            )
         spec = getattr(self.servers, role) or self.servers.solver
         if spec is None:
-            raise SdgError(f"{self.path}: expected a server for the {role} (servers: {role}: …), found none. "
-                           "Add it to the profile.")
+            raise SdgError(
+                f"{self.path}: expected a server for the {role} (servers: {role}: …), found none. "
+                "Add it to the profile."
+            )
         return spec
 
     @property
@@ -99,15 +106,20 @@ def refuse_secrets(value: Any, where: Path | str, key: str = "") -> None:
         for inner in value:
             refuse_secrets(inner, where, key)
     elif isinstance(value, str) and value and (_names_secret(key) or _SECRET_VALUE.search(value)):
-        raise SdgError(f"{where}: {key}: this looks like a secret (not shown here), and a profile is copied into every "
-                       "run's folder. Put the key into an environment variable and name that variable: "
-                       "`api_key_env: MY_KEY`.")
+        raise SdgError(
+            f"{where}: {key}: this looks like a secret (not shown here), and a profile is copied into every "
+            "run's folder. Put the key into an environment variable and name that variable: "
+            "`api_key_env: MY_KEY`."
+        )
 
 
 def _names_secret(key: str) -> bool:
     words = re.split(r"[^a-z0-9]+", key.rpartition(".")[2].lower())
-    return (bool(_SECRET_NAMES & set(words[-1:])) or words[-1] in ("token", "apikey")
-            or (words[-1] == "key" and bool(_SECRET_KEYS & set(words[:-1]))))
+    return (
+        bool(_SECRET_NAMES & set(words[-1:]))
+        or words[-1] in ("token", "apikey")
+        or (words[-1] == "key" and bool(_SECRET_KEYS & set(words[:-1])))
+    )
 
 
 def _find(name: str) -> Path:
@@ -118,8 +130,10 @@ def _find(name: str) -> Path:
         path = profiles_folder() / f"{name}.yaml"
     if not path.is_file():
         known = sorted(file.stem for file in profiles_folder().glob("*.yaml"))
-        raise SdgError(f"profile {name!r}: expected the file {path}, found none.{did_you_mean(name, known)} "
-                       f"Profiles here: {', '.join(known)}; a path to a .yaml file will do too.")
+        raise SdgError(
+            f"profile {name!r}: expected the file {path}, found none.{did_you_mean(name, known)} "
+            f"Profiles here: {', '.join(known)}; a path to a .yaml file will do too."
+        )
     return path
 
 
@@ -131,11 +145,16 @@ class _Loader(yaml.SafeLoader):
         node, seen = super().compose_mapping_node(anchor), set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "braces or brackets in the place of a key; write "
-                                                        "quotes around a text that has them", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None,
+                    None,
+                    "braces or brackets in the place of a key; write quotes around a text that has them",
+                    key.start_mark,
+                )
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands twice",
-                                                        key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
             seen.add(key.value)
         return node
 
@@ -147,8 +166,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise SdgError(f"{path}: expected YAML, found: {error}. Mend the file.") from None
     if not isinstance(content, dict):
         found = "an empty file" if content is None else type(content).__name__
-        raise SdgError(f"{path}: expected a mapping with the keys {', '.join(Profile.model_fields)}, found {found}. "
-                       f"See {profiles_folder() / 'demo.yaml'} for an example.")
+        raise SdgError(
+            f"{path}: expected a mapping with the keys {', '.join(Profile.model_fields)}, found {found}. "
+            f"See {profiles_folder() / 'demo.yaml'} for an example."
+        )
     return content
 
 

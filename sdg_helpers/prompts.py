@@ -1,4 +1,5 @@
 """A prompt: a YAML file that turns a row into chat messages."""
+
 from __future__ import annotations
 
 import string
@@ -68,9 +69,11 @@ class Prompt(BaseModel):
     def _examples(self) -> str:
         shots = self.few_shot_examples
         if shots.examples_type and not shots.examples:
-            raise SdgError(f"prompt {self.name}: expected `few_shot_examples.examples`, a list in the file, found only "
-                           f"examples_type {shots.examples_type!r} (a list inside the reference's own package). "
-                           "Write the examples into the file, or set examples_type to null.")
+            raise SdgError(
+                f"prompt {self.name}: expected `few_shot_examples.examples`, a list in the file, found only "
+                f"examples_type {shots.examples_type!r} (a list inside the reference's own package). "
+                "Write the examples into the file, or set examples_type to null."
+            )
         template = _parse(shots.template, self.name)
         filled = "".join(_fill(template, example, self.name) for example in shots.examples)
         return f"{shots.prefix}{filled}{shots.suffix}" if filled else ""
@@ -109,21 +112,27 @@ def load_prompt(name: str | Path) -> Prompt:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = sorted(p.relative_to(PROMPTS).with_suffix("").as_posix() for p in PROMPTS.rglob("*.yaml"))
-        raise SdgError(f"prompt {str(name)!r}: expected the file {path}, found none."
-                       f"{did_you_mean(str(name), known)} Known prompts: {', '.join(known)}.") from None
+        raise SdgError(
+            f"prompt {str(name)!r}: expected the file {path}, found none."
+            f"{did_you_mean(str(name), known)} Known prompts: {', '.join(known)}."
+        ) from None
     except yaml.YAMLError as error:
         raise SdgError(f"{path}: expected YAML, found {error}. Mend the file.") from None
     if not isinstance(content, dict) or not isinstance(content.get("user"), str):
-        raise SdgError(f"{path}: expected a mapping with a `user` text, found {type(content).__name__}. "
-                       "See prompts/README.md for the format.")
+        raise SdgError(
+            f"{path}: expected a mapping with a `user` text, found {type(content).__name__}. "
+            "See prompts/README.md for the format."
+        )
     content = {key: value for key, value in content.items() if value is not None}
     try:
         prompt = Prompt(**{"name": str(name), **content})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise SdgError(f"{path}: key `{key}`: {first['msg']}.{did_you_mean(key, Prompt.model_fields)} "
-                       f"Allowed keys: {', '.join(Prompt.model_fields)}.") from None
+        raise SdgError(
+            f"{path}: key `{key}`: {first['msg']}.{did_you_mean(key, Prompt.model_fields)} "
+            f"Allowed keys: {', '.join(Prompt.model_fields)}."
+        ) from None
     _ = prompt._parts, prompt._examples  # a broken template is refused here, before any request is made
     return prompt
 
@@ -133,12 +142,15 @@ def _parse(template: str, name: str) -> list[tuple[str, str | None]]:
     try:
         parsed = list(string.Formatter().parse(template))
     except ValueError as error:
-        raise SdgError(f"prompt {name}: the template does not parse ({error}). "
-                       "Write {{ and }} where braces are meant.") from None
+        raise SdgError(
+            f"prompt {name}: the template does not parse ({error}). Write {{{{ and }}}} where braces are meant."
+        ) from None
     for _, field, spec, conversion in parsed:
         if field is not None and (not field.isidentifier() or spec or conversion):
-            raise SdgError(f"prompt {name}: expected a plain {{placeholder}}, found {{{field}}}. "
-                           "Write {{ and }} where braces are meant.")
+            raise SdgError(
+                f"prompt {name}: expected a plain {{placeholder}}, found {{{field}}}. "
+                "Write {{ and }} where braces are meant."
+            )
     return [(literal, field) for literal, field, _, _ in parsed]
 
 
@@ -151,7 +163,9 @@ def _fill(parts: list[tuple[str, str | None]], row: dict[str, Any], name: str) -
         if field in row:
             out.append(row[field] if isinstance(row[field], str) else str(row[field]))
         elif field != "examples":
-            raise SdgError(f"prompt {name}: expected the key {field!r} in every row, found a row with "
-                           f"{', '.join(map(str, row)) or 'no keys'}.{did_you_mean(field, map(str, row))} "
-                           "Add the key to the data, or use another prompt.")
+            raise SdgError(
+                f"prompt {name}: expected the key {field!r} in every row, found a row with "
+                f"{', '.join(map(str, row)) or 'no keys'}.{did_you_mean(field, map(str, row))} "
+                "Add the key to the data, or use another prompt."
+            )
     return "".join(out)

@@ -1,4 +1,5 @@
 """Stage 05: a problem that no solution matched gets the answer that most of its solutions agree on."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -17,8 +18,9 @@ from sdg_helpers.stages import Stage, Work
 STAGE = ("relabeled", "math/05_relabel_with_majority")
 
 
-def relabel_with_majority(verdicts: Path, problems: Path, folder: Path, *, min_votes: int = 1,
-                          min_agreement: float = 0.0) -> dict[str, Any]:
+def relabel_with_majority(
+    verdicts: Path, problems: Path, folder: Path, *, min_votes: int = 1, min_agreement: float = 0.0
+) -> dict[str, Any]:
     """Write labels.parquet: id, expected_answer, original_expected_answer, relabeled, votes, total, agreement.
 
     Only problems without one correct verdict are relabeled; one with an undecided answer keeps its label, which that
@@ -28,16 +30,20 @@ def relabel_with_majority(verdicts: Path, problems: Path, folder: Path, *, min_v
     label. The defaults are the rule of OpenMathReasoning (arXiv 2504.16891): any plurality. Returns the manifest.
     """
     if min_votes < 1 or not 0 <= min_agreement <= 1:
-        raise SdgError(f"expected min_votes of 1 or more and min_agreement from 0 to 1, found {min_votes} and "
-                       f"{min_agreement}.")
+        raise SdgError(
+            f"expected min_votes of 1 or more and min_agreement from 0 to 1, found {min_votes} and {min_agreement}."
+        )
     parameters = {"min_votes": min_votes, "min_agreement": min_agreement, "equality_rules": RULES}
     with Stage(folder, *STAGE).work(parameters, {"verdicts": verdicts, "problems": problems}) as work:
         return work.manifest if work.done else _relabel(work, verdicts, problems, min_votes, min_agreement)
 
 
 def _relabel(work: Work, verdicts: Path, problems: Path, min_votes: int, min_agreement: float) -> dict[str, Any]:
-    labels = pd.DataFrame(((row["id"], row["expected_answer"]) for row in files.read_jsonl(problems)),
-                          columns=["id", "original_expected_answer"], dtype="str")
+    labels = pd.DataFrame(
+        ((row["id"], row["expected_answer"]) for row in files.read_jsonl(problems)),
+        columns=["id", "original_expected_answer"],
+        dtype="str",
+    )
     votes, solved, undecided = _read_votes(verdicts, pd.Index(labels["id"]), problems)
     unsolved = ~solved & ~undecided
     labels = labels.join(count_votes(votes))
@@ -48,15 +54,23 @@ def _relabel(work: Work, verdicts: Path, problems: Path, min_votes: int, min_agr
     labels[["votes", "total"]] = labels[["votes", "total"]].fillna(0).astype("int32")
     labels["agreement"] = (labels["votes"] / labels["total"]).astype("float32")
     with files.atomic_writer(work.folder / "labels.parquet") as out:
-        labels[["id", "expected_answer", "original_expected_answer", "relabeled", "votes", "total",
-                "agreement"]].to_parquet(out, index=False)
+        labels[
+            ["id", "expected_answer", "original_expected_answer", "relabeled", "votes", "total", "agreement"]
+        ].to_parquet(out, index=False)
     voted = labels["total"] > 0
-    return work.finish(rows_in=len(labels), rows_out=len(labels), outputs=[work.folder / "labels.parquet"], problems={
-        "solved": int(solved.sum()), "relabeled": int(labels["relabeled"].sum()),
-        "unsolved_but_undecided": int((undecided & ~solved).sum()),
-        "unsolved_without_votes": int((unsolved & ~voted).sum()),
-        "unsolved_too_few_votes": int((unsolved & voted & ~enough).sum()),
-        "unsolved_but_the_majority_is_the_old_answer": int((unsolved & voted & enough & same).sum())})
+    return work.finish(
+        rows_in=len(labels),
+        rows_out=len(labels),
+        outputs=[work.folder / "labels.parquet"],
+        problems={
+            "solved": int(solved.sum()),
+            "relabeled": int(labels["relabeled"].sum()),
+            "unsolved_but_undecided": int((undecided & ~solved).sum()),
+            "unsolved_without_votes": int((unsolved & ~voted).sum()),
+            "unsolved_too_few_votes": int((unsolved & voted & ~enough).sum()),
+            "unsolved_but_the_majority_is_the_old_answer": int((unsolved & voted & enough & same).sum()),
+        },
+    )
 
 
 def _read_votes(verdicts: Path, known: pd.Index, problems: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -68,14 +82,17 @@ def _read_votes(verdicts: Path, known: pd.Index, problems: Path) -> tuple[pd.Dat
         ids, seeds, answers, correct = batch.columns
         positions = known.get_indexer(ids.to_pandas()).astype(np.int32)
         if (positions < 0).any():
-            raise SdgError(f"{verdicts}: expected verdicts on the problems of {problems}, found the id "
-                           f"{ids[int(np.argmax(positions < 0))].as_py()!r}. Give the files of one run.")
+            raise SdgError(
+                f"{verdicts}: expected verdicts on the problems of {problems}, found the id "
+                f"{ids[int(np.argmax(positions < 0))].as_py()!r}. Give the files of one run."
+            )
         solved[positions[correct.fill_null(False).to_numpy(zero_copy_only=False)]] = True
         there = pc.not_equal(answers.cast("string"), "").fill_null(False).to_numpy(zero_copy_only=False)
         undecided[positions[there & correct.is_null().to_numpy(zero_copy_only=False)]] = True
         answers = answers.dictionary_encode()
-        codes = np.array([spellings.setdefault(one, len(spellings)) for one in answers.dictionary.to_pylist()],
-                         dtype=np.int32)
+        codes = np.array(
+            [spellings.setdefault(one, len(spellings)) for one in answers.dictionary.to_pylist()], dtype=np.int32
+        )
         chosen = answers.indices.fill_null(0).to_numpy()[there]
         parts.append((positions[there], seeds.to_numpy()[there], codes[chosen] if len(codes) else chosen))
     problem, seed, code = map(np.concatenate, zip((np.zeros(0, np.int32),) * 3, *parts, strict=True))
@@ -92,14 +109,26 @@ def count_votes(table: pd.DataFrame) -> pd.DataFrame:
     votes = table.loc[table["predicted_answer"].fillna("") != "", ["problem", "seed", "predicted_answer"]]
     spelling, spellings = pd.factorize(votes["predicted_answer"])
     candidate, _ = pd.factorize(np.array([canonical(text) for text in spellings], dtype=object))
-    votes = pd.DataFrame({"problem": votes["problem"].to_numpy(), "seed": votes["seed"].to_numpy(),
-                          "spelling": spelling, "candidate": candidate[spelling] if len(votes) else spelling})
+    votes = pd.DataFrame(
+        {
+            "problem": votes["problem"].to_numpy(),
+            "seed": votes["seed"].to_numpy(),
+            "spelling": spelling,
+            "candidate": candidate[spelling] if len(votes) else spelling,
+        }
+    )
     won = _most_frequent(votes, "candidate")
     total = votes.groupby("problem").size()
     of_winner = votes[votes["candidate"].to_numpy() == won["candidate"].reindex(votes["problem"]).to_numpy()]
     written = _most_frequent(of_winner, "spelling")
-    return pd.DataFrame({"answer": pd.Series(spellings[written["spelling"]], index=written.index, dtype="str"),
-                         "votes": won["count"], "total": total, "tied": won["tied"]})
+    return pd.DataFrame(
+        {
+            "answer": pd.Series(spellings[written["spelling"]], index=written.index, dtype="str"),
+            "votes": won["count"],
+            "total": total,
+            "tied": won["tied"],
+        }
+    )
 
 
 def _most_frequent(votes: pd.DataFrame, what: str) -> pd.DataFrame:

@@ -1,4 +1,5 @@
 """A stage is a folder with a manifest: begun once, finished once, refused when its inputs or parameters change."""
+
 from __future__ import annotations
 
 import os
@@ -40,8 +41,10 @@ class Stage:
         if manifest is None:
             begun = "only begun" if (self.folder / "begun.json").exists() else "not begun"
             first = f"notebook {self.notebook}" if self.notebook else f"the stage {self.name!r}"
-            raise SdgError(f"{self.folder}: expected the complete stage {self.name!r} (a manifest.json), "
-                           f"found it {begun}. Run {first} first.")
+            raise SdgError(
+                f"{self.folder}: expected the complete stage {self.name!r} (a manifest.json), "
+                f"found it {begun}. Run {first} first."
+            )
         return manifest
 
     @contextmanager
@@ -54,8 +57,11 @@ class Stage:
         with files.Lock(self.folder / ".lock", f"stage {self.name!r} of {self.folder.parent}"):
             manifest = self.manifest
             known = manifest or files.read_json(self.folder / "begun.json")
-            begun = {"stage": self.name, "parameters": _plain(parameters),
-                     "inputs": {name: self._input(path) for name, path in inputs.items()}}
+            begun = {
+                "stage": self.name,
+                "parameters": _plain(parameters),
+                "inputs": {name: self._input(path) for name, path in inputs.items()},
+            }
             if known is not None:
                 self._refuse_changes(known, begun, finished=manifest is not None)
             else:
@@ -70,15 +76,19 @@ class Stage:
         for name in sorted({*known["inputs"], *wanted["inputs"]}):
             before, after = (side["inputs"].get(name) or {} for side in (known, wanted))
             if before.get("blake2b") != after.get("blake2b"):
-                changes.append(f"input {name}: its content differs ({before.get('bytes')} bytes then, "
-                               f"{after.get('bytes')} now, {after.get('path') or before.get('path')})")
+                changes.append(
+                    f"input {name}: its content differs ({before.get('bytes')} bytes then, "
+                    f"{after.get('bytes')} now, {after.get('path') or before.get('path')})"
+                )
         if changes:
             state = "finished" if finished else "half done"
-            raise SdgError(f"{self.folder}: stage {self.name!r} is {state} with other settings.\n  "
-                           + "\n  ".join(changes)
-                           + "\nWays out: set them back; give the run another name; or drop this stage's results and "
-                             f"what follows with `sdg reset {self.folder.parent.parent.name} "
-                             f"{self.folder.parent.name}/{self.folder.name}`.")
+            raise SdgError(
+                f"{self.folder}: stage {self.name!r} is {state} with other settings.\n  "
+                + "\n  ".join(changes)
+                + "\nWays out: set them back; give the run another name; or drop this stage's results and "
+                f"what follows with `sdg reset {self.folder.parent.parent.name} "
+                f"{self.folder.parent.name}/{self.folder.name}`."
+            )
 
 
 class Work:
@@ -98,21 +108,43 @@ class Work:
         now = time.time()
         if force or now - self._reported >= 1:
             self._reported = now
-            files.write_json(self.folder / "progress.json", {
-                "done": done, "total": total, "started_at": self._start, "updated_at": now, "pid": os.getpid(), **more})
+            files.write_json(
+                self.folder / "progress.json",
+                {
+                    "done": done,
+                    "total": total,
+                    "started_at": self._start,
+                    "updated_at": now,
+                    "pid": os.getpid(),
+                    **more,
+                },
+            )
 
-    def finish(self, *, rows_in: int, rows_out: int, dropped: Mapping[str, int] | None = None,
-               outputs: list[Path | str] = (), **more: Any) -> dict[str, Any]:
+    def finish(
+        self,
+        *,
+        rows_in: int,
+        rows_out: int,
+        dropped: Mapping[str, int] | None = None,
+        outputs: list[Path | str] = (),
+        **more: Any,
+    ) -> dict[str, Any]:
         """Check that the counts add up, then write the manifest. `outputs` are files inside the stage's folder."""
         dropped = {reason: int(count) for reason, count in (dropped or {}).items() if count}
         if rows_in != rows_out + sum(dropped.values()):
-            raise SdgError(f"{self.folder}: the counts of stage {self.stage.name!r} do not add up: {rows_in} rows in, "
-                           f"{rows_out} out, dropped {dropped}. This is a fault of the cookbook: please report it.")
+            raise SdgError(
+                f"{self.folder}: the counts of stage {self.stage.name!r} do not add up: {rows_in} rows in, "
+                f"{rows_out} out, dropped {dropped}. This is a fault of the cookbook: please report it."
+            )
         more.setdefault("seconds", round(time.time() - self._start, 3))
-        manifest = {**self._begun, "counts": {"rows_in": int(rows_in), "rows_out": int(rows_out), "dropped": dropped},
-                    **more, "outputs": {Path(path).relative_to(self.folder).as_posix(): files.fingerprint(path)
-                                        for path in outputs},
-                    "versions": versions(), "finished_at": _now()}
+        manifest = {
+            **self._begun,
+            "counts": {"rows_in": int(rows_in), "rows_out": int(rows_out), "dropped": dropped},
+            **more,
+            "outputs": {Path(path).relative_to(self.folder).as_posix(): files.fingerprint(path) for path in outputs},
+            "versions": versions(),
+            "finished_at": _now(),
+        }
         files.write_json(self.folder / "manifest.json", _plain(manifest))
         for leftover in ("progress.json", "begun.json"):
             (self.folder / leftover).unlink(missing_ok=True)

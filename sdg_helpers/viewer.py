@@ -1,4 +1,5 @@
 """Samples for a notebook to show. Model output and downloaded text are hostile: always escaped, never rendered."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,10 +10,19 @@ from IPython.display import HTML
 
 from sdg_helpers.formatting import number
 
-_BOX = ("white-space:pre-wrap;overflow-wrap:anywhere;margin:0;padding:6px 10px;border-left:4px solid {colour};"
-        "background:rgba(128,128,128,.08);font-size:12px;line-height:1.4;text-align:left")
-_COLOURS = {"system": "#999999", "user": "#0072B2", "assistant": "#D55E00", "right": "#009E73", "wrong": "#D55E00",
-            "undecided": "#999999", "plain": "#56B4E9"}
+_BOX = (
+    "white-space:pre-wrap;overflow-wrap:anywhere;margin:0;padding:6px 10px;border-left:4px solid {colour};"
+    "background:rgba(128,128,128,.08);font-size:12px;line-height:1.4;text-align:left"
+)
+_COLOURS = {
+    "system": "#999999",
+    "user": "#0072B2",
+    "assistant": "#D55E00",
+    "right": "#009E73",
+    "wrong": "#D55E00",
+    "undecided": "#999999",
+    "plain": "#56B4E9",
+}
 
 
 def shorten(text: Any, limit: int = 600) -> str:
@@ -26,8 +36,10 @@ def shorten(text: Any, limit: int = 600) -> str:
 
 def box(title: str, text: Any, kind: str = "plain", limit: int = 600) -> str:
     """HTML of one escaped text under a title; kinds are system, user, assistant, right, wrong, undecided, plain."""
-    return (f'<div style="margin:6px 0"><b style="font-size:12px">{escape(title)}</b>'
-            f'<pre style="{_BOX.format(colour=_COLOURS[kind])}">{escape(shorten(text, limit))}</pre></div>')
+    return (
+        f'<div style="margin:6px 0"><b style="font-size:12px">{escape(title)}</b>'
+        f'<pre style="{_BOX.format(colour=_COLOURS[kind])}">{escape(shorten(text, limit))}</pre></div>'
+    )
 
 
 def show_boxes(boxes: Iterable[str]) -> HTML:
@@ -61,20 +73,35 @@ def _cell(value: Any, limit: int) -> str:
     return f'<td style="text-align:left;white-space:pre-wrap;overflow-wrap:anywhere">{escape(text)}</td>'
 
 
-def show_solutions(problem: Mapping[str, Any], solutions: Iterable[Mapping[str, Any]],
-                   verdicts: Mapping[int, Mapping[str, Any]] | None = None, limit: int = 700) -> HTML:
+def show_solutions(
+    problem: Mapping[str, Any],
+    solutions: Iterable[Mapping[str, Any]],
+    verdicts: Mapping[int, Mapping[str, Any]] | None = None,
+    limit: int = 700,
+) -> HTML:
     """One problem with its solutions; verdicts (seed -> row of verdicts.parquet) colour them right or wrong.
 
     A problem with a `language` asks for a program: it has no expected answer, and its solutions' are digests.
     """
     code = "language" in problem
-    boxes = [box(f"problem {problem['id']}" + ("" if code else
-                                               f" · expected answer {problem['expected_answer'] or '(none)'}"),
-                 problem["problem"], "user", limit)]
+    boxes = [
+        box(
+            f"problem {problem['id']}"
+            + ("" if code else f" · expected answer {problem['expected_answer'] or '(none)'}"),
+            problem["problem"],
+            "user",
+            limit,
+        )
+    ]
     for row in solutions:
         kind, said = _verdict_kind((verdicts or {}).get(row["seed"]), code)
-        parts = (f"seed {row['seed']}", row.get("language"), f"{row['num_generated_tokens']} tokens",
-                 row["finish_reason"], said)
+        parts = (
+            f"seed {row['seed']}",
+            row.get("language"),
+            f"{row['num_generated_tokens']} tokens",
+            row["finish_reason"],
+            said,
+        )
         boxes.append(box(" · ".join(filter(None, parts)), row["generation"], kind, limit))
     return show_boxes(boxes)
 
@@ -88,5 +115,6 @@ def _verdict_kind(verdict: Mapping[str, Any] | None, code: bool) -> tuple[str, s
         return kind, f"answer {answer or '(none)'} is {kind} ({verdict['how']})"
     if not answer:
         return kind, f"no program ({verdict['how']})"
-    return kind, f"program {answer[:8]}… " + ("was not run" if verdict["how"] == "filter" else
-                                              f"is {kind} ({verdict['how']})")
+    return kind, f"program {answer[:8]}… " + (
+        "was not run" if verdict["how"] == "filter" else f"is {kind} ({verdict['how']})"
+    )

@@ -1,4 +1,5 @@
 """A small clone for the tests of the runner: notebooks of a few cells that make real stages, and a profile."""
+
 from __future__ import annotations
 
 import os
@@ -42,8 +43,10 @@ def write_notebook(path: Path, parameters: str, *cells: str) -> Path:
     """A notebook of a title, a parameters cell and code cells."""
     first = new_code_cell(parameters)
     first.metadata["tags"] = ["parameters"]
-    notebook = new_notebook(cells=[new_markdown_cell("# A title"), first, *map(new_code_cell, cells)], metadata={
-        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    notebook = new_notebook(
+        cells=[new_markdown_cell("# A title"), first, *map(new_code_cell, cells)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
     return path
@@ -55,16 +58,25 @@ def make_clone(folder: Path) -> Path:
     (notebooks / "profiles").mkdir(parents=True)
     (notebooks / "profiles" / "demo.yaml").write_text(PROFILE)
     write_notebook(notebooks / "00_start_here.ipynb", PARAMETERS, OPEN)
-    write_notebook(notebooks / "math" / "01_download_problems.ipynb", PARAMETERS + "NUM_PROBLEMS = 3  # problems\n",
-                   OPEN + "\nSLEEP_S = 0", MAKE.format(stage="problems", rows="NUM_PROBLEMS", inputs={},
-                                                       file="problems.jsonl", last="print(os.getcwd())"))
-    write_notebook(notebooks / "math" / "03_generate_solutions.ipynb",
-                   PARAMETERS + "NUM_SEEDS = 2  # solutions a problem\nSLEEP_S = 0.0  # seconds a row\n"
-                                "LIMIT = 5  # rows at most; None: all\nTHEN = \"\"  # what happens at the end\n",
-                   OPEN + "\nmath.require(\"problems\")",
-                   MAKE.format(stage="solutions", rows="NUM_SEEDS", file="output-rs0.jsonl",
-                               inputs='{"problems": math.problems / "problems.jsonl"}',
-                               last='if THEN == "raise":\n    1 / 0\nif THEN == "die":\n    os.kill(os.getpid(), 9)'))
+    write_notebook(
+        notebooks / "math" / "01_download_problems.ipynb",
+        PARAMETERS + "NUM_PROBLEMS = 3  # problems\n",
+        OPEN + "\nSLEEP_S = 0",
+        MAKE.format(stage="problems", rows="NUM_PROBLEMS", inputs={}, file="problems.jsonl", last="print(os.getcwd())"),
+    )
+    write_notebook(
+        notebooks / "math" / "03_generate_solutions.ipynb",
+        PARAMETERS + "NUM_SEEDS = 2  # solutions a problem\nSLEEP_S = 0.0  # seconds a row\n"
+        'LIMIT = 5  # rows at most; None: all\nTHEN = ""  # what happens at the end\n',
+        OPEN + '\nmath.require("problems")',
+        MAKE.format(
+            stage="solutions",
+            rows="NUM_SEEDS",
+            file="output-rs0.jsonl",
+            inputs='{"problems": math.problems / "problems.jsonl"}',
+            last='if THEN == "raise":\n    1 / 0\nif THEN == "die":\n    os.kill(os.getpid(), 9)',
+        ),
+    )
     return folder
 
 
@@ -72,16 +84,22 @@ def shown_by(run: Path, notebook: Notebook) -> list[str]:
     """The figures (PNG, base64) of an executed notebook; fails when a cell failed or a library complained."""
     executed = nbformat.read(run / "notebooks" / notebook.track / f"{notebook.name}.ipynb", 4)
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
-    complaints = [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"
-                  and "building the font cache" not in output.text]  # said once on a new machine
+    complaints = [
+        output
+        for output in outputs
+        if output.output_type == "error"
+        or output.get("name") == "stderr"
+        and "building the font cache" not in output.text
+    ]  # said once on a new machine
     assert not complaints, f"{notebook.key}: {complaints[0]}"
     return [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
 
 
 def sdg(clone: Path, *words: str, **more) -> subprocess.CompletedProcess:
     """Run the command `sdg` in the clone, as a person would."""
-    return subprocess.run(command(*words), cwd=clone, env=environment(), capture_output=True, text=True, timeout=60,
-                          **more)
+    return subprocess.run(
+        command(*words), cwd=clone, env=environment(), capture_output=True, text=True, timeout=60, **more
+    )
 
 
 def command(*words: str) -> list[str]:

@@ -8,6 +8,7 @@ prints its URL (for HF_ENDPOINT) as the first line. Every repository has one com
     HEAD, GET (with Range) /[datasets/]{repo}/resolve/{rev}/{path}
     GET  /stats    {"requests": n, "bytes": {path: bytes of content sent}}
 """
+
 from __future__ import annotations
 
 import argparse
@@ -70,8 +71,17 @@ class _Handler(BaseHTTPRequestHandler):
         folder = self._repository(kind, repo, revision or "main")
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         if verb in (None, "revision"):
-            return self._json({"id": repo, "sha": SHA, "private": False, "gated": False, "disabled": False, "tags": [],
-                               "siblings": [{"rfilename": file.relative_to(folder).as_posix()} for file in files]})
+            return self._json(
+                {
+                    "id": repo,
+                    "sha": SHA,
+                    "private": False,
+                    "gated": False,
+                    "disabled": False,
+                    "tags": [],
+                    "siblings": [{"rfilename": file.relative_to(folder).as_posix()} for file in files],
+                }
+            )
         if verb == "tree":
             top = folder / (path or "")
             if not top.is_dir():
@@ -92,8 +102,12 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Missing("EntryNotFound")
         size, asked = file.stat().st_size, re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         start, end = (int(asked[1]), min(int(asked[2] or size - 1), size - 1)) if asked else (0, size - 1)
-        headers = {"ETag": f'"{_oid(file)}"', "X-Repo-Commit": SHA, "Accept-Ranges": "bytes",
-                   **({"Content-Range": f"bytes {start}-{end}/{size}"} if asked else {})}
+        headers = {
+            "ETag": f'"{_oid(file)}"',
+            "X-Repo-Commit": SHA,
+            "Accept-Ranges": "bytes",
+            **({"Content-Range": f"bytes {start}-{end}/{size}"} if asked else {}),
+        }
         with open(file, "rb") as content:
             content.seek(start)
             data = content.read(end - start + 1)
@@ -128,8 +142,13 @@ def _entry(entry: Path, folder: Path) -> dict:
     if entry.is_dir():
         return {"type": "directory", "oid": "0" * 40, "size": 0, "path": path}
     lfs = {"oid": hashlib.sha256(entry.read_bytes()).hexdigest(), "size": entry.stat().st_size, "pointerSize": 134}
-    return {"type": "file", "oid": _oid(entry), "size": entry.stat().st_size, "path": path,
-            **({"lfs": lfs} if entry.suffix == ".safetensors" else {})}
+    return {
+        "type": "file",
+        "oid": _oid(entry),
+        "size": entry.stat().st_size,
+        "path": path,
+        **({"lfs": lfs} if entry.suffix == ".safetensors" else {}),
+    }
 
 
 class Hub:
@@ -144,8 +163,12 @@ class Hub:
             return orjson.loads(response.read())
 
     def __enter__(self) -> Hub:
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.hub", str(self.folder)], text=True,
-                                        cwd=Path(__file__).resolve().parent.parent, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.hub", str(self.folder)],
+            text=True,
+            cwd=Path(__file__).resolve().parent.parent,
+            stdout=subprocess.PIPE,
+        )
         self.url = self.process.stdout.readline().strip()
         return self
 

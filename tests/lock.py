@@ -3,6 +3,7 @@
     make lock        (needs uv, which the target installs)
 
 First the environment with sglang is resolved, because sglang pins many packages exactly; then our own, held to it."""
+
 import re
 import subprocess
 import tempfile
@@ -22,8 +23,11 @@ with tempfile.TemporaryDirectory() as folder:
     wanted = Path(folder, "sglang.in")
     sglang = re.search(r"sglang==[\d.]+", (ROOT / "environment.yml").read_text())[0]
     wanted.write_text(f"-e {ROOT}[demo,lab,dev]\n{sglang}\n")
-    shared = [line for line in compile_pins("--python-version", "3.11", str(wanted)).splitlines()
-              if re.match(r"(?!torch|nvidia|triton|sglang|cuda)[\w.-]+==", line)]
+    shared = [
+        line
+        for line in compile_pins("--python-version", "3.11", str(wanted)).splitlines()
+        if re.match(r"(?!torch|nvidia|triton|sglang|cuda)[\w.-]+==", line)
+    ]
     held = Path(folder, "held.txt")
     held.write_text("\n".join(f"{line} ; python_full_version >= '3.11'" for line in shared))
     pins = compile_pins("--universal", "--python-version", "3.10", "--all-extras", "-c", str(held), "pyproject.toml")

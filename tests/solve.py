@@ -1,4 +1,5 @@
 """Stage 03 as a process to be killed: python -m tests.solve PROBLEMS FOLDER BASE_URL CONCURRENCY [NUM_SEEDS]"""
+
 import resource
 import sys
 from pathlib import Path
@@ -10,7 +11,14 @@ from tests.test_solutions import Endpoint
 
 problems, folder, base_url, concurrency, num_seeds = [*sys.argv[1:], "3"][:5]
 print("ready", flush=True)
-generate_solutions(Path(problems), Path(folder), open_server=lambda: Endpoint(base_url), model="standin",
-                   prompt=load_prompt("math/solve-few-shot"), num_seeds=int(num_seeds),
-                   sampling=Sampling(0.6, 0.95, 200), limits=Limits(concurrency=int(concurrency), timeout_s=60))
+generate_solutions(
+    Path(problems),
+    Path(folder),
+    open_server=lambda: Endpoint(base_url),
+    model="standin",
+    prompt=load_prompt("math/solve-few-shot"),
+    num_seeds=int(num_seeds),
+    sampling=Sampling(0.6, 0.95, 200),
+    limits=Limits(concurrency=int(concurrency), timeout_s=60),
+)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

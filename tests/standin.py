@@ -11,6 +11,7 @@ drawn from the request and the number of the attempt, or on request: a message t
 
     GET /health, /v1/models, /stats; POST /reset, /v1/chat/completions
 """
+
 from __future__ import annotations
 
 import argparse
@@ -36,13 +37,42 @@ import orjson
 
 from tests import standin_code, standin_science
 
-FAULTS = ("429", "503", "500", "502", "400", "401", "413", "301", "quota", "hang", "disconnect", "truncated",
-          "cut_json", "garbage", "empty", "no_message", "length", "null_content", "null_finish", "no_usage",
-          "surrogate", "bad_utf8", "huge", "duplicate", "late_copy", "error_200", "abort", "parts", "die")
+FAULTS = (
+    "429",
+    "503",
+    "500",
+    "502",
+    "400",
+    "401",
+    "413",
+    "301",
+    "quota",
+    "hang",
+    "disconnect",
+    "truncated",
+    "cut_json",
+    "garbage",
+    "empty",
+    "no_message",
+    "length",
+    "null_content",
+    "null_finish",
+    "no_usage",
+    "surrogate",
+    "bad_utf8",
+    "huge",
+    "duplicate",
+    "late_copy",
+    "error_200",
+    "abort",
+    "parts",
+    "die",
+)
 
 HUGE = 70 << 20
 
 # --- what is said: a function of the messages and the seed alone
+
 
 def request_key(messages: list[dict], seed: int | None) -> bytes:
     """8 bytes that stand for a request, as in the file of --log-keys (in hex)."""
@@ -51,12 +81,22 @@ def request_key(messages: list[dict], seed: int | None) -> bytes:
 
 def draw(*parts: object) -> float:
     """A number in [0, 1) that depends on the parts alone."""
-    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=7).digest(), "big") / 2 ** 56
+    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=7).digest(), "big") / 2**56
 
 
 _EXPRESSION = re.compile(r"-?[(\d][\d\s.,+\-*/()]*[-+*/][\d\s.+\-*/()]*[)\d]")
-_WORDS = {r"\cdot": "*", r"\times": "*", r"\div": "/", "×": "*", "÷": "/", "−": "-", r"\left": "", r"\right": "",
-          r"\(": "", r"\)": ""}
+_WORDS = {
+    r"\cdot": "*",
+    r"\times": "*",
+    r"\div": "/",
+    "×": "*",
+    "÷": "/",
+    "−": "-",
+    r"\left": "",
+    r"\right": "",
+    r"\(": "",
+    r"\)": "",
+}
 
 
 def evaluate(text: str) -> Fraction | None:
@@ -142,14 +182,19 @@ def select(text: str, seed: int | None, accuracy: float) -> str | None:
     if len(shown) < 2:
         return None
     truth = evaluate(text.partition("Solution 0:")[0])
-    right = [int(number) for number, said in _SHOWN.findall(text)
-             if comparable(said.partition("boxed{")[2].rpartition("}")[0]) == truth]
+    right = [
+        int(number)
+        for number, said in _SHOWN.findall(text)
+        if comparable(said.partition("boxed{")[2].rpartition("}")[0]) == truth
+    ]
     picks = right if right and draw("pick", text, seed) < accuracy else shown
     return f"Judgment: {picks[int(draw('which', text, seed) * len(picks))]}"
 
 
-_FILLER = ("Let me restate the question in my own words and look for what is asked. Trying a small case first: "
-           "with $a = {} $ and $b = {}$ we get $\\frac{{a}}{{b}}$, which looks right – I will check it once more.\n")
+_FILLER = (
+    "Let me restate the question in my own words and look for what is asked. Trying a small case first: "
+    "with $a = {} $ and $b = {}$ we get $\\frac{{a}}{{b}}$, which looks right – I will check it once more.\n"
+)
 
 
 class Script:
@@ -176,7 +221,7 @@ class Script:
             return science
         boxed = answer(problem, seed, self.accuracy)
         start = int(draw("filler", problem, seed) * 3000)
-        thinking = self._filler[start:start + self.size] or "I will work it out step by step."
+        thinking = self._filler[start : start + self.size] or "I will work it out step by step."
         return thinking, f"Working it out gives the result.\n\nThe answer is \\boxed{{{boxed}}}"
 
 
@@ -194,14 +239,16 @@ def latency_of(spec: str):
 
 # --- the server
 
+
 class State:
     """What the server knows and counts."""
 
     def __init__(self, options: argparse.Namespace):
         self.options, self.script = options, Script(options.accuracy, options.size)
         self.latency, self.zero = latency_of(options.latency), options.latency == "0"
-        self.faults = {name: float(share) for name, _, share in
-                       (item.partition("=") for item in options.faults.split(",") if item)}
+        self.faults = {
+            name: float(share) for name, _, share in (item.partition("=") for item in options.faults.split(",") if item)
+        }
         if unknown := set(self.faults) - set(FAULTS):
             raise SystemExit(f"unknown faults: {', '.join(sorted(unknown))}; known: {', '.join(FAULTS)}")
         self.keys_log = os.open(options.log_keys, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if options.log_keys else None
@@ -223,11 +270,22 @@ class State:
 
     def stats(self) -> dict:
         self.count_in_flight(0)
-        return {"requests": self.requests, "accepted": self.accepted, "unique": len(self.seen),
-                "repeats": self.repeats, "status": dict(self.status), "injected": dict(self.injected),
-                "in_flight": self.in_flight, "in_flight_max": self.in_flight_max, "busy_s": self.busy_s,
-                "connections": self.connections, "first": self.first, "last": self.last, "now": self.changed,
-                "cpu_s": sum(os.times()[:2])}
+        return {
+            "requests": self.requests,
+            "accepted": self.accepted,
+            "unique": len(self.seen),
+            "repeats": self.repeats,
+            "status": dict(self.status),
+            "injected": dict(self.injected),
+            "in_flight": self.in_flight,
+            "in_flight_max": self.in_flight_max,
+            "busy_s": self.busy_s,
+            "connections": self.connections,
+            "first": self.first,
+            "last": self.last,
+            "now": self.changed,
+            "cpu_s": sum(os.times()[:2]),
+        }
 
     def fault(self, key: bytes, text: str) -> str | None:
         """The fault that this attempt meets, if any."""
@@ -235,7 +293,7 @@ class State:
             return None
         attempt = self.tries.get(key, 0)
         wanted = re.search(r"\[\[(\w+)(?: x(\d+))?\]\]", text)
-        if wanted and attempt < int(wanted[2] or 10 ** 9):
+        if wanted and attempt < int(wanted[2] or 10**9):
             name = wanted[1]
         else:
             at, bounds = draw("fault", key, attempt), itertools.accumulate(self.faults.values())
@@ -255,8 +313,10 @@ class State:
 
 
 def http(status: int, body: bytes, extra: str = "") -> bytes:
-    return (f"HTTP/1.1 {status} {'OK' if status == 200 else 'Trouble'}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n{extra}\r\n").encode() + body
+    return (
+        f"HTTP/1.1 {status} {'OK' if status == 200 else 'Trouble'}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n{extra}\r\n"
+    ).encode() + body
 
 
 def http_error(status: int, message: str, extra: str = "") -> bytes:
@@ -287,7 +347,7 @@ class Connection(asyncio.Protocol):
             stop = end + 4 + (int(length[1]) if length else 0)
             if len(self.buffer) < stop:
                 return
-            body, self.buffer = self.buffer[end + 4:stop], self.buffer[stop:]
+            body, self.buffer = self.buffer[end + 4 : stop], self.buffer[stop:]
             self.last_one = b"\r\nconnection: close" in head.lower()
             self.request(head, body)
 
@@ -387,7 +447,7 @@ class Connection(asyncio.Protocol):
         body = spoiled(self.body(asked, key, fault), fault)
         data = http(200, body)
         if fault == "truncated":
-            self.transport.write(data[:-len(body) // 2])
+            self.transport.write(data[: -len(body) // 2])
             self.transport.close()
             return
         self.write(data * 2 if fault == "duplicate" else data)
@@ -399,7 +459,7 @@ class Connection(asyncio.Protocol):
         thinking, text = self.state.script.reply(asked["messages"], asked.get("seed"))
         finish = "stop"
         if fault == "length":
-            finish, text, thinking = "length", "", thinking[:len(thinking) // 2 + 1]
+            finish, text, thinking = "length", "", thinking[: len(thinking) // 2 + 1]
         message = {"role": "assistant", "content": text}
         if thinking and options.reasoning_field:
             message[options.reasoning_field] = thinking
@@ -407,21 +467,33 @@ class Connection(asyncio.Protocol):
             message["content"] = f"<think>\n{thinking}" + (f"\n</think>\n\n{text}" if finish == "stop" else "")
         tokens = len(thinking + text) // 4 + 1
         prompt = len(str(asked["messages"])) // 4
-        return {"id": f"chatcmpl-{key.hex()}", "object": "chat.completion", "created": 1, "model": options.model,
-                "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
-                "usage": {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens}}
+        return {
+            "id": f"chatcmpl-{key.hex()}",
+            "object": "chat.completion",
+            "created": 1,
+            "model": options.model,
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
+            "usage": {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens},
+        }
 
 
 def spoiled(reply: dict, fault: str | None) -> bytes:
     """The reply's JSON, with the fault in it."""
     choice, message = reply["choices"][0], reply["choices"][0]["message"]
-    changes = {  # fault -> where, which field, its new value (None there: the field goes)
-        "empty": (reply, "choices", []), "no_message": (choice, "message", None), "no_usage": (reply, "usage", None),
-        "null_content": (message, "content", "null"), "null_finish": (choice, "finish_reason", "null"),
-        "abort": (choice, "finish_reason", "abort"),
-        "huge": (message, "content", "x" * (HUGE if fault == "huge" else 0)),
-        "parts": (message, "content", [{"type": "text", "text": message["content"]}]),
-    } if fault else {}
+    changes = (
+        {  # fault -> where, which field, its new value (None there: the field goes)
+            "empty": (reply, "choices", []),
+            "no_message": (choice, "message", None),
+            "no_usage": (reply, "usage", None),
+            "null_content": (message, "content", "null"),
+            "null_finish": (choice, "finish_reason", "null"),
+            "abort": (choice, "finish_reason", "abort"),
+            "huge": (message, "content", "x" * (HUGE if fault == "huge" else 0)),
+            "parts": (message, "content", [{"type": "text", "text": message["content"]}]),
+        }
+        if fault
+        else {}
+    )
     if fault in changes:
         place, name, value = changes[fault]
         place[name] = None if value == "null" else value
@@ -431,9 +503,12 @@ def spoiled(reply: dict, fault: str | None) -> bytes:
         reply = {"error": {"message": "scripted: the engine has a cold", "code": 500}}
     data = orjson.dumps(reply)
     opening = b'"content":"'
-    broken = {"garbage": b"\x00\xff<html>not JSON", "cut_json": data[:len(data) // 2],
-              "surrogate": data.replace(opening, opening + b"\\ud800", 1),
-              "bad_utf8": data.replace(opening, opening + b"\xff\xfe", 1)}
+    broken = {
+        "garbage": b"\x00\xff<html>not JSON",
+        "cut_json": data[: len(data) // 2],
+        "surrogate": data.replace(opening, opening + b"\\ud800", 1),
+        "bad_utf8": data.replace(opening, opening + b"\xff\xfe", 1),
+    }
     return broken.get(fault, data) if fault else data
 
 
@@ -476,13 +551,19 @@ class StandIn:
     """
 
     def __init__(self, **options: object):
-        self.arguments = [part for name, value in options.items() for part in (
-            (f"--{name.replace('_', '-')}",) if value is True else (f"--{name.replace('_', '-')}", str(value)))]
+        self.arguments = [
+            part
+            for name, value in options.items()
+            for part in (
+                (f"--{name.replace('_', '-')}",) if value is True else (f"--{name.replace('_', '-')}", str(value))
+            )
+        ]
 
     def start(self) -> StandIn:
         root = Path(__file__).resolve().parent.parent
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.standin", *self.arguments], cwd=root,
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.standin", *self.arguments], cwd=root, stdout=subprocess.PIPE, text=True
+        )
         self.base_url = self.process.stdout.readline().strip()
         if not self.base_url:
             raise RuntimeError(f"the stand-in did not start: {self.arguments}")
@@ -508,11 +589,13 @@ class StandIn:
     def client(self, **options: object):
         """An openai client for it."""
         import openai
+
         return openai.AsyncOpenAI(**{"base_url": self.base_url, "api_key": "standin-key", **options})
 
     def complete(self, requests: Iterable, **more: object):
         """As a stage asks the server that it has opened."""
         from sdg_helpers.serving.server import Server
+
         return Server(self.base_url, "standin", "endpoint", "standin-key").complete(requests, **more)
 
     def stats(self) -> dict:

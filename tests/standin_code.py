@@ -1,23 +1,39 @@
 """What the stand-in says as a programmer: a program that adds a number to what it reads, in the language that is asked
 for; right with the given probability, else spoilt in one of the ways of SPOILT. Its thinking tells: `plan: torn`."""
+
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
 SPOILT = {  # what is done to the answer -> the reason that the filter or the tests must give
-    "wrong": "wrong_output", "torn": "syntax_error", "prose": "no_code_block", "other": "other_language",
-    "constant": "reads_no_input", "mute": "prints_nothing", "slow": "time_limit"}
+    "wrong": "wrong_output",
+    "torn": "syntax_error",
+    "prose": "no_code_block",
+    "other": "other_language",
+    "constant": "reads_no_input",
+    "mute": "prints_nothing",
+    "slow": "time_limit",
+}
 PROGRAMS = {
-    "python": {"right": "print(int(input()) + {k})", "wrong": "print(int(input()) - {k})", "torn": "print(int(input(",
-               "constant": "print({k})", "mute": "n = int(input()) + {k}",
-               "slow": "n = int(input())\nwhile True:\n    n += 1\nprint(n)"},
-    "cpp": {"right": "int main() {{ long n; std::cin >> n; std::cout << n + {k}; }}",
-            "wrong": "int main() {{ long n; std::cin >> n; std::cout << n - {k}; }}", "torn": "int main() {{ long n",
-            "constant": "int main() {{ std::cout << {k}; }}",
-            "mute": "int main() {{ long n; std::cin >> n; n += {k}; }}",
-            "slow": "int main() {{ volatile long n; long m; std::cin >> m; n = m; while (true) n = n + 1; "
-                    "std::cout << n; }}"}}
+    "python": {
+        "right": "print(int(input()) + {k})",
+        "wrong": "print(int(input()) - {k})",
+        "torn": "print(int(input(",
+        "constant": "print({k})",
+        "mute": "n = int(input()) + {k}",
+        "slow": "n = int(input())\nwhile True:\n    n += 1\nprint(n)",
+    },
+    "cpp": {
+        "right": "int main() {{ long n; std::cin >> n; std::cout << n + {k}; }}",
+        "wrong": "int main() {{ long n; std::cin >> n; std::cout << n - {k}; }}",
+        "torn": "int main() {{ long n",
+        "constant": "int main() {{ std::cout << {k}; }}",
+        "mute": "int main() {{ long n; std::cin >> n; n += {k}; }}",
+        "slow": "int main() {{ volatile long n; long m; std::cin >> m; n = m; while (true) n = n + 1; "
+        "std::cout << n; }}",
+    },
+}
 
 
 def write_problems(path, count: int) -> None:
@@ -26,12 +42,18 @@ def write_problems(path, count: int) -> None:
 
     with open(path, "wb") as out:
         for k in range(2, count + 2):
-            out.write(files.dumps({"problem": f"Read an integer n and print it with {k} added.",
-                                   "tests": [{"input": f"{n}\n", "output": f"{n + k}\n"} for n in (1, 40)]}))
+            out.write(
+                files.dumps(
+                    {
+                        "problem": f"Read an integer n and print it with {k} added.",
+                        "tests": [{"input": f"{n}\n", "output": f"{n + k}\n"} for n in (1, 40)],
+                    }
+                )
+            )
 
 
 def way(text: str, seed: int | None, accuracy: float, draw: Callable[..., float]) -> str:
-    """"right", or the way in which this sample is spoilt."""
+    """ "right", or the way in which this sample is spoilt."""
     if draw("program", text, seed) < accuracy:
         return "right"
     return [*SPOILT][int(draw("spoilt", text, seed) * len(SPOILT))]

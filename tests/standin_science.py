@@ -1,5 +1,6 @@
 """What the stand-in says as a writer of science questions: new subtopics, questions (some of them spoilt), solutions
 that name an option in one of many spellings, and whether two questions are the same."""
+
 from __future__ import annotations
 
 import re
@@ -43,22 +44,24 @@ def question(text: str, seed: int | None, draw: Draw) -> str:
     stem = f"Question: A record of {''.join(about)} has {a} entries of one kind and {b} of another. What is {a} + {b}?"
     if not asked:
         return stem
-    options = [str(a + b + shift) for shift in (0, 1, -1, 2, -2, 3, 4, 5, 6, 7)][:int(asked[-1])]
+    options = [str(a + b + shift) for shift in (0, 1, -1, 2, -2, 3, 4, 5, 6, 7)][: int(asked[-1])]
     place = int(draw("place", text, seed) * len(options))
     options[0], options[place] = options[place], options[0]
     spoilt = SPOILT[int(draw("how", text, seed) * len(SPOILT))] if draw("spoilt", text, seed) < 0.2 else ""
     if spoilt == "prose":
         return "I am not sure what you would like me to write."
     options = {"fewer": options[:-1], "more": [*options, "none"], "repeated": [*options[:-1], options[0]]}.get(
-        spoilt, options)
+        spoilt, options
+    )
     lines = [f"{letter}. {option}" for letter, option in zip("ABCDEFGHIJK", options, strict=False)]
     if spoilt == "marked":
         lines[place] += " (correct)"
     return "\n".join([stem, *lines, *([f"Answer: {LETTERS[place]}"] if spoilt == "told" else [])])
 
 
-def solution(text: str, options: dict[str, str], seed: int | None, accuracy: float, draw: Draw,
-             evaluate: Evaluate) -> str:
+def solution(
+    text: str, options: dict[str, str], seed: int | None, accuracy: float, draw: Draw, evaluate: Evaluate
+) -> str:
     """The right option with the given probability, else another one; spelled in one of many ways."""
     truth = str(evaluate(text.partition("\nA. ")[0]))
     right = next((letter for letter, option in options.items() if option == truth), "A")

@@ -1,4 +1,5 @@
 """What is sent next: what fell due first, then new input, as long as not too many wait."""
+
 import time
 
 from sdg_helpers.completions.backlog import Backlog, Job

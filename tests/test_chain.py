@@ -1,4 +1,5 @@
 """The notebooks of the math track, as they are committed, one after the other: exact counts, nothing done twice."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -87,13 +88,25 @@ def test_run_again_nothing_is_asked_and_nothing_executed(chain):
 def test_a_notebook_runs_alone_by_plain_papermill(chain, tmp_path):
     env, run, _, _ = chain
     path = ROOT / "notebooks" / "math" / "05_relabel_with_majority.ipynb"
-    words = [sys.executable, "-m", "papermill", str(path), str(tmp_path / "out.ipynb"),
-    "-p", "RUN", "a", "-p", "PROFILE",
-             str(run.parent.parent / "scripted.yaml"), "--no-progress-bar"]
+    words = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(path),
+        str(tmp_path / "out.ipynb"),
+        "-p",
+        "RUN",
+        "a",
+        "-p",
+        "PROFILE",
+        str(run.parent.parent / "scripted.yaml"),
+        "--no-progress-bar",
+    ]
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    wrong = subprocess.run([*words, "-p", "MIN_VOTE", "2"], cwd=tmp_path, env=env, capture_output=True, text=True,
-                           timeout=300)
+    wrong = subprocess.run(
+        [*words, "-p", "MIN_VOTE", "2"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
+    )
     assert wrong.returncode != 0 and "Did you mean MIN_VOTES?" in wrong.stderr
 
 

@@ -1,5 +1,6 @@
 """Stage 02 as the notebook asks for it: downloaded, sharded, once; here and as jobs of a private Slurm, where it is
 then served from. Processes stand in for SGLang (tests/sglang_standin), one a node."""
+
 import os
 import signal
 import sys
@@ -49,10 +50,20 @@ def open_run(tmp_path, jobs=None, **solver):
     """A run whose solver is the stand-in; jobs: the profile's section."""
     (tmp_path / "standin").mkdir(exist_ok=True)
     environment = {"STANDIN": str(tmp_path / "standin"), "PYTHONPATH": str(TESTS / "sglang_standin")}
-    spec = {"engine": "sglang", "model": str(tmp_path / "models" / "adder-tp2"), "served_model_name": "adder",
-            "tp_size": 2, "load_format": "sharded_state", "python": sys.executable, "environment": environment,
-            "canary_question": "7+8", "canary_expects": r"\{15\}", "start_deadline_s": 60, "check_every_s": 0.5,
-            **solver}
+    spec = {
+        "engine": "sglang",
+        "model": str(tmp_path / "models" / "adder-tp2"),
+        "served_model_name": "adder",
+        "tp_size": 2,
+        "load_format": "sharded_state",
+        "python": sys.executable,
+        "environment": environment,
+        "canary_question": "7+8",
+        "canary_expects": r"\{15\}",
+        "start_deadline_s": 60,
+        "check_every_s": 0.5,
+        **solver,
+    }
     (tmp_path / "profile.yaml").write_text(yaml.safe_dump({"servers": {"solver": spec}, "jobs": jobs or {}}))
     return runs.Run("run", tmp_path / "run", load_profile(str(tmp_path / "profile.yaml")))
 
@@ -88,8 +99,17 @@ def test_notebook_and_profile_must_agree(tmp_path):
         make_shards(open_run(tmp_path), tmp_path / "checkpoint", checkpoint="org/adder", tp_size=16)
 
 
-JOBS = {"all": {"where": "slurm", "time_limit_min": 10, "poll_s": 0.3, "stop_before_limit_s": 30,
-                "pass_environment": ["HF_ENDPOINT"]}, "shard": {"nodes": 2}, "generate": {"nodes": 2, "num_chunks": 2}}
+JOBS = {
+    "all": {
+        "where": "slurm",
+        "time_limit_min": 10,
+        "poll_s": 0.3,
+        "stop_before_limit_s": 30,
+        "pass_environment": ["HF_ENDPOINT"],
+    },
+    "shard": {"nodes": 2},
+    "generate": {"nodes": 2, "num_chunks": 2},
+}
 
 
 @pytest.mark.parametrize("victim", [None, "0", "1"])
@@ -104,9 +124,17 @@ def test_as_jobs_of_two_nodes_each(slurm, tmp_path, hub, victim):  # noqa: F811
     problems.write_bytes(b"".join(files.dumps({"id": f"{n:016x}", "problem": f"{n}+1"}) for n in range(60)))
     if victim:
         threading.Thread(target=kill_one, args=(tmp_path, track / "solutions", victim)).start()
-    generate_solutions(problems, track / "solutions", open_server=partial(run.server, "solver"), model="adder",
-                       prompt=Prompt(name="bare", user="{problem}"), num_seeds=2, sampling=Sampling(max_tokens=9),
-                       limits=Limits(concurrency=4, timeout_s=60), jobs=run.jobs("generate"))
+    generate_solutions(
+        problems,
+        track / "solutions",
+        open_server=partial(run.server, "solver"),
+        model="adder",
+        prompt=Prompt(name="bare", user="{problem}"),
+        num_seeds=2,
+        sampling=Sampling(max_tokens=9),
+        limits=Limits(concurrency=4, timeout_s=60),
+        jobs=run.jobs("generate"),
+    )
     rows = [*read_solutions(track / "solutions")]
     assert len(rows) == 120 and all(row["generation"].endswith(f"\\boxed{{{int(row['id'], 16) + 1}}}") for row in rows)
     assert len(starts(tmp_path)) == (4 if victim is None else 6)  # two chunks, two nodes each; killed: both nodes anew

@@ -1,4 +1,5 @@
 """A stage in jobs, without Slurm: what jobs that are cut short, taken up again or split anew ask for and tell."""
+
 from collections import Counter
 from contextlib import suppress
 
@@ -53,8 +54,11 @@ def server():
 @pytest.fixture
 def problems(tmp_path):
     path = tmp_path / "problems.jsonl"
-    path.write_bytes(b"".join(files.dumps({"id": f"{i:04x}", "problem": f"What is {i}?", "expected_answer": "one"})
-                              for i in range(ROWS)))
+    path.write_bytes(
+        b"".join(
+            files.dumps({"id": f"{i:04x}", "problem": f"What is {i}?", "expected_answer": "one"}) for i in range(ROWS)
+        )
+    )
     return path
 
 
@@ -63,6 +67,7 @@ def drive(monkeypatch, server):
     """drive(stage, driver): the stage with `driver(job, left, shown)` in the place of Slurm. job(chunk, num_chunks,
     rows) is a job that is cut short after so many rows; left(num_chunks) are the chunks with work left;
     shown() is (done, total) as the progress line has them."""
+
     def drive(stage, driver):
         def run_chunks(function, spec, folder, left, on_poll):
             def job(chunk, num_chunks, rows=ROWS):
@@ -87,9 +92,16 @@ def drive(monkeypatch, server):
 
 def solve(problems, server, num_chunks):
     return lambda: solutions.generate_solutions(
-        problems, problems.parent / "math" / "solutions", open_server=lambda: server, model="m", num_seeds=1,
-        prompt=Prompt(name="x", user="{problem}"), sampling=Sampling(), limits=Limits(),
-        jobs=JobSpec(where="slurm", num_chunks=num_chunks))
+        problems,
+        problems.parent / "math" / "solutions",
+        open_server=lambda: server,
+        model="m",
+        num_seeds=1,
+        prompt=Prompt(name="x", user="{problem}"),
+        sampling=Sampling(),
+        limits=Limits(),
+        jobs=JobSpec(where="slurm", num_chunks=num_chunks),
+    )
 
 
 def test_rows_of_an_earlier_split_are_not_asked_for_again(problems, server, drive):
@@ -135,24 +147,54 @@ def test_what_is_shown_is_what_is_on_disk_whoever_wrote_it(problems, server, dri
     with pytest.raises(Cut):
         drive(solve(problems, server, 2), first)
     took = drive(solve(problems, server, 3), second)["requests"]
-    assert took == {"sessions": 6, "done": ROWS, "failed": 0, "retried": 0, "pushed_back": 0, "prompt_tokens": ROWS,
-                    "completion_tokens": 2 * ROWS, "elapsed_s": 60.0, "requests_per_s": ROWS / 60,
-                    "tokens_per_s": 2 * ROWS / 60, "latency_p50_s": 3.0, "latency_p90_s": 4.0, "latency_p99_s": 5.0}
+    assert took == {
+        "sessions": 6,
+        "done": ROWS,
+        "failed": 0,
+        "retried": 0,
+        "pushed_back": 0,
+        "prompt_tokens": ROWS,
+        "completion_tokens": 2 * ROWS,
+        "elapsed_s": 60.0,
+        "requests_per_s": ROWS / 60,
+        "tokens_per_s": 2 * ROWS / 60,
+        "latency_p50_s": 3.0,
+        "latency_p90_s": 4.0,
+        "latency_p99_s": 5.0,
+    }
 
 
 def test_judging_in_jobs_counts_every_question_and_every_call(problems, server, drive):
     folder = problems.parent / "math" / "solutions"
     with Stage(folder, "solutions").work({}, {}) as work:
         path = folder / "output-rs0.jsonl"
-        path.write_bytes(b"".join(files.dumps({**row, "seed": 0, "generation": r"<think>a</think>\boxed{two}",
-                                               "finish_reason": "stop", "num_generated_tokens": 3})
-                                  for row in files.read_jsonl(problems)))
+        path.write_bytes(
+            b"".join(
+                files.dumps(
+                    {
+                        **row,
+                        "seed": 0,
+                        "generation": r"<think>a</think>\boxed{two}",
+                        "finish_reason": "stop",
+                        "num_generated_tokens": 3,
+                    }
+                )
+                for row in files.read_jsonl(problems)
+            )
+        )
         work.finish(rows_in=ROWS, rows_out=ROWS, outputs=[path])
 
     def judge():
-        return judge_solutions(folder, problems, problems.parent / "math" / "judged", open_server=lambda: server,
-                               model="m", prompt=load_prompt("math/judge"), limits=Limits(),
-                               jobs=JobSpec(where="slurm", num_chunks=4))
+        return judge_solutions(
+            folder,
+            problems,
+            problems.parent / "math" / "judged",
+            open_server=lambda: server,
+            model="m",
+            prompt=load_prompt("math/judge"),
+            limits=Limits(),
+            jobs=JobSpec(where="slurm", num_chunks=4),
+        )
 
     def first(job, left, shown):
         for chunk in range(4):

@@ -1,4 +1,5 @@
 """What a person types and reads: quick help, clear refusals with exit code 2, status, reset, params."""
+
 import json
 import subprocess
 import sys
@@ -29,8 +30,7 @@ def complete(name, run="a"):
 
 def test_help_loads_no_heavy_library():
     found = subprocess.run([*command("--help")], env=environment(), check=True, capture_output=True, text=True)
-    code = ("import sys; from sdg_helpers.cli.main import _parser; _parser().format_help(); "
-            "print(*sys.modules)")
+    code = "import sys; from sdg_helpers.cli.main import _parser; _parser().format_help(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
     assert not {"pandas", "numpy", "pyarrow", "openai", "datasets", "pydantic"} & set(loaded.stdout.split())
     for word in ("run", "status", "reset", "notebooks", "params", "weights", "export", "import"):
@@ -39,8 +39,10 @@ def test_help_loads_no_heavy_library():
 
 REFUSED = [
     (["run", "math", "-p", "NUM_SEED", "3"], "-p: unknown parameter NUM_SEED. Did you mean NUM_SEEDS?"),
-    (["run", "math", "-p", "NUM_SEEDS", "three"],
-     "NUM_SEEDS: expected int (the default is 2), found str 'three'. NUM_SEEDS is: solutions a problem\n"),
+    (
+        ["run", "math", "-p", "NUM_SEEDS", "three"],
+        "NUM_SEEDS: expected int (the default is 2), found str 'three'. NUM_SEEDS is: solutions a problem\n",
+    ),
     (["run", "maths"], "track 'maths': expected one of start, math"),
     (["run", "math", "--profile", "dmo"], "Did you mean demo?"),
     (["run", "math", "--run", "../x"], "run name '../x'"),
@@ -62,8 +64,10 @@ def test_bad_input_is_one_clear_message_and_nothing_begins(clone, capsys, words,
     assert not (clone / "outputs").exists()
 
 
-@pytest.mark.parametrize("words, place", [
-    (["run", "math"], "a file/demo/run.yaml"), (["import", "nemo-skills", "theirs", "b"], "a file/b/run.yaml")])
+@pytest.mark.parametrize(
+    "words, place",
+    [(["run", "math"], "a file/demo/run.yaml"), (["import", "nemo-skills", "theirs", "b"], "a file/b/run.yaml")],
+)
 def test_an_outputs_folder_that_is_none_is_one_clear_message(clone, capsys, monkeypatch, words, place):
     (clone / "a file").write_text("")
     monkeypatch.setenv("SDG_OUTPUTS", str(clone / "a file"))
@@ -185,7 +189,9 @@ def test_params_and_notebooks_explain(clone, capsys):
     assert "  NUM_SEEDS  2       solutions a problem\n" in capsys.readouterr().out
     write_notebook(clone / "notebooks" / "code" / "03_filter.ipynb", "A = 1  # a")
     assert main(["params", "03"]) == 2
-    assert capsys.readouterr().err == ("sdg: NOTEBOOK '03': expected one notebook, found several: code/03_filter, "
-                                       "math/03_generate_solutions. Say which.\n")
+    assert capsys.readouterr().err == (
+        "sdg: NOTEBOOK '03': expected one notebook, found several: code/03_filter, "
+        "math/03_generate_solutions. Say which.\n"
+    )
     assert main(["notebooks"]) == 0
     assert "  math/03_generate_solutions  solutions\n" in capsys.readouterr().out

@@ -1,4 +1,5 @@
 """The notebooks of the code track, as they are committed, one after the other: every verdict right, nothing twice."""
+
 import re
 import subprocess
 from collections import Counter
@@ -34,7 +35,8 @@ def chain(request, tmp_path_factory):
     write_problems(folder / "sums.jsonl", 24)
     with StandIn(accuracy=0.5) as server:
         (folder / "scripted.yaml").write_text(
-            PROFILE.format(url=server.base_url, source=folder / "sums.jsonl", check=request.param))
+            PROFILE.format(url=server.base_url, source=folder / "sums.jsonl", check=request.param)
+        )
         env = {**environment(), "SDG_OUTPUTS": str(folder / "outputs")}
         done = sdg(env, "run", "code", "--profile", str(folder / "scripted.yaml"), "--run", "a")
         assert done.returncode == 0, done.stdout + done.stderr

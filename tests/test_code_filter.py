@@ -1,4 +1,5 @@
 """Code 03: which solutions hold a program. Each false drop of the reference (its fault 9) is a case."""
+
 import time
 
 import pandas as pd
@@ -10,8 +11,10 @@ from sdg_helpers.coding.filtering import REASONS, filter_solutions, program_flaw
 from sdg_helpers.errors import SdgError
 from sdg_helpers.stages import Stage
 
-GOOD = {"python": "print(int(input()) + 1)\n",
-        "cpp": "#include <iostream>\nint main() { int n; std::cin >> n; std::cout << n + 1; }\n"}
+GOOD = {
+    "python": "print(int(input()) + 1)\n",
+    "cpp": "#include <iostream>\nint main() { int n; std::cin >> n; std::cout << n + 1; }\n",
+}
 
 
 def answer(*blocks, thinking="I see."):
@@ -58,25 +61,35 @@ SOLUTIONS = [
 
 PYTHON = [
     # the reference drops what holds the letters of `pass`
-    ("", "passengers = int(input())\nprint(passengers)"), ("", "n = input()\nprint('pass' if n else 'bypass')"),
+    ("", "passengers = int(input())\nprint(passengers)"),
+    ("", "n = input()\nprint('pass' if n else 'bypass')"),
     ("", "class Node:\n    pass\nn = int(input())\nprint(n)"),
     ("", "try:\n    n = int(input())\nexcept ValueError:\n    pass\nprint(n)"),
     ("", "def debug(*things):\n    pass\nn = input()\ndebug(n)\nprint(n)"),
     ("", "n = input()\nif n:\n    pass\nelse:\n    print(n)"),
     ("", "import sys\ndef main():\n    d = sys.stdin.read().split()\n    sys.stdout.write(d[0])\nmain()"),
-    ("", "from sys import stdin, stdout\nstdout.write(stdin.readline())"), ("", "print(open(0).read())"),
-    ("", "import os\nos.write(1, os.read(0, 9))"), ("", "print(*map(int, input().split()), sep='\\d')"),
+    ("", "from sys import stdin, stdout\nstdout.write(stdin.readline())"),
+    ("", "print(open(0).read())"),
+    ("", "import os\nos.write(1, os.read(0, 9))"),
+    ("", "print(*map(int, input().split()), sep='\\d')"),
     ("", "from typing import Protocol\nclass P(Protocol):\n    def f(self): ...\nprint(input())"),
-    ("", "if __name__ == '__main__':\n    print(input())"), ("", "x: tuple[int, ...] = (int(input()),)\nprint(x[0])"),
+    ("", "if __name__ == '__main__':\n    print(input())"),
+    ("", "x: tuple[int, ...] = (int(input()),)\nprint(x[0])"),
     # `...` alone is `pass`
     ("", "try:\n    while True:\n        print(input())\nexcept EOFError:\n    ..."),
     ("", "n = int(input())\nif n < 0:\n    ...\nelse:\n    print(n)"),
     ("", "n = input()\nwhile n == 'x': ...\nprint(n)"),
     # a stub that something else stands for
-    ("", "class A:\n    def solve(self):\n        pass\nclass B(A):\n    def solve(self):\n        print(input())\n"
-         "B().solve()"),
-    ("", "from typing import overload\n@overload\ndef f(a: int) -> int: ...\n@overload\ndef f(a: str) -> str: ...\n"
-         "def f(a): return a\nx = f(3)\nprint(input(), x)"),
+    (
+        "",
+        "class A:\n    def solve(self):\n        pass\nclass B(A):\n    def solve(self):\n        print(input())\n"
+        "B().solve()",
+    ),
+    (
+        "",
+        "from typing import overload\n@overload\ndef f(a: int) -> int: ...\n@overload\ndef f(a: str) -> str: ...\n"
+        "def f(a): return a\nx = f(3)\nprint(input(), x)",
+    ),
     ("", "def solve():\n    raise NotImplementedError\ndef solve():\n    print(input())\nsolve()"),
     ("placeholder", "class A:\n    def solve(self): ...\nclass B(A):\n    def solve(self): pass\nprint(input())"),
     # what is decorated is called, unless its decorator only keeps it
@@ -87,17 +100,24 @@ PYTHON = [
     ("runs_nothing", "class Solution:\n    @staticmethod\n    def f(n):\n        print(input())"),
     ("runs_nothing", "import dataclasses\n@dataclasses.dataclass\nclass A:\n    def f(self):\n        print(input())"),
     # the reference lets syntax errors pass where no `def` is
-    ("syntax_error", "n = int(input()\nprint(n)"), ("syntax_error", "print 'n', input()"),
-    ("syntax_error", "n = input()\nreturn n\nprint(n)"), ("syntax_error", "print(input())\x00"),
-    ("syntax_error", "  print(input())"), ("syntax_error", "-" * 90_000 + "1"), ("syntax_error", "(" * 90_000),
-    ("placeholder", "pass"), ("placeholder", "# your code here\n"), ("placeholder", '"""Later."""\nimport sys\n...'),
+    ("syntax_error", "n = int(input()\nprint(n)"),
+    ("syntax_error", "print 'n', input()"),
+    ("syntax_error", "n = input()\nreturn n\nprint(n)"),
+    ("syntax_error", "print(input())\x00"),
+    ("syntax_error", "  print(input())"),
+    ("syntax_error", "-" * 90_000 + "1"),
+    ("syntax_error", "(" * 90_000),
+    ("placeholder", "pass"),
+    ("placeholder", "# your code here\n"),
+    ("placeholder", '"""Later."""\nimport sys\n...'),
     ("placeholder", "def solve():\n    pass\nn = input()\nprint(n)\nsolve()"),
     ("placeholder", "def main():\n    '''Reads and prints.'''\n    raise NotImplementedError\nmain()"),
     ("placeholder", "def best(n):\n    # to do\n    pass\nprint(best(int(input())))"),
     ("placeholder", "n = int(input())\n...\nprint(n)"),
     ("runs_nothing", "def main():\n    print(input())"),
     ("runs_nothing", "class Solution:\n    def f(self, n):\n        print(input())"),
-    ("reads_no_input", "print(42)"), ("prints_nothing", "n = int(input())\nn += 1"),
+    ("reads_no_input", "print(42)"),
+    ("prints_nothing", "n = int(input())\nn += 1"),
 ]
 
 HEAD = "#include <bits/stdc++.h>\nusing namespace std;\n"
@@ -106,77 +126,145 @@ GETS = "p1 == p2 && (p2 = (p1 = buf) + fread(buf, 1, 1 << 16, stdin), p1 == p2) 
 CPP = [
     ("", HEAD + "int passengers;\nint main() { cin >> passengers; cout << passengers; }"),
     # C++ only after its macros
-    ("", HEAD + "#define rep(i, a, b) for (int i = (a); i < (b); ++i)\n#define FOR(i, n) rep(i, 0, n)\nint a[9];\n"
-     "int main() { int n; cin >> n; rep(i, 0, n) cin >> a[i];\n"
-     "FOR(i, n) { if (a[i]) { cout << i; } else cout << 1; } }"),
-    ("", HEAD + "#define forn(i, n) for (int i = 0; i < int(n); ++i)\nint main() {\n  int n; cin >> n;\n"
-     "  forn(i, n) {\n    if (n & 1) continue;\n    cout << i;\n  }\n  forn(i, n)\n    cout << i;\n}"),
+    (
+        "",
+        HEAD + "#define rep(i, a, b) for (int i = (a); i < (b); ++i)\n#define FOR(i, n) rep(i, 0, n)\nint a[9];\n"
+        "int main() { int n; cin >> n; rep(i, 0, n) cin >> a[i];\n"
+        "FOR(i, n) { if (a[i]) { cout << i; } else cout << 1; } }",
+    ),
+    (
+        "",
+        HEAD + "#define forn(i, n) for (int i = 0; i < int(n); ++i)\nint main() {\n  int n; cin >> n;\n"
+        "  forn(i, n) {\n    if (n & 1) continue;\n    cout << i;\n  }\n  forn(i, n)\n    cout << i;\n}",
+    ),
     ("", HEAD + "#define int long long\nsigned main() { int n; cin >> n; cout << n; return 0; }"),
-    ("", HEAD + "#define fastio ios::sync_with_stdio(0);cin.tie(0);\n#define rd(x) int x; cin >> x;\n"
-     "int main() { fastio\n rd(n)\n cout << n; }"),
-    ("", "#include <cstdio>\n#define LOOP while (1) {\n#define END }\n"
-     'int main() { int n; scanf("%d", &n); LOOP printf("%d", n); break; END return 0; }'),
-    ("", HEAD + "#define debug(x) \\\n  do { cerr << #x << x; } while (0)\n#define CAT(a, b) a##b\n"
-     "int main() { int CAT(x, 1); cin >> x1; debug(x1); cout << x1; }"),
-    ("", "#pragma GCC optimize(\"O3\")\n" + HEAD + "#ifdef LOCAL\n#define dbg(...) cerr << __VA_ARGS__\n#else\n"
-     "#define dbg(...)\n#endif\nint main() { int n; cin >> n; dbg(n); cout << n << '\\n'; }"),
-    ("", HEAD + "int main() { auto f = [&](auto&& self, int x) -> int { return x ? self(self, x - 1) : 0; };\n"
-     "  map<int, int> m; int n = 1'000; cin >> n; for (auto& [k, v] : m) cout << k << v; cout << f(f, n) << \"//\"; }"),
+    (
+        "",
+        HEAD + "#define fastio ios::sync_with_stdio(0);cin.tie(0);\n#define rd(x) int x; cin >> x;\n"
+        "int main() { fastio\n rd(n)\n cout << n; }",
+    ),
+    (
+        "",
+        "#include <cstdio>\n#define LOOP while (1) {\n#define END }\n"
+        'int main() { int n; scanf("%d", &n); LOOP printf("%d", n); break; END return 0; }',
+    ),
+    (
+        "",
+        HEAD + "#define debug(x) \\\n  do { cerr << #x << x; } while (0)\n#define CAT(a, b) a##b\n"
+        "int main() { int CAT(x, 1); cin >> x1; debug(x1); cout << x1; }",
+    ),
+    (
+        "",
+        '#pragma GCC optimize("O3")\n' + HEAD + "#ifdef LOCAL\n#define dbg(...) cerr << __VA_ARGS__\n#else\n"
+        "#define dbg(...)\n#endif\nint main() { int n; cin >> n; dbg(n); cout << n << '\\n'; }",
+    ),
+    (
+        "",
+        HEAD + "int main() { auto f = [&](auto&& self, int x) -> int { return x ? self(self, x - 1) : 0; };\n"
+        '  map<int, int> m; int n = 1\'000; cin >> n; for (auto& [k, v] : m) cout << k << v; cout << f(f, n) << "//"; }',
+    ),
     # comments, pasting, strings and the rest in macros
-    *(("", REP + f"#define MOD 1000000007 {comment}\n"
-       "int main() { int n, s = 1; cin >> n; rep(i, 0, n) { s = s * 2 % MOD; } cout << s; }")
-      for comment in ("// prime", "// don't", "/* p */", "/* of\n two lines */", "// a \\\n b")),
-    ("", REP + "#define CAT(a, b) a##b\n#define var(x, y) int x ## y\n"
-     "int main() { var(n, 1); cin >> n1; rep(i, 0, 2) { CAT(n, 1)++; } cout << n1; }"),
-    ("", REP + "#define dbg(x...) do { cerr << #x << \"x\"; err(x); } while (0)\n"
-     "template <class... T> void err(T...) {}\n"
-     "int main() { int n; cin >> n; rep(i, 0, n) { dbg(i, \"a\"); dbg(); } cout << n; }"),
-    ("", REP + "#define say(s, ...) printf(s, ##__VA_ARGS__)\n"
-     "int main() { int n; cin >> n; rep(i, 0, n) { say(\"a\"); say(\"%d %d\", i, n); } }"),
-    ("", REP + "#define debug(x) cout << \"x: \" << (x)\n#define ll long long\n#define out(c) putchar(c)\n"
-     "int main() { ll n; cin >> n; rep(i, 0, n) { debug(\"a\"); out('('); out(','); } cout << n * 1ll; }"),
+    *(
+        (
+            "",
+            REP + f"#define MOD 1000000007 {comment}\n"
+            "int main() { int n, s = 1; cin >> n; rep(i, 0, n) { s = s * 2 % MOD; } cout << s; }",
+        )
+        for comment in ("// prime", "// don't", "/* p */", "/* of\n two lines */", "// a \\\n b")
+    ),
+    (
+        "",
+        REP + "#define CAT(a, b) a##b\n#define var(x, y) int x ## y\n"
+        "int main() { var(n, 1); cin >> n1; rep(i, 0, 2) { CAT(n, 1)++; } cout << n1; }",
+    ),
+    (
+        "",
+        REP + '#define dbg(x...) do { cerr << #x << "x"; err(x); } while (0)\n'
+        "template <class... T> void err(T...) {}\n"
+        'int main() { int n; cin >> n; rep(i, 0, n) { dbg(i, "a"); dbg(); } cout << n; }',
+    ),
+    (
+        "",
+        REP + "#define say(s, ...) printf(s, ##__VA_ARGS__)\n"
+        'int main() { int n; cin >> n; rep(i, 0, n) { say("a"); say("%d %d", i, n); } }',
+    ),
+    (
+        "",
+        REP + '#define debug(x) cout << "x: " << (x)\n#define ll long long\n#define out(c) putchar(c)\n'
+        "int main() { ll n; cin >> n; rep(i, 0, n) { debug(\"a\"); out('('); out(','); } cout << n * 1ll; }",
+    ),
     # what tree-sitter's grammar does not have
-    ("", HEAD + "int main() { int n; cin >> n; int** g = new int*[n]; char **c; c = new char * [n + 2];\n"
-     "  auto v = new vector<pair<int, int>>*[n]; auto p = new unsigned long*; g[0] = new int[n]; cout << n; }"),
-    ("", HEAD + f"char buf[1 << 16], *p1 = buf, *p2 = buf;\nint get() {{ return {GETS}; }}\n"
-     "int main() { cout << get(); }"),
-    ("", REP + f"#define get() ({GETS})\nchar buf[1 << 16], *p1 = buf, *p2 = buf;\n"
-     "int main() { rep(i, 0, 3) { cout << get(); } }"),
-    ("", HEAD + "int a[9], n, s;\nint main() { int x;\n"
-     "  while ((x = getchar(), x > 32)) (a[x % 9] += x, n++), (s <<= 1, s ^= x);\n"
-     "  if ((n = s, n > 3)) cout << n; for (int i = 0, j = (s = 1, 2); i < j; i++) cout << s; }"),
-    ("", HEAD + "struct P { int x, y; };\nstruct S { P p, q; S(P a = {0, 0}, P b = {}) : p(a), q(b) {} };\n"
-     "int f(P p = {1, 2}, P q = {0, 0}) { return p.x + q.y; }\nint main() { int n; cin >> n; cout << f() + n; }"),
-    ("", HEAD + "template <class T> struct Q { typename T::L l; void h(int, typename T::L) {}\n"
-     "  void g() { l = typename T::L(); h(1, typename T::L{}); } auto k() { return typename T::L(); } };\n"
-     "int main() { int n; cin >> n; cout << n; }"),
-    ("", HEAD + "int main() { char c; cin >> c; switch (c) { case '0' ... '9': cout << 1; break;\n"
-     "  case 'a'...'f': cout << 2; default: cout << 0; } }"),
+    (
+        "",
+        HEAD + "int main() { int n; cin >> n; int** g = new int*[n]; char **c; c = new char * [n + 2];\n"
+        "  auto v = new vector<pair<int, int>>*[n]; auto p = new unsigned long*; g[0] = new int[n]; cout << n; }",
+    ),
+    (
+        "",
+        HEAD + f"char buf[1 << 16], *p1 = buf, *p2 = buf;\nint get() {{ return {GETS}; }}\n"
+        "int main() { cout << get(); }",
+    ),
+    (
+        "",
+        REP + f"#define get() ({GETS})\nchar buf[1 << 16], *p1 = buf, *p2 = buf;\n"
+        "int main() { rep(i, 0, 3) { cout << get(); } }",
+    ),
+    (
+        "",
+        HEAD + "int a[9], n, s;\nint main() { int x;\n"
+        "  while ((x = getchar(), x > 32)) (a[x % 9] += x, n++), (s <<= 1, s ^= x);\n"
+        "  if ((n = s, n > 3)) cout << n; for (int i = 0, j = (s = 1, 2); i < j; i++) cout << s; }",
+    ),
+    (
+        "",
+        HEAD + "struct P { int x, y; };\nstruct S { P p, q; S(P a = {0, 0}, P b = {}) : p(a), q(b) {} };\n"
+        "int f(P p = {1, 2}, P q = {0, 0}) { return p.x + q.y; }\nint main() { int n; cin >> n; cout << f() + n; }",
+    ),
+    (
+        "",
+        HEAD + "template <class T> struct Q { typename T::L l; void h(int, typename T::L) {}\n"
+        "  void g() { l = typename T::L(); h(1, typename T::L{}); } auto k() { return typename T::L(); } };\n"
+        "int main() { int n; cin >> n; cout << n; }",
+    ),
+    (
+        "",
+        HEAD + "int main() { char c; cin >> c; switch (c) { case '0' ... '9': cout << 1; break;\n"
+        "  case 'a'...'f': cout << 2; default: cout << 0; } }",
+    ),
     ("", HEAD + "int main() { int n; cin >> n; n > 0 ? void() : throw 1; cout << n; }"),
     # with all that, what is broken stays so
-    *(("syntax_error", REP + program) for program in (
-        "int main() { int n; cin >> n; int** g = new int*[n; cout << n; }",
-        "int main() { int n; cin >> n; rep(i, 0, n) { cout << (n = i, n > 3; } }",
-        "int main() { int n; cin >> n; rep(i, 0, n) { cout << (n = , n > 3); } }",
-        "int main() { int n; cin >> n; switch (n) { case ... 5: cout << n; } }",
-        "struct P { int x, y; };\nint f(P p = {0 0}, P q = {0, 0}) { return p.x; }\nint main() { cout << cin.get(); }",
-        "#define MOD 7 // prime\nint main() { int n; cin >> n; rep(i, 0, n) { n = n * 2 % MOD; cout << n; }",
-        "int main() { int n; cin >> n; rep(i, 0, n) { cout << n; } /* as before\n}",
-        "int main() { int n; cin >> n; rep(i, 0, n) { int** g = new int*[n];",
-        "int main() {\n  read n, then for each of the (x = a, b) print it\n  ... case 1 ... 5: as above\n}",
-        "The program reads n with cin, and then prints what main gives, with cout.")),
+    *(
+        ("syntax_error", REP + program)
+        for program in (
+            "int main() { int n; cin >> n; int** g = new int*[n; cout << n; }",
+            "int main() { int n; cin >> n; rep(i, 0, n) { cout << (n = i, n > 3; } }",
+            "int main() { int n; cin >> n; rep(i, 0, n) { cout << (n = , n > 3); } }",
+            "int main() { int n; cin >> n; switch (n) { case ... 5: cout << n; } }",
+            "struct P { int x, y; };\nint f(P p = {0 0}, P q = {0, 0}) { return p.x; }\nint main() { cout << cin.get(); }",
+            "#define MOD 7 // prime\nint main() { int n; cin >> n; rep(i, 0, n) { n = n * 2 % MOD; cout << n; }",
+            "int main() { int n; cin >> n; rep(i, 0, n) { cout << n; } /* as before\n}",
+            "int main() { int n; cin >> n; rep(i, 0, n) { int** g = new int*[n];",
+            "int main() {\n  read n, then for each of the (x = a, b) print it\n  ... case 1 ... 5: as above\n}",
+            "The program reads n with cin, and then prints what main gives, with cout.",
+        )
+    ),
     ("syntax_error", HEAD + "int main() { int n std::cin >> n; std::cout << n; }"),
     ("syntax_error", HEAD + "int main() { int n; cin >> n; cout << n \n if (n { }\n"),
-    ("syntax_error", "{" * 90_000), ("syntax_error", "R\"(" * 30_000),
-    ("placeholder", "int main() {\n  // your code here\n  return 0;\n}"), ("placeholder", "// nothing yet\n"),
+    ("syntax_error", "{" * 90_000),
+    ("syntax_error", 'R"(' * 30_000),
+    ("placeholder", "int main() {\n  // your code here\n  return 0;\n}"),
+    ("placeholder", "// nothing yet\n"),
     ("placeholder", HEAD + "void solve() {\n}\nint main() { int t; cin >> t; while (t--) solve(); cout << t; }"),
     ("placeholder", HEAD + "void solve() {}\nvoid solve(int n) {}\nint main() { solve(cin.get()); cout << 1; }"),
     ("", HEAD + "void solve() {}\nvoid solve(int n) { cout << n; }\nint main() { int n; cin >> n; solve(n); }"),
-    ("", HEAD + "struct A { virtual void solve() {} };\n"
-     "struct B : A { void solve() override { cout << cin.get(); } };\nint main() { A* a = new B; a->solve(); }"),
+    (
+        "",
+        HEAD + "struct A { virtual void solve() {} };\n"
+        "struct B : A { void solve() override { cout << cin.get(); } };\nint main() { A* a = new B; a->solve(); }",
+    ),
     ("runs_nothing", HEAD + "class Solution { public: int f(int n) { cin >> n; cout << n; return n; } };"),
     ("reads_no_input", HEAD + "int main() { cout << 42; }"),
-    ("reads_no_input", HEAD + "// cin >> n\nint main() { cout << \"cin\"; }"),
+    ("reads_no_input", HEAD + '// cin >> n\nint main() { cout << "cin"; }'),
     ("prints_nothing", HEAD + "int main() { int n; cin >> n; }"),
 ]
 
@@ -208,25 +296,42 @@ def test_a_model_that_does_not_think_needs_no_thinking():
 
 
 def test_fences_as_models_write_them():
-    text = ("1. So:\n   ```python\n   if input():\n       print(1)\n   ```\n~~~cpp\nint x; // ```\n~~~\n"
-            '````python\ns = """\n```\n"""\nprint(s)\n````\n```python title="a.py"\r\nprint(2)\r\n```\r\n')
+    text = (
+        "1. So:\n   ```python\n   if input():\n       print(1)\n   ```\n~~~cpp\nint x; // ```\n~~~\n"
+        '````python\ns = """\n```\n"""\nprint(s)\n````\n```python title="a.py"\r\nprint(2)\r\n```\r\n'
+    )
     assert [(block.name, block.code) for block in fenced_blocks(text)] == [
-        ("python", "if input():\n    print(1)\n"), ("cpp", "int x; // ```\n"),
-        ("python", 's = """\n```\n"""\nprint(s)\n'), ("python", "print(2)\n")]
+        ("python", "if input():\n    print(1)\n"),
+        ("cpp", "int x; // ```\n"),
+        ("python", 's = """\n```\n"""\nprint(s)\n'),
+        ("python", "print(2)\n"),
+    ]
     assert last_program("```python\nprint('```')\n```", "python") == ("print('```')\n", "")
     assert last_program("a `b` ```c``` d", "python") == ("", "no_code_block")
 
 
-@pytest.mark.parametrize("text, language", [
-    ("#define a b b\n#define b a a\n" + "a " * 40_000, "cpp"),
-    ("#define f(x) x x\nint main() {" + "f(" * 45_000, "cpp"),
-    ("#define f(x) a" + " " * 80_000 + "b\nf(1)", "cpp"),
-    ("#define f(x) " + "x##" * 15_000 + "\n" + "f()" * 15_000, "cpp"),
-    ("#define f([x...) a, ## [x\nf()", "cpp"), ("(a" + "[x]" * 33_000, "cpp"), ("={" * 49_000, "cpp"),
-    ("#define f(x) x\nint main() {" + "f(" * 20_000 + ")" * 20_000 + "}", "cpp"), ("/*" * 49_000, "cpp"),
-    ("'" * 90_000, "cpp"), ("=typename " * 9_900, "cpp"), ("=typename x" * 9_000, "cpp"), ("a<" * 49_000, "cpp"),
-    ("x" + "[0]" * 30_000, "python"), ("a" + "+a" * 49_000, "python"),
-    ("if 1:\n " * 14_000, "python"), ("f" + "()" * 45_000, "python")])
+@pytest.mark.parametrize(
+    "text, language",
+    [
+        ("#define a b b\n#define b a a\n" + "a " * 40_000, "cpp"),
+        ("#define f(x) x x\nint main() {" + "f(" * 45_000, "cpp"),
+        ("#define f(x) a" + " " * 80_000 + "b\nf(1)", "cpp"),
+        ("#define f(x) " + "x##" * 15_000 + "\n" + "f()" * 15_000, "cpp"),
+        ("#define f([x...) a, ## [x\nf()", "cpp"),
+        ("(a" + "[x]" * 33_000, "cpp"),
+        ("={" * 49_000, "cpp"),
+        ("#define f(x) x\nint main() {" + "f(" * 20_000 + ")" * 20_000 + "}", "cpp"),
+        ("/*" * 49_000, "cpp"),
+        ("'" * 90_000, "cpp"),
+        ("=typename " * 9_900, "cpp"),
+        ("=typename x" * 9_000, "cpp"),
+        ("a<" * 49_000, "cpp"),
+        ("x" + "[0]" * 30_000, "python"),
+        ("a" + "+a" * 49_000, "python"),
+        ("if 1:\n " * 14_000, "python"),
+        ("f" + "()" * 45_000, "python"),
+    ],
+)
 def test_hostile_programs_are_looked_at_in_no_time(text, language):
     start = time.monotonic()
     program_flaw(text, language)
@@ -245,16 +350,29 @@ def write_solutions(folder, rows):
 
 
 def full_row(problem_id, seed, generation, language="python", finish_reason="stop"):
-    return {"id": f"{problem_id}-{language}", "problem": "Add 1.", "expected_answer": "", "question_id": problem_id,
-            "language": language, "seed": seed, "generation": generation, "finish_reason": finish_reason,
-            "num_generated_tokens": 9}
+    return {
+        "id": f"{problem_id}-{language}",
+        "problem": "Add 1.",
+        "expected_answer": "",
+        "question_id": problem_id,
+        "language": language,
+        "seed": seed,
+        "generation": generation,
+        "finish_reason": finish_reason,
+        "num_generated_tokens": 9,
+    }
 
 
 def test_every_solution_has_a_verdict_and_the_counts_add_up(tmp_path):
     good = answer(("python", GOOD["python"]))
-    rows = [[full_row("a", 0, good), full_row("a", 0, answer(("cpp", GOOD["cpp"])), "cpp"),
-             full_row("b", 0, good, finish_reason="length")],
-            [full_row("a", 1, good), full_row("a", 1, good, "cpp"), full_row("b", 1, answer(("python", "print(1)\n")))]]
+    rows = [
+        [
+            full_row("a", 0, good),
+            full_row("a", 0, answer(("cpp", GOOD["cpp"])), "cpp"),
+            full_row("b", 0, good, finish_reason="length"),
+        ],
+        [full_row("a", 1, good), full_row("a", 1, good, "cpp"), full_row("b", 1, answer(("python", "print(1)\n")))],
+    ]
     solutions = write_solutions(tmp_path / "solutions", rows)
     manifest = filter_solutions(solutions, tmp_path / "filtered")
     assert manifest["counts"] == {"rows_in": 6, "rows_out": 6, "dropped": {}}
@@ -262,7 +380,13 @@ def test_every_solution_has_a_verdict_and_the_counts_add_up(tmp_path):
     assert manifest["by_language"]["cpp"] == {"filter": 1, "other_language": 1}
     table = pd.read_parquet(tmp_path / "filtered" / "verdicts.parquet")
     assert table["seed"].tolist() == [0, 0, 0, 1, 1, 1] and table["correct"].tolist() == [
-        True, True, False, True, False, False]
+        True,
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
     python = program_id(GOOD["python"])
     assert table["predicted_answer"].tolist()[0] == table["predicted_answer"].tolist()[3] == python
     assert table["predicted_answer"].isna().tolist() == [False, False, True, False, True, True]

@@ -1,5 +1,6 @@
 """Code 01: questions through references, each dataset in the layout and schema that it has on the hub (a stand-in on
 loopback serves the files), from one's own file, from the demo."""
+
 import os
 import subprocess
 import sys
@@ -24,43 +25,107 @@ HEAVY = "a trace that must not be fetched " * 200
 
 # -- the datasets as they lie on the hub -------------------------------------------------------------------------------
 
+
 def reference(question_id, dataset, split, index, number=0):
-    return {"question": "-", "r1_generation": HEAVY + str(number), "qwq_critique": HEAVY, "solution": HEAVY,
-            "judgement": "right", "pass_rate": "0.5", "source": "codeforces", "license": "cc-by-4.0",
-            "dataset": dataset, "split": split, "difficulty": "EASY", "index": str(index),
-            "id": f"{question_id}{number}", "question_id": question_id}
+    return {
+        "question": "-",
+        "r1_generation": HEAVY + str(number),
+        "qwq_critique": HEAVY,
+        "solution": HEAVY,
+        "judgement": "right",
+        "pass_rate": "0.5",
+        "source": "codeforces",
+        "license": "cc-by-4.0",
+        "dataset": dataset,
+        "split": split,
+        "difficulty": "EASY",
+        "index": str(index),
+        "id": f"{question_id}{number}",
+        "question_id": question_id,
+    }
 
 
 def taco(number, **more):
-    return {"question": f"TACO {number}?", "solutions": HEAVY, "starter_code": "",
-            "input_output": orjson.dumps({"inputs": [f"{number}\n", ["1", "2"]], "outputs": ["7\n", ["3"]]}).decode(),
-            "difficulty": "EASY", "raw_tags": "[]", "name": None, "source": "codechef", "tags": "[]",
-            "skill_types": "[]", "url": None, "Expected Auxiliary Space": None, "time_limit": None, "date": None,
-            "picture_num": "0", "memory_limit": None, "Expected Time Complexity": None, **more}
+    return {
+        "question": f"TACO {number}?",
+        "solutions": HEAVY,
+        "starter_code": "",
+        "input_output": orjson.dumps({"inputs": [f"{number}\n", ["1", "2"]], "outputs": ["7\n", ["3"]]}).decode(),
+        "difficulty": "EASY",
+        "raw_tags": "[]",
+        "name": None,
+        "source": "codechef",
+        "tags": "[]",
+        "skill_types": "[]",
+        "url": None,
+        "Expected Auxiliary Space": None,
+        "time_limit": None,
+        "date": None,
+        "picture_num": "0",
+        "memory_limit": None,
+        "Expected Time Complexity": None,
+        **more,
+    }
 
 
 def apps(number, **more):
-    return {"id": number, "question": f"APPS {number}?", "solutions": HEAVY, "starter_code": "",
-            "difficulty": "interview", "url": "u", **more,
-            "input_output": orjson.dumps({"inputs": ["x\n"], "outputs": [f"{number}\n"]}).decode()}
+    return {
+        "id": number,
+        "question": f"APPS {number}?",
+        "solutions": HEAVY,
+        "starter_code": "",
+        "difficulty": "interview",
+        "url": "u",
+        **more,
+        "input_output": orjson.dumps({"inputs": ["x\n"], "outputs": [f"{number}\n"]}).decode(),
+    }
 
 
 def contest(number, description=None):
     tests = {"input": [f"{number}\n"], "output": [f"{number + 1}\n"]}
-    return {"name": f"{number}_A", "description": f"Contest {number}?" if description is None else description,
-            "public_tests": tests, "private_tests": tests, "generated_tests": {"input": [HEAVY], "output": [HEAVY]},
-            "source": 2, "difficulty": 7, "solutions": {"language": [3], "solution": [HEAVY]},
-            "incorrect_solutions": {"language": [3], "solution": [HEAVY]}, "cf_contest_id": 1, "cf_index": "A",
-            "cf_points": 0.0, "cf_rating": 800, "cf_tags": ["math"], "is_description_translated": False,
-            "untranslated_description": "", "time_limit": {"seconds": 1, "nanos": 0}, "memory_limit_bytes": 256,
-            "input_file": "", "output_file": ""}
+    return {
+        "name": f"{number}_A",
+        "description": f"Contest {number}?" if description is None else description,
+        "public_tests": tests,
+        "private_tests": tests,
+        "generated_tests": {"input": [HEAVY], "output": [HEAVY]},
+        "source": 2,
+        "difficulty": 7,
+        "solutions": {"language": [3], "solution": [HEAVY]},
+        "incorrect_solutions": {"language": [3], "solution": [HEAVY]},
+        "cf_contest_id": 1,
+        "cf_index": "A",
+        "cf_points": 0.0,
+        "cf_rating": 800,
+        "cf_tags": ["math"],
+        "is_description_translated": False,
+        "untranslated_description": "",
+        "time_limit": {"seconds": 1, "nanos": 0},
+        "memory_limit_bytes": 256,
+        "input_file": "",
+        "output_file": "",
+    }
 
 
 def codeforces(number, **more):
-    return {"id": f"{number}/A", "aliases": [], "contest_id": str(number), "contest_name": "Round", "index": "A",
-            "time_limit": 1.0, "memory_limit": 256.0, "title": "A", "description": f"Forces {number}?",
-            "input_format": "One n.", "output_format": "n + 1.", "interaction_format": None, "note": "Easy.",
-            "examples": [{"input": "1", "output": "2"}], "editorial": HEAVY, **more}
+    return {
+        "id": f"{number}/A",
+        "aliases": [],
+        "contest_id": str(number),
+        "contest_name": "Round",
+        "index": "A",
+        "time_limit": 1.0,
+        "memory_limit": 256.0,
+        "title": "A",
+        "description": f"Forces {number}?",
+        "input_format": "One n.",
+        "output_format": "n + 1.",
+        "interaction_format": None,
+        "note": "Easy.",
+        "examples": [{"input": "1", "output": "2"}],
+        "editorial": HEAVY,
+        **more,
+    }
 
 
 def write(path, rows, row_group_size=50):
@@ -72,11 +137,17 @@ def publish(folder, references=None):
     """All five repositories."""
     own = folder / "datasets"
     references = references or {
-        "python": [reference("q-taco", "taco", "train", 2, 0), reference("q-apps", "apps", "test", 1),
-                   *(reference("q-taco", "taco", "train", 2, number) for number in range(1, 40)),
-                   reference("q-contest", "code_contests", "valid", 0), reference("q-none", "apps", "test", 99),
-                   reference("q-empty", "code_contests", "valid", 1), reference("q-long", "taco", "test", 0)],
-        "cpp": [reference("q-forces", "open-r1/codeforces", "train", 60, 0), reference("q-apps", "apps", "test", 1, 1)]}
+        "python": [
+            reference("q-taco", "taco", "train", 2, 0),
+            reference("q-apps", "apps", "test", 1),
+            *(reference("q-taco", "taco", "train", 2, number) for number in range(1, 40)),
+            reference("q-contest", "code_contests", "valid", 0),
+            reference("q-none", "apps", "test", 99),
+            reference("q-empty", "code_contests", "valid", 1),
+            reference("q-long", "taco", "test", 0),
+        ],
+        "cpp": [reference("q-forces", "open-r1/codeforces", "train", 60, 0), reference("q-apps", "apps", "test", 1, 1)],
+    }
     for split, rows in references.items():
         half = (len(rows) + 1) // 2
         for part, some in enumerate(filter(None, (rows[:half], rows[half:]))):
@@ -88,8 +159,9 @@ def publish(folder, references=None):
     (own / "codeparrot/apps").mkdir(parents=True)
     (own / "codeparrot/apps/test.jsonl").write_bytes(b"".join(files.dumps(apps(number)) for number in range(3)))
     (own / "codeparrot/apps/apps.py").write_text("raise SystemExit('a loading script was run')")
-    write(own / "deepmind/code_contests/data/valid-00000-of-00001-5e672c5751f060d3.parquet",
-          [contest(0), contest(1, "")])
+    write(
+        own / "deepmind/code_contests/data/valid-00000-of-00001-5e672c5751f060d3.parquet", [contest(0), contest(1, "")]
+    )
     write(own / "open-r1/codeforces/data/train-00000-of-00001.parquet", [codeforces(number) for number in range(70)])
 
 
@@ -106,8 +178,14 @@ print(orjson.dumps({**manifest, "peak_mb": resource.getrusage(resource.RUSAGE_SE
 def prepare(folder, url, tmp_path, **options):
     """In a process of its own: the hub's address is read when its library is imported."""
     environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return subprocess.run([sys.executable, "-c", CODE, str(folder), orjson.dumps(options).decode()], cwd=ROOT,
-                          env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", CODE, str(folder), orjson.dumps(options).decode()],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_references_become_questions_each_once_in_order_without_the_heavy_columns(tmp_path):
@@ -117,18 +195,34 @@ def test_references_become_questions_each_once_in_order_without_the_heavy_column
         assert done.returncode == 0, done.stderr[-2000:]
         fetched = hub.stats()["bytes"]
     manifest = orjson.loads(done.stdout.splitlines()[-1])
-    assert manifest["counts"] == {"rows_in": 47, "rows_out": 4, "dropped": {
-        "not_found": 1, "no_text": 1, "too_long": 1, "repeated": 40}}
+    assert manifest["counts"] == {
+        "rows_in": 47,
+        "rows_out": 4,
+        "dropped": {"not_found": 1, "no_text": 1, "too_long": 1, "repeated": 40},
+    }
     assert manifest["problems"] == 8 and manifest["questions_with_tests"] == 4
     rows = list(read_problems(tmp_path / "q" / "problems.jsonl"))
-    assert [row["id"] for row in rows] == [f"q-{name}-{language}" for name in ("taco", "apps", "contest", "forces")
-                                           for language in ("python", "cpp")]
-    assert rows[0] == {"id": "q-taco-python", "problem": "TACO 2?", "expected_answer": "", "question_id": "q-taco",
-                       "language": "python", "problem_source": "codeforces", "dataset": "taco", "split": "train",
-                       "index": 2, "difficulty": "EASY", "license": "cc-by-4.0", "num_tests": 2}
+    assert [row["id"] for row in rows] == [
+        f"q-{name}-{language}" for name in ("taco", "apps", "contest", "forces") for language in ("python", "cpp")
+    ]
+    assert rows[0] == {
+        "id": "q-taco-python",
+        "problem": "TACO 2?",
+        "expected_answer": "",
+        "question_id": "q-taco",
+        "language": "python",
+        "problem_source": "codeforces",
+        "dataset": "taco",
+        "split": "train",
+        "index": 2,
+        "difficulty": "EASY",
+        "license": "cc-by-4.0",
+        "num_tests": 2,
+    }
     assert [rows[place]["problem"] for place in (2, 4)] == ["APPS 1?", "Contest 0?"]
-    assert rows[6]["problem"] == ("Forces 60?\n\nInput\n\nOne n.\n\nOutput\n\nn + 1.\n\nExample\n\nInput\n\n1\n\n"
-                                  "Output\n\n2\n\nNote\n\nEasy.")
+    assert rows[6]["problem"] == (
+        "Forces 60?\n\nInput\n\nOne n.\n\nOutput\n\nn + 1.\n\nExample\n\nInput\n\n1\n\nOutput\n\n2\n\nNote\n\nEasy."
+    )
     with TestIndex(tmp_path / "q" / "tests.jsonl") as tests:
         assert tests.of("q-taco") == [{"input": "2\n", "output": "7\n"}, {"input": "1\n2", "output": "3"}]
         assert tests.of("q-contest") == [{"input": "0\n", "output": "1\n"}] and tests.of("nobody") == []
@@ -141,8 +235,10 @@ def test_references_become_questions_each_once_in_order_without_the_heavy_column
 
 def test_what_is_fetched_is_the_small_columns_only(tmp_path):
     """Texts of a megabyte a row that no reader needs."""
-    rows = [{**reference(f"q{number}", "apps", "test", number % 3), "r1_generation": os.urandom(500_000).hex()}
-            for number in range(6)]
+    rows = [
+        {**reference(f"q{number}", "apps", "test", number % 3), "r1_generation": os.urandom(500_000).hex()}
+        for number in range(6)
+    ]
     publish(tmp_path / "hub", {"python": rows})
     with Hub(tmp_path / "hub") as hub:
         done = prepare(tmp_path / "q", hub.url, tmp_path, splits=["python"])
@@ -159,8 +255,10 @@ def test_taco_as_arrow_files_is_read_too(tmp_path):
     (folder / "train").mkdir()
     table = pa.Table.from_pylist([taco(number) for number in range(4)])
     for part in range(2):
-        with pa.OSFile(str(folder / "train" / f"data-0000{part}-of-00002.arrow"), "wb") as out, \
-                pa.ipc.new_stream(out, table.schema) as stream:
+        with (
+            pa.OSFile(str(folder / "train" / f"data-0000{part}-of-00002.arrow"), "wb") as out,
+            pa.ipc.new_stream(out, table.schema) as stream,
+        ):
             stream.write_table(table.slice(2 * part, 2))
     with Hub(tmp_path / "hub") as hub:
         done = prepare(tmp_path / "q", hub.url, tmp_path, splits=["python"], languages=["cpp"])
@@ -168,10 +266,15 @@ def test_taco_as_arrow_files_is_read_too(tmp_path):
     assert [row["problem"] for row in read_problems(tmp_path / "q" / "problems.jsonl")] == ["TACO 3?"]
 
 
-@pytest.mark.parametrize("options, said", [
-    ({"splits": ["ruby"]}, "split 'ruby': expected files such as train/ruby/train-*.parquet"),
-    ({"source": "nvidia/Nothing"}, "nvidia/Nothing, split 'python': expected a dataset that the hub lets us read"),
-    ({"revision": "v9"}, "revision 'v9': expected a dataset"), ({"languages": ["pyhton"]}, "Did you mean python?")])
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"splits": ["ruby"]}, "split 'ruby': expected files such as train/ruby/train-*.parquet"),
+        ({"source": "nvidia/Nothing"}, "nvidia/Nothing, split 'python': expected a dataset that the hub lets us read"),
+        ({"revision": "v9"}, "revision 'v9': expected a dataset"),
+        ({"languages": ["pyhton"]}, "Did you mean python?"),
+    ],
+)
 def test_what_the_hub_does_not_have_is_named(tmp_path, options, said):
     publish(tmp_path / "hub")
     with Hub(tmp_path / "hub") as hub:
@@ -180,13 +283,20 @@ def test_what_the_hub_does_not_have_is_named(tmp_path, options, said):
     assert not (tmp_path / "q" / "problems.jsonl").exists()
 
 
-@pytest.mark.parametrize("change, said", [
-    ({"dataset": "leetcode"}, "expected one of taco, apps, code_contests, open-r1/codeforces"),
-    ({"index": None}, "found a row without index"), ({"index": "first"}, "expected a number as index, found 'first'"),
-    ({"question_id": None}, "found a row without question_id")])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"dataset": "leetcode"}, "expected one of taco, apps, code_contests, open-r1/codeforces"),
+        ({"index": None}, "found a row without index"),
+        ({"index": "first"}, "expected a number as index, found 'first'"),
+        ({"question_id": None}, "found a row without question_id"),
+    ],
+)
 def test_references_of_another_kind_are_refused_before_anything_is_fetched(tmp_path, change, said):
-    publish(tmp_path / "hub", {"python": [reference("p", "apps", "test", 0), {**reference("q", "apps", "test", 1),
-                                                                            **change}]})
+    publish(
+        tmp_path / "hub",
+        {"python": [reference("p", "apps", "test", 0), {**reference("q", "apps", "test", 1), **change}]},
+    )
     with Hub(tmp_path / "hub") as hub:
         done = prepare(tmp_path / "q", hub.url, tmp_path, splits=["python"])
         assert said in done.stderr.splitlines()[-1], done.stderr
@@ -208,33 +318,59 @@ def test_memory_does_not_grow_with_the_solutions_of_a_question(tmp_path):
 
 # -- one's own file ----------------------------------------------------------------------------------------------------
 
+
 def own(tmp_path, text, **options):
     (tmp_path / "own.jsonl").write_text(text)
     return prepare_questions(tmp_path / "q", source=str(tmp_path / "own.jsonl"), **options)
 
 
 def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
-    manifest = own(tmp_path, '{"id": 7, "problem": "A?", "level": 2, "tests": [{"input": "1", "output": "2"}]}\n'
-                             '{"problem": "B?"}\n{"problem": "B?"}\n{"problem": " "}\n{"problem": "long long"}\n',
-                   languages=["cpp"], max_tokens=5)
+    manifest = own(
+        tmp_path,
+        '{"id": 7, "problem": "A?", "level": 2, "tests": [{"input": "1", "output": "2"}]}\n'
+        '{"problem": "B?"}\n{"problem": "B?"}\n{"problem": " "}\n{"problem": "long long"}\n',
+        languages=["cpp"],
+        max_tokens=5,
+    )
     assert manifest["counts"] == {"rows_in": 5, "rows_out": 2, "dropped": {"no_text": 1, "too_long": 1, "repeated": 1}}
     assert list(files.read_jsonl(tmp_path / "q" / "problems.jsonl")) == [
-        {"id": "7-cpp", "problem": "A?", "expected_answer": "", "question_id": "7", "language": "cpp",
-         "problem_source": "own", "level": 2, "num_tests": 1},
-        {"id": f"{files.content_id('B?')}-cpp", "problem": "B?", "expected_answer": "",
-         "question_id": files.content_id("B?"), "language": "cpp", "problem_source": "own", "num_tests": 0}]
+        {
+            "id": "7-cpp",
+            "problem": "A?",
+            "expected_answer": "",
+            "question_id": "7",
+            "language": "cpp",
+            "problem_source": "own",
+            "level": 2,
+            "num_tests": 1,
+        },
+        {
+            "id": f"{files.content_id('B?')}-cpp",
+            "problem": "B?",
+            "expected_answer": "",
+            "question_id": files.content_id("B?"),
+            "language": "cpp",
+            "problem_source": "own",
+            "num_tests": 0,
+        },
+    ]
     assert list(files.read_jsonl(tmp_path / "q" / "tests.jsonl")) == [
-        {"id": "7", "tests": [{"input": "1", "output": "2"}]}]
+        {"id": "7", "tests": [{"input": "1", "output": "2"}]}
+    ]
     (tmp_path / "own.jsonl").write_text('{"problem": "Changed?"}\n')
     with pytest.raises(SdgError, match="input source: its content differs"):
         prepare_questions(tmp_path / "q", source=str(tmp_path / "own.jsonl"), languages=["cpp"], max_tokens=5)
 
 
-@pytest.mark.parametrize("text, said", [
-    ("", "expected at least one question, found none in 0 rows"),
-    ('{"question": "A?"}\n', "row 1: expected a text under"),
-    ('{"problem": "A?", "tests": ["1"]}\n', "row 1: expected a text under the key 'problem' and, under 'tests'"),
-    ('{"id": 1, "problem": "A?"}\n{"id": 1, "problem": "B?"}\n', "row 2: expected every id for one question")])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "expected at least one question, found none in 0 rows"),
+        ('{"question": "A?"}\n', "row 1: expected a text under"),
+        ('{"problem": "A?", "tests": ["1"]}\n', "row 1: expected a text under the key 'problem' and, under 'tests'"),
+        ('{"id": 1, "problem": "A?"}\n{"id": 1, "problem": "B?"}\n', "row 2: expected every id for one question"),
+    ],
+)
 def test_bad_input_is_refused_with_its_place(tmp_path, text, said):
     with pytest.raises(SdgError, match=said):
         own(tmp_path, text)
@@ -242,13 +378,26 @@ def test_bad_input_is_refused_with_its_place(tmp_path, text, said):
 
 
 def test_tests_that_a_program_can_read_are_kept_and_no_others():
-    pairs = [("1\n", "2\n"), (["a", "b"], ["c"]), ("1\n", "3\n"), ("2", " "), ("3", None), ([[1, 2]], [3]),
-             ("x" * 101, "1"), ("4", "5"), ("6", "7")]
+    pairs = [
+        ("1\n", "2\n"),
+        (["a", "b"], ["c"]),
+        ("1\n", "3\n"),
+        ("2", " "),
+        ("3", None),
+        ([[1, 2]], [3]),
+        ("x" * 101, "1"),
+        ("4", "5"),
+        ("6", "7"),
+    ]
     assert clean_tests(pairs, max_tests=3, max_bytes=100) == [
-        {"input": "1\n", "output": "2\n"}, {"input": "a\nb", "output": "c"}, {"input": "4", "output": "5"}]
+        {"input": "1\n", "output": "2\n"},
+        {"input": "a\nb", "output": "c"},
+        {"input": "4", "output": "5"},
+    ]
 
 
 # -- the demo ----------------------------------------------------------------------------------------------------------
+
 
 def numbers(text):
     return list(map(int, text.split()))
@@ -276,24 +425,33 @@ def coins(text):
 
 # What is true of the demo's tests, worked out in another way than by the programs that made them.
 TRUTH = {
-    "boxes of nails": lambda text: sum(numbers(text)), "sum of the digits": lambda text: sum(map(int, text.strip())),
+    "boxes of nails": lambda text: sum(numbers(text)),
+    "sum of the digits": lambda text: sum(map(int, text.strip())),
     "tallest": lambda text: sorted(numbers(text)[1:])[-1] - sorted(numbers(text)[1:])[0],
     "vowels": lambda text: sum(text.count(vowel) for vowel in "aeiou"),
-    "fizz": lambda text: "\n".join(("fizz" * (n % 3 == 0) + "buzz" * (n % 5 == 0)) or str(n)
-                                   for n in range(1, int(text) + 1)),
+    "fizz": lambda text: "\n".join(
+        ("fizz" * (n % 3 == 0) + "buzz" * (n % 5 == 0)) or str(n) for n in range(1, int(text) + 1)
+    ),
     "both ends": lambda text: "yes" if text.split() == [text.strip()[::-1]] else "no",
     "ropes": lambda text: gcd(*numbers(text)),
-    "prime": lambda text: len(set(range(2, int(text) + 1)) - {a * b for a in range(2, int(int(text) ** 0.5) + 1)
-                                                              for b in range(a, int(text) // a + 1)}),
+    "prime": lambda text: len(
+        set(range(2, int(text) + 1))
+        - {a * b for a in range(2, int(int(text) ** 0.5) + 1) for b in range(a, int(text) // a + 1)}
+    ),
     "weather": lambda text: f"{sum(numbers(text)[1:]) / numbers(text)[0]:.3f}",
-    "brackets": brackets, "guests": guests, "coins": coins,
+    "brackets": brackets,
+    "guests": guests,
+    "coins": coins,
 }
 
 
 def test_the_demo_has_tests_that_are_right_and_work_for_every_stage(tmp_path):
     manifest = prepare_questions(tmp_path / "q", source="demo")
-    assert manifest["counts"] == {"rows_in": 15, "rows_out": 12,
-                                  "dropped": {"repeated": 1, "too_long": 1, "no_text": 1}}
+    assert manifest["counts"] == {
+        "rows_in": 15,
+        "rows_out": 12,
+        "dropped": {"repeated": 1, "too_long": 1, "no_text": 1},
+    }
     found = list(read_problems(tmp_path / "q" / "problems.jsonl"))
     assert len(found) == 24 and manifest["questions_with_tests"] == 12
     with TestIndex(tmp_path / "q" / "tests.jsonl") as index:

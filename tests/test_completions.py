@@ -1,4 +1,5 @@
 """Many requests against a real server process that fails in every way we know of."""
+
 import asyncio
 import errno
 import http.server
@@ -65,16 +66,34 @@ def plain():
 
 ANSWERED, SENT = "answered", 3  # max_retries=2: three attempts
 CASES = {  # what the server does -> how the request ends, how often it was sent
-    "": (ANSWERED, 1), "[[500 x2]]": (ANSWERED, 3), "[[500]]": ("http_500", SENT), "[[502 x1]]": (ANSWERED, 2),
-    "[[429 x4]]": (ANSWERED, 5), "[[503 x4]]": (ANSWERED, 5), "[[400]]": ("http_400", 1), "[[413]]": ("http_413", 1),
+    "": (ANSWERED, 1),
+    "[[500 x2]]": (ANSWERED, 3),
+    "[[500]]": ("http_500", SENT),
+    "[[502 x1]]": (ANSWERED, 2),
+    "[[429 x4]]": (ANSWERED, 5),
+    "[[503 x4]]": (ANSWERED, 5),
+    "[[400]]": ("http_400", 1),
+    "[[413]]": ("http_413", 1),
     "[[403]]": ("http_403", 1),  # a moderated input
-    "[[hang x1]]": (ANSWERED, 2), "[[hang]]": ("timeout", SENT), "[[disconnect x2]]": (ANSWERED, 3),
-    "[[disconnect]]": ("disconnected", SENT), "[[truncated x1]]": (ANSWERED, 2),
-    "[[truncated]]": ("disconnected", SENT), "[[cut_json x1]]": (ANSWERED, 2), "[[cut_json]]": ("bad_json", SENT),
-    "[[garbage x1]]": (ANSWERED, 2), "[[garbage]]": ("bad_json", SENT), "[[empty x1]]": (ANSWERED, 2),
-    "[[empty]]": ("empty_choices", SENT), "[[no_message]]": ("bad_reply", SENT),
-    "[[error_200]]": ("error_in_reply", SENT), "[[abort x1]]": (ANSWERED, 2), "[[abort]]": ("aborted", SENT),
-    "[[huge]]": ("too_long", SENT), "[[parts]]": (ANSWERED, 1), "[[duplicate]]": (ANSWERED, 1),
+    "[[hang x1]]": (ANSWERED, 2),
+    "[[hang]]": ("timeout", SENT),
+    "[[disconnect x2]]": (ANSWERED, 3),
+    "[[disconnect]]": ("disconnected", SENT),
+    "[[truncated x1]]": (ANSWERED, 2),
+    "[[truncated]]": ("disconnected", SENT),
+    "[[cut_json x1]]": (ANSWERED, 2),
+    "[[cut_json]]": ("bad_json", SENT),
+    "[[garbage x1]]": (ANSWERED, 2),
+    "[[garbage]]": ("bad_json", SENT),
+    "[[empty x1]]": (ANSWERED, 2),
+    "[[empty]]": ("empty_choices", SENT),
+    "[[no_message]]": ("bad_reply", SENT),
+    "[[error_200]]": ("error_in_reply", SENT),
+    "[[abort x1]]": (ANSWERED, 2),
+    "[[abort]]": ("aborted", SENT),
+    "[[huge]]": ("too_long", SENT),
+    "[[parts]]": (ANSWERED, 1),
+    "[[duplicate]]": (ANSWERED, 1),
 }
 
 
@@ -110,14 +129,17 @@ def test_every_kind_adds_up(every_kind):
     assert progress.retried == stats["requests"] - len(CASES) - progress.pushed_back
 
 
-@pytest.mark.parametrize(("fault", "check"), [
-    ("length", lambda got, asked: got.finish_reason == "length" and "</think>" not in got.content),
-    ("null_content", lambda got, asked: got.content == "" and got.finish_reason == "stop"),
-    ("null_finish", lambda got, asked: got.finish_reason == "unknown" and got.content == text(asked)),
-    ("no_usage", lambda got, asked: (got.prompt_tokens, got.completion_tokens) == (0, 0)),
-    ("surrogate", lambda got, asked: got.content == "\ufffd" + text(asked)),
-    ("bad_utf8", lambda got, asked: got.content == "\ufffd\ufffd" + text(asked)),
-])
+@pytest.mark.parametrize(
+    ("fault", "check"),
+    [
+        ("length", lambda got, asked: got.finish_reason == "length" and "</think>" not in got.content),
+        ("null_content", lambda got, asked: got.content == "" and got.finish_reason == "stop"),
+        ("null_finish", lambda got, asked: got.finish_reason == "unknown" and got.content == text(asked)),
+        ("no_usage", lambda got, asked: (got.prompt_tokens, got.completion_tokens) == (0, 0)),
+        ("surrogate", lambda got, asked: got.content == "\ufffd" + text(asked)),
+        ("bad_utf8", lambda got, asked: got.content == "\ufffd\ufffd" + text(asked)),
+    ],
+)
 def test_odd_replies_are_still_replies(plain, fault, check):
     asked = request(1, f"[[{fault}]]")
     outcomes, _ = ask(plain, [asked])
@@ -126,31 +148,56 @@ def test_odd_replies_are_still_replies(plain, fault, check):
 
 def reply_with(field, value):
     """A reply with these bytes as the value of that field."""
-    fields = {"content": b'"hello"', "finish_reason": b'"stop"', "prompt_tokens": b"3", "completion_tokens": b"4",
-              field: value}
-    return (b'{"choices":[{"message":{"content":%(content)b},"finish_reason":%(finish_reason)b}],"usage":'
-            b'{"prompt_tokens":%(prompt_tokens)b,"completion_tokens":%(completion_tokens)b}}'
-            % {name.encode(): data for name, data in fields.items()})
+    fields = {
+        "content": b'"hello"',
+        "finish_reason": b'"stop"',
+        "prompt_tokens": b"3",
+        "completion_tokens": b"4",
+        field: value,
+    }
+    return (
+        b'{"choices":[{"message":{"content":%(content)b},"finish_reason":%(finish_reason)b}],"usage":'
+        b'{"prompt_tokens":%(prompt_tokens)b,"completion_tokens":%(completion_tokens)b}}'
+        % {name.encode(): data for name, data in fields.items()}
+    )
 
 
 def nested(depth):
     return b'[{"text":' * depth + b'""' + b"}]" * depth
 
 
-@pytest.mark.parametrize(("field", "value", "reason"), [
-    ("completion_tokens", b"Infinity", "bad_reply"), ("prompt_tokens", b"1e999", "bad_reply"),
-    ("completion_tokens", b"NaN", "bad_reply"), ("completion_tokens", b'"many"', "bad_reply"),
-    ("content", nested(500), "bad_reply"), ("content", nested(100_000), "bad_json"), ("content", b"7", "bad_reply")])
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("completion_tokens", b"Infinity", "bad_reply"),
+        ("prompt_tokens", b"1e999", "bad_reply"),
+        ("completion_tokens", b"NaN", "bad_reply"),
+        ("completion_tokens", b'"many"', "bad_reply"),
+        ("content", nested(500), "bad_reply"),
+        ("content", nested(100_000), "bad_json"),
+        ("content", b"7", "bad_reply"),
+    ],
+)
 def test_a_malformed_reply_is_trouble_and_nothing_worse(field, value, reason):
     outcome = read_reply(reply_with(field, value), 1.0)
     assert isinstance(outcome, Trouble) and (outcome.kind, outcome.reason) == (AGAIN, reason), outcome
 
 
-@pytest.mark.parametrize(("field", "value", "read"), [
-    ("finish_reason", b'"content_filter"', "content_filter"), ("finish_reason", b'"a\\"b"', "unknown"),
-    ("finish_reason", b'"stop\\n"', "unknown"), ("finish_reason", b'"' + b"x" * 65 + b'"', "unknown"),
-    ("finish_reason", b"7", "unknown"), ("completion_tokens", b"5", 5), ("completion_tokens", b"-5", 0),
-    ("completion_tokens", b"9" * 400, 0), ("prompt_tokens", b"1e30", 0), ("completion_tokens", b"null", 0)])
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [
+        ("finish_reason", b'"content_filter"', "content_filter"),
+        ("finish_reason", b'"a\\"b"', "unknown"),
+        ("finish_reason", b'"stop\\n"', "unknown"),
+        ("finish_reason", b'"' + b"x" * 65 + b'"', "unknown"),
+        ("finish_reason", b"7", "unknown"),
+        ("completion_tokens", b"5", 5),
+        ("completion_tokens", b"-5", 0),
+        ("completion_tokens", b"9" * 400, 0),
+        ("prompt_tokens", b"1e30", 0),
+        ("completion_tokens", b"null", 0),
+    ],
+)
 def test_what_goes_into_rows_is_of_the_form_that_rows_are_read_by(field, value, read):
     outcome = read_reply(reply_with(field, value), 1.0)
     assert isinstance(outcome, Completion) and getattr(outcome, field) == read, outcome
@@ -187,13 +234,17 @@ def test_an_unasked_reply_on_a_kept_connection_is_never_taken_for_ours(fault, si
 
 # --- what stops the run
 
-@pytest.mark.parametrize(("options", "client", "fault", "model", "told"), [
-    ({"key": "right"}, {"api_key": "sk-secret-123"}, "", "standin", ["401", "API key"]),
-    ({"strict": True}, {}, "", "stand-in", ["'stand-in'", "found standin", "Did you mean standin?"]),
-    ({}, {"base_url": "/elsewhere"}, "", "standin", ["/elsewhere/chat/completions", "/v1", "404"]),
-    ({}, {}, "[[301]]", "standin", ["moved", "base_url"]),
-    ({}, {}, "[[quota]]", "standin", ["no credit left", "credit"]),
-])
+
+@pytest.mark.parametrize(
+    ("options", "client", "fault", "model", "told"),
+    [
+        ({"key": "right"}, {"api_key": "sk-secret-123"}, "", "standin", ["401", "API key"]),
+        ({"strict": True}, {}, "", "stand-in", ["'stand-in'", "found standin", "Did you mean standin?"]),
+        ({}, {"base_url": "/elsewhere"}, "", "standin", ["/elsewhere/chat/completions", "/v1", "404"]),
+        ({}, {}, "[[301]]", "standin", ["moved", "base_url"]),
+        ({}, {}, "[[quota]]", "standin", ["no credit left", "credit"]),
+    ],
+)
 def test_what_no_request_can_survive_stops_the_run(options, client, fault, model, told):
     pulled = []
 
@@ -216,21 +267,25 @@ def test_what_no_request_can_survive_stops_the_run(options, client, fault, model
 def test_failures_alone_stop_the_run_before_they_burn_the_input(plain, fault, told):
     pulled = []
     with pytest.raises(SdgError, match=f"50 requests in a row failed.*{told}"):
-        ask(plain, (pulled.append(n) or request(n, fault) for n in range(100_000)),
-            limits={"concurrency": 8, "max_failures_in_a_row": 50})
+        ask(
+            plain,
+            (pulled.append(n) or request(n, fault) for n in range(100_000)),
+            limits={"concurrency": 8, "max_failures_in_a_row": 50},
+        )
     assert 50 <= len(pulled) <= 58
 
 
 def test_a_server_that_never_has_room_stops_the_run():
     with StandIn(faults="503=1") as server:
         with pytest.raises(ServerGone, match="no room for a single request"):
-            ask(server, (request(n) for n in range(10 ** 6)), limits={"concurrency": 8, "outage_deadline_s": 1.0})
+            ask(server, (request(n) for n in range(10**6)), limits={"concurrency": 8, "outage_deadline_s": 1.0})
         assert server.stats()["requests"] < 30  # it is left in peace meanwhile
 
 
 def test_one_request_that_is_always_pushed_back_fails_at_its_deadline(plain):
-    outcomes, _ = ask(plain, [request(1, "[[429]]"), *(request(n) for n in range(2, 50))],
-                      limits={"pushback_deadline_s": 1.0})
+    outcomes, _ = ask(
+        plain, [request(1, "[[429]]"), *(request(n) for n in range(2, 50))], limits={"pushback_deadline_s": 1.0}
+    )
     assert outcomes.pop(1).reason == "pushed_back"
     assert all(isinstance(outcome, Completion) for outcome in outcomes.values()) and len(outcomes) == 48
 
@@ -243,6 +298,7 @@ def test_retry_after_is_honoured():
 
 
 # --- the server goes away
+
 
 def test_no_server_at_all():
     with StandIn() as server:
@@ -265,13 +321,19 @@ def test_a_server_killed_and_started_again_costs_no_request():
             seen[0].start()
 
     with StandIn(latency="0.02") as server:
-        _, progress = ask(server, (request(n) for n in range(400)), on_completion=on_completion,
-                          on_progress=told.append, limits={"max_retries": 1, "concurrency": 40})
+        _, progress = ask(
+            server,
+            (request(n) for n in range(400)),
+            on_completion=on_completion,
+            on_progress=told.append,
+            limits={"max_retries": 1, "concurrency": 40},
+        )
     assert progress.done == len(outcomes) == 400 and progress.failed == 0
     assert any("is unreachable" in progress.trouble for progress in told) and told[-1].trouble == ""
 
 
 # --- pace
+
 
 def test_goodput_under_a_hidden_capacity():
     at_the_end = {}
@@ -335,14 +397,23 @@ def test_memory_does_not_grow_with_the_input():
 
     with StandIn(size=4000, no_track=True) as server:
         for count in (3000, 20_000):
-            complete((request(n) for n in range(count)), server.client(), model="standin", sampling=SAMPLING,
-                     limits=Limits(128), on_completion=lambda *_: None, on_failure=lambda *_: None, on_progress=sample)
+            complete(
+                (request(n) for n in range(count)),
+                server.client(),
+                model="standin",
+                sampling=SAMPLING,
+                limits=Limits(128),
+                on_completion=lambda *_: None,
+                on_failure=lambda *_: None,
+                on_progress=sample,
+            )
             if count == 3000:
                 before = max(used)
     assert max(used) - before < 12 << 20
 
 
 # --- stopping, and where it runs
+
 
 @pytest.mark.parametrize("where", ["on_completion", "on_failure", "on_progress", "requests"])
 def test_an_error_of_the_callers_stops_the_run_and_comes_back(plain, where):
@@ -401,8 +472,9 @@ def test_nothing_to_ask(plain):
 def test_progress_tells_what_happens():
     told = []
     with StandIn(latency="0.1") as server:
-        outcomes, last = ask(server, (request(n) for n in range(200)), on_progress=told.append,
-                             limits={"concurrency": 16})
+        outcomes, last = ask(
+            server, (request(n) for n in range(200)), on_progress=told.append, limits={"concurrency": 16}
+        )
     assert 2 <= len(told) <= 5 and told[-1] == last and last.done == 200
     assert 0 < told[0].done < 200 and told[0].in_flight == told[0].limit == 16
     assert 0.09 <= last.latency_p50_s <= last.latency_p90_s <= last.latency_p99_s < 0.5
@@ -413,13 +485,16 @@ def test_progress_tells_what_happens():
 
 # --- what is sent
 
+
 @pytest.fixture
 def listener():
     """A server that keeps what it is sent, and answers with its `refusals` first."""
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
-            self.server.got.append((self.path, dict(self.headers),
-                                    self.rfile.read(int(self.headers["Content-Length"]))))
+            self.server.got.append(
+                (self.path, dict(self.headers), self.rfile.read(int(self.headers["Content-Length"])))
+            )
             reply = json.dumps({"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]}).encode()
             status, headers = self.server.refusals.pop(0) if self.server.refusals else (200, {})
             self.send_response(status)
@@ -444,17 +519,32 @@ def listener():
 def test_the_clients_settings_are_used(listener, monkeypatch, kind):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # must not come between us and our own machine
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    client = kind(base_url=f"http://127.0.0.1:{listener.server_port}/v1", api_key="the-key",
-                  default_headers={"X-Team": "blue"}, default_query={"version": "2"})
+    client = kind(
+        base_url=f"http://127.0.0.1:{listener.server_port}/v1",
+        api_key="the-key",
+        default_headers={"X-Team": "blue"},
+        default_query={"version": "2"},
+    )
     messages = [{"role": "user", "content": "lone \ud83d surrogate, {braces}"}]
-    ask(None, [Request("a", messages, seed=7), Request("b", [{"role": "user", "content": "b"}])], client=client,
-        sampling=Sampling(temperature=0.0, max_tokens=5, extra_body={"top_k": 3}), limits={"concurrency": 1})
+    ask(
+        None,
+        [Request("a", messages, seed=7), Request("b", [{"role": "user", "content": "b"}])],
+        client=client,
+        sampling=Sampling(temperature=0.0, max_tokens=5, extra_body={"top_k": 3}),
+        limits={"concurrency": 1},
+    )
     (path, headers, body), (_, _, second) = listener.got
     assert path == "/v1/chat/completions?version=2"
     assert headers["Authorization"] == "Bearer the-key" and headers["X-Team"] == "blue"
     assert headers["Content-Type"] == "application/json"
-    assert json.loads(body) == {"model": "standin", "temperature": 0.0, "max_tokens": 5, "top_k": 3, "seed": 7,
-                                "messages": [{"role": "user", "content": "lone \ufffd surrogate, {braces}"}]}
+    assert json.loads(body) == {
+        "model": "standin",
+        "temperature": 0.0,
+        "max_tokens": 5,
+        "top_k": 3,
+        "seed": 7,
+        "messages": [{"role": "user", "content": "lone \ufffd surrogate, {braces}"}],
+    }
     assert "seed" not in json.loads(second) and "top_p" not in json.loads(second)
 
 
@@ -479,12 +569,15 @@ def test_a_server_that_says_the_same_to_everyone_is_believed(listener):
     assert progress.done == 20 and progress.retried <= 1
 
 
-@pytest.mark.parametrize(("url", "environment", "expected"), [
-    ("https://models.example/v1", {"https_proxy": "http://proxy:3128"}, "http://proxy:3128"),
-    ("https://models.example/v1", {"https_proxy": "http://proxy:3128", "no_proxy": "models.example"}, None),
-    ("http://10.0.0.7:30000/v1", {"http_proxy": "http://proxy:3128"}, None),
-    ("https://models.example/v1", {}, None),
-])
+@pytest.mark.parametrize(
+    ("url", "environment", "expected"),
+    [
+        ("https://models.example/v1", {"https_proxy": "http://proxy:3128"}, "http://proxy:3128"),
+        ("https://models.example/v1", {"https_proxy": "http://proxy:3128", "no_proxy": "models.example"}, None),
+        ("http://10.0.0.7:30000/v1", {"http_proxy": "http://proxy:3128"}, None),
+        ("https://models.example/v1", {}, None),
+    ],
+)
 def test_proxies_serve_https_addresses_only(monkeypatch, url, environment, expected):
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -494,8 +587,9 @@ def test_proxies_serve_https_addresses_only(monkeypatch, url, environment, expec
     assert transport._proxy(url) == expected
 
 
-@pytest.mark.parametrize(("base_url", "hidden"), [
-    ("127.0.0.1:8000/v1", ""), ("ftp://host/v1", ""), ("http://me:hush@host/v1", "hush")])
+@pytest.mark.parametrize(
+    ("base_url", "hidden"), [("127.0.0.1:8000/v1", ""), ("ftp://host/v1", ""), ("http://me:hush@host/v1", "hush")]
+)
 def test_an_address_that_cannot_be_meant(base_url, hidden):
     class Client:
         pass
@@ -507,17 +601,32 @@ def test_an_address_that_cannot_be_meant(base_url, hidden):
     assert not hidden or hidden not in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("concurrency", 0), ("concurrency", 2.5), ("max_retries", -1), ("timeout_s", 0), ("outage_deadline_s", -1),
-    ("max_failures_in_a_row", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("concurrency", 0),
+        ("concurrency", 2.5),
+        ("max_retries", -1),
+        ("timeout_s", 0),
+        ("outage_deadline_s", -1),
+        ("max_failures_in_a_row", 0),
+    ],
+)
 def test_limits_that_make_no_sense(name, value):
     with pytest.raises(SdgError, match=f"{name}: expected .* found"):
         Limits(**{name: value})
 
 
-@pytest.mark.parametrize(("name", "bad", "good"), [
-    ("temperature", -1.0, 0.0), ("temperature", float("nan"), None), ("top_p", 0.0, 1.0), ("top_p", 1.1, 0.01),
-    ("max_tokens", 0, 1)])
+@pytest.mark.parametrize(
+    ("name", "bad", "good"),
+    [
+        ("temperature", -1.0, 0.0),
+        ("temperature", float("nan"), None),
+        ("top_p", 0.0, 1.0),
+        ("top_p", 1.1, 0.01),
+        ("max_tokens", 0, 1),
+    ],
+)
 def test_sampling_that_makes_no_sense(name, bad, good):
     Sampling(**{name: good})
     with pytest.raises(SdgError, match=f"{name}: expected .*, found {bad}"):

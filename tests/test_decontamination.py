@@ -1,4 +1,5 @@
 """Decontamination: benchmarks from files and a hub, likely pairs, a judge both ways round, the export's filter."""
+
 import random
 import subprocess
 import sys
@@ -28,20 +29,32 @@ from tests.test_solutions import REPO, Endpoint, generate
 
 # --- how alike
 
+
 def best(text, questions, **limits):
     limits = {"min_similarity": 0.5, "min_overlap": 0.25, "most": 3, **limits}
     return QuestionIndex(questions).matches([text], **limits)[0]
 
 
-BENCH = ["Which enzyme unwinds DNA during replication?", "What is the speed of light in vacuum?",
-         "A train covers 120 km in two hours at a constant speed. How fast does it go, in kilometres per hour?"]
+BENCH = [
+    "Which enzyme unwinds DNA during replication?",
+    "What is the speed of light in vacuum?",
+    "A train covers 120 km in two hours at a constant speed. How fast does it go, in kilometres per hour?",
+]
 
 
-@pytest.mark.parametrize("text, number, equal", [
-    ("which ENZYME unwinds DNA, during replication", 0, True),
-    ("Name the enzyme that separates the strands of DNA when it is replicated.", 0, False),
-    ("State the speed with which light travels in empty space.", 1, False),
-    ("In a story, a train covers 120 km in two hours at a constant speed while it rains. Name the driver.", 2, False)])
+@pytest.mark.parametrize(
+    "text, number, equal",
+    [
+        ("which ENZYME unwinds DNA, during replication", 0, True),
+        ("Name the enzyme that separates the strands of DNA when it is replicated.", 0, False),
+        ("State the speed with which light travels in empty space.", 1, False),
+        (
+            "In a story, a train covers 120 km in two hours at a constant speed while it rains. Name the driver.",
+            2,
+            False,
+        ),
+    ],
+)
 def test_copies_and_paraphrases_are_candidates(text, number, equal):
     match = best(text, BENCH)[0]
     assert (match.number, match.equal) == (number, equal)
@@ -67,6 +80,7 @@ def test_embeddings_are_unit_vectors_and_do_not_depend_on_their_neighbours():
 
 # --- benchmarks
 
+
 def test_benchmarks_from_files_of_both_kinds(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"question": " Q1? ", "answer": 3}\n{"question": null}\n{"question": "Q2?"}\n')
     parquet.write_table(pa.table({"stem": ["Q2?", "Q3?"], "other": ["x", "y"]}), tmp_path / "b.parquet")
@@ -80,11 +94,15 @@ def test_benchmarks_from_files_of_both_kinds(tmp_path):
         read_benchmarks([])
 
 
-@pytest.mark.parametrize("text, source", [
-    ("TIGER-Lab/MMLU-Pro", ("TIGER-Lab/MMLU-Pro", "", "", "test", "")),
-    ("Idavidrein/gpqa:gpqa_diamond:train#Question", ("Idavidrein/gpqa", "", "gpqa_diamond", "train", "Question")),
-    ("a/b@0123abc:validation", ("a/b", "0123abc", "", "validation", "")),
-    ("x/y.parquet#q", ("x/y.parquet", "", "", "test", "q"))])
+@pytest.mark.parametrize(
+    "text, source",
+    [
+        ("TIGER-Lab/MMLU-Pro", ("TIGER-Lab/MMLU-Pro", "", "", "test", "")),
+        ("Idavidrein/gpqa:gpqa_diamond:train#Question", ("Idavidrein/gpqa", "", "gpqa_diamond", "train", "Question")),
+        ("a/b@0123abc:validation", ("a/b", "0123abc", "", "validation", "")),
+        ("x/y.parquet#q", ("x/y.parquet", "", "", "test", "q")),
+    ],
+)
 def test_a_benchmark_is_named_in_one_word(text, source):
     assert BenchmarkSource.parse(text) == BenchmarkSource(*source)
 
@@ -110,16 +128,18 @@ for name in sys.argv[1:]:
 def test_benchmarks_from_the_hub(tmp_path, monkeypatch):
     folder = tmp_path / "hub" / "datasets" / "lab" / "exam" / "data"
     folder.mkdir(parents=True)
-    parquet.write_table(pa.table({"question": ["Q1?", "Q2?"], "options": [["a"], ["b"]]}),
-                        folder / "test-00000-of-00001.parquet")
+    parquet.write_table(
+        pa.table({"question": ["Q1?", "Q2?"], "options": [["a"], ["b"]]}), folder / "test-00000-of-00001.parquet"
+    )
     with Hub(tmp_path / "hub") as hub:
         for name, value in {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}.items():
             monkeypatch.setenv(name, value)
         for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
             monkeypatch.delenv(name, raising=False)
         names = ["lab/exam", "lab/exam:train", "lab/none", "lab/exam@abc"]
-        done = subprocess.run([sys.executable, "-c", HUB_READER, *names], cwd=REPO, capture_output=True, text=True,
-                              timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", HUB_READER, *names], cwd=REPO, capture_output=True, text=True, timeout=120
+        )
     lines = done.stdout.splitlines()
     assert lines[0] == "(['lab/exam', 'lab/exam'], ['Q1?', 'Q2?'])", done.stderr
     assert lines[1].startswith("SdgError: benchmark lab/exam, split 'train': expected a dataset that the hub lets us")
@@ -129,12 +149,34 @@ def test_benchmarks_from_the_hub(tmp_path, monkeypatch):
 
 # --- what a judge says
 
-@pytest.mark.parametrize("reply, said", [
-    ("True.", True), ("True", True), ("**True**", True), ("true, they ask the same", True), ("Yes.", True),
-    ("Judgement: Yes", True), ("They do.\n**Judgement:** yes", True), ("Answer: True", True), ("`True`.", True),
-    ("<think>False at first sight</think>\n\nTrue.", True), ("False.", False), ("No", False), ("Judgement: No", False),
-    ("True? I first thought so.\nJudgement: No", False), ("<think>True</think>No.", False), ("", None), ("Truly", None),
-    ("True or False", None), ("Yes/No", None), ("I do not know", None), ("<think>True", None), ("Notable", None)])
+
+@pytest.mark.parametrize(
+    "reply, said",
+    [
+        ("True.", True),
+        ("True", True),
+        ("**True**", True),
+        ("true, they ask the same", True),
+        ("Yes.", True),
+        ("Judgement: Yes", True),
+        ("They do.\n**Judgement:** yes", True),
+        ("Answer: True", True),
+        ("`True`.", True),
+        ("<think>False at first sight</think>\n\nTrue.", True),
+        ("False.", False),
+        ("No", False),
+        ("Judgement: No", False),
+        ("True? I first thought so.\nJudgement: No", False),
+        ("<think>True</think>No.", False),
+        ("", None),
+        ("Truly", None),
+        ("True or False", None),
+        ("Yes/No", None),
+        ("I do not know", None),
+        ("<think>True", None),
+        ("Notable", None),
+    ],
+)
 def test_a_reply_is_read_however_it_is_written(reply, said):
     """Fault 12 of the reference: `True.` counted as clean."""
     assert says_same(reply) is said
@@ -147,8 +189,12 @@ def test_options_are_not_part_of_the_question():
 
 # --- the stages
 
-TEXTS = {"equal": "What is 12 + 30?", "same": "A box holds 17 red and 25 blue balls. How many are they: 17 + 25?",
-         "other": "A box holds 17 red and 9 blue balls. How many are they: 17 + 9?", "far": "Name a noble gas of air."}
+TEXTS = {
+    "equal": "What is 12 + 30?",
+    "same": "A box holds 17 red and 25 blue balls. How many are they: 17 + 25?",
+    "other": "A box holds 17 red and 9 blue balls. How many are they: 17 + 9?",
+    "far": "Name a noble gas of air.",
+}
 BENCHMARK = ["what is 12 + 30", "There are 17 red balls and 25 blue balls in a box. How many balls: 17 + 25?"]
 
 
@@ -156,8 +202,9 @@ BENCHMARK = ["what is 12 + 30", "There are 17 red balls and 25 blue balls in a b
 def data(tmp_path):
     """(problems, benchmark): four problems, of which one stands in the benchmark word for word, one in other words."""
     with open(tmp_path / "problems.jsonl", "wb") as out:
-        out.writelines(files.dumps({"id": name, "problem": text, "expected_answer": "1"})
-                       for name, text in TEXTS.items())
+        out.writelines(
+            files.dumps({"id": name, "problem": text, "expected_answer": "1"}) for name, text in TEXTS.items()
+        )
     with open(tmp_path / "bench.jsonl", "wb") as out:
         out.writelines(files.dumps({"question": text}) for text in BENCHMARK)
     return tmp_path / "problems.jsonl", tmp_path / "bench.jsonl"
@@ -165,9 +212,15 @@ def data(tmp_path):
 
 def decontaminate(folder, problems, bench, url, prompt="decontamination/same-question", **more):
     find_candidates(problems, [str(bench)], folder / "candidates", **more)
-    compare_candidates(folder / "candidates/candidates.jsonl", folder / "compared", limits=Limits(8), model="standin",
-                       open_server=lambda: Endpoint(url), prompt=load_prompt(prompt),
-                       sampling=Sampling(0.0, max_tokens=100))
+    compare_candidates(
+        folder / "candidates/candidates.jsonl",
+        folder / "compared",
+        limits=Limits(8),
+        model="standin",
+        open_server=lambda: Endpoint(url),
+        prompt=load_prompt(prompt),
+        sampling=Sampling(0.0, max_tokens=100),
+    )
     return drop_contaminated(problems, folder / "candidates", folder / "compared", folder / "clean")
 
 
@@ -183,8 +236,10 @@ def test_what_stands_in_the_benchmark_goes_and_the_pairs_are_shown(data, tmp_pat
     assert [row["id"] for row in files.read_jsonl(tmp_path / "a/clean/problems.jsonl")] == ["other", "far"]
     for name in ("clean/contamination.jsonl", "clean/problems.jsonl", "candidates/pairs.jsonl"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    report = {(row["id"], row["benchmark_question"]): row for row in
-              files.read_jsonl(tmp_path / "a/clean/contamination.jsonl")}
+    report = {
+        (row["id"], row["benchmark_question"]): row
+        for row in files.read_jsonl(tmp_path / "a/clean/contamination.jsonl")
+    }
     removed = report["same", BENCHMARK[1]]
     assert removed["contaminated"] and removed["reason"] == "judged_same" and removed["benchmark"] == "bench"
     assert set(removed["replies"]) == {"problem_first", "benchmark_first"}
@@ -193,12 +248,16 @@ def test_what_stands_in_the_benchmark_goes_and_the_pairs_are_shown(data, tmp_pat
     assert not kept["contaminated"] and kept["reason"] == "" and kept["similarity"] >= 0.45
 
 
-@pytest.mark.parametrize("said, dropped", [
-    ({"problem_first": "True.", "benchmark_first": "No"}, {"equal": 1, "judged_same": 1}),
-    ({"problem_first": "No", "benchmark_first": "Judgement: Yes"}, {"equal": 1, "judged_same": 1}),
-    ({"problem_first": "No", "benchmark_first": "Hm."}, {"equal": 1, "undecided": 1}),
-    ({"problem_first": "No"}, {"equal": 1, "undecided": 1}),
-    ({"problem_first": "No", "benchmark_first": "False."}, {"equal": 1})])
+@pytest.mark.parametrize(
+    "said, dropped",
+    [
+        ({"problem_first": "True.", "benchmark_first": "No"}, {"equal": 1, "judged_same": 1}),
+        ({"problem_first": "No", "benchmark_first": "Judgement: Yes"}, {"equal": 1, "judged_same": 1}),
+        ({"problem_first": "No", "benchmark_first": "Hm."}, {"equal": 1, "undecided": 1}),
+        ({"problem_first": "No"}, {"equal": 1, "undecided": 1}),
+        ({"problem_first": "No", "benchmark_first": "False."}, {"equal": 1}),
+    ],
+)
 def test_one_yes_is_enough_and_doubt_removes(data, tmp_path, said, dropped):
     find_candidates(data[0], [str(data[1])], tmp_path / "candidates")
     compared = tmp_path / "compared"
@@ -208,8 +267,11 @@ def test_one_yes_is_enough_and_doubt_removes(data, tmp_path, said, dropped):
             about_same = row["problem"] == TEXTS["same"] and row["pair"]
             if about_same and row["way"] in said or not about_same:
                 text = said[row["way"]] if about_same else "Judgement: No"
-                out.write(files.dumps({**row, "seed": 0, "generation": text, "finish_reason": "stop",
-                                       "num_generated_tokens": 3}))
+                out.write(
+                    files.dumps(
+                        {**row, "seed": 0, "generation": text, "finish_reason": "stop", "num_generated_tokens": 3}
+                    )
+                )
     files.write_json(compared / "manifest.json", {"outputs": {}})
     manifest = drop_contaminated(data[0], tmp_path / "candidates", compared, tmp_path / "clean")
     assert manifest["counts"]["dropped"] == dropped
@@ -246,9 +308,17 @@ def test_the_export_of_any_track_drops_what_the_report_marks(data, tmp_path):
     columns = ["id", "seed", "predicted_answer", "expected_answer", "correct", "how"]
     pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "verdicts.parquet")
     manifest = sft.export_sft(
-        tmp_path / "solutions", tmp_path / "verdicts.parquet", tmp_path / "sft", prompt=load_prompt("math/solve"),
-        licence="cc-by-4.0", filters={"remove_contaminated": True, "deduplicate": False,
-                                      "contamination_file": str(tmp_path / "clean/contamination.jsonl")})
+        tmp_path / "solutions",
+        tmp_path / "verdicts.parquet",
+        tmp_path / "sft",
+        prompt=load_prompt("math/solve"),
+        licence="cc-by-4.0",
+        filters={
+            "remove_contaminated": True,
+            "deduplicate": False,
+            "contamination_file": str(tmp_path / "clean/contamination.jsonl"),
+        },
+    )
     assert manifest["counts"] == {"rows_in": 8, "rows_out": 4, "dropped": {"contaminated": 4}}
 
 
@@ -276,8 +346,13 @@ def test_many_problems_against_many_questions(tmp_path):
     for count in (5_000, 50_000):
         with open(tmp_path / "problems.jsonl", "wb") as out:
             out.writelines(files.dumps({"id": f"{count}-{n}", "problem": text(40)}) for n in range(count))
-        done = subprocess.run([sys.executable, "-c", SCALE, str(tmp_path), str(count)], cwd=REPO, capture_output=True,
-                              text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", SCALE, str(tmp_path), str(count)],
+            cwd=REPO,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         took[count] = [float(word) for word in done.stdout.split()]
     print(took)
     assert took[50_000][1] < took[5_000][1] + 60 and took[50_000][0] < 300

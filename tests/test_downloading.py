@@ -1,4 +1,5 @@
 """A checkpoint from a hub: verified file by file, resumed, done once; a stand-in hub on loopback."""
+
 import hashlib
 import json
 import os
@@ -23,8 +24,11 @@ OTHER = {"pytorch_model.bin": b"?" * 5000, "original/consolidated.00.pth": b"?" 
 @pytest.fixture(scope="module")
 def repositories(tmp_path_factory):
     root = tmp_path_factory.mktemp("hub")
-    for repo, content in (("org/model", {**NEEDED, **OTHER}), ("org/odd", {"README.md": b"none"}),
-                          ("org/old", {"config.json": b"{}", "pytorch_model.bin": b"weights"})):
+    for repo, content in (
+        ("org/model", {**NEEDED, **OTHER}),
+        ("org/odd", {"README.md": b"none"}),
+        ("org/old", {"config.json": b"{}", "pytorch_model.bin": b"weights"}),
+    ):
         for name, data in content.items():
             path = root / "models" / repo / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,8 +44,11 @@ def hub(repositories, monkeypatch):
 
 
 def names(folder):
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")
-            if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")}
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")
+    }
 
 
 def test_what_is_needed_comes_once_and_is_verified(hub, tmp_path):
@@ -51,10 +58,19 @@ def test_what_is_needed_comes_once_and_is_verified(hub, tmp_path):
     assert told[-1] == (total, total)
     assert names(folder) == {*NEEDED, "download.json"}
     assert all((folder / name).read_bytes() == data for name, data in NEEDED.items())
-    assert manifest == json.loads((folder / "download.json").read_text()) == {
-        "repo": "org/model", "revision": "main", "commit": SHA, "files": {
-            name: {"bytes": len(data), **({"sha256": hashlib.sha256(data).hexdigest()} if name in WEIGHTS else {})}
-            for name, data in sorted(NEEDED.items())}}
+    assert (
+        manifest
+        == json.loads((folder / "download.json").read_text())
+        == {
+            "repo": "org/model",
+            "revision": "main",
+            "commit": SHA,
+            "files": {
+                name: {"bytes": len(data), **({"sha256": hashlib.sha256(data).hexdigest()} if name in WEIGHTS else {})}
+                for name, data in sorted(NEEDED.items())
+            },
+        }
+    )
     before = hub.stats()
     assert download_checkpoint("org/model", folder) == download_checkpoint("org/model", folder, SHA) == manifest
     assert hub.stats() == before
@@ -98,11 +114,14 @@ def test_what_was_verified_is_not_read_again(hub, tmp_path, monkeypatch):
     assert len(download_checkpoint("org/model", tmp_path)["files"]) == len(NEEDED)
 
 
-@pytest.mark.parametrize(("repo", "revision", "said"), [
-    ("org/modle", "main", r"org/modle at main: expected to fetch it from the hub, found RepositoryNotFoundError"),
-    ("org/model", "v9", r"org/model at v9: .*RevisionNotFoundError"),
-    ("org/odd", "main", r"org/odd: expected a model with a config\.json, found README\.md"),
-])
+@pytest.mark.parametrize(
+    ("repo", "revision", "said"),
+    [
+        ("org/modle", "main", r"org/modle at main: expected to fetch it from the hub, found RepositoryNotFoundError"),
+        ("org/model", "v9", r"org/model at v9: .*RevisionNotFoundError"),
+        ("org/odd", "main", r"org/odd: expected a model with a config\.json, found README\.md"),
+    ],
+)
 def test_what_cannot_be_had(hub, tmp_path, repo, revision, said):
     with pytest.raises(SdgError, match=said):
         download_checkpoint(repo, tmp_path, revision)
@@ -126,9 +145,11 @@ def test_no_space(hub, tmp_path, monkeypatch):
 
 
 def test_killed_in_the_middle_it_goes_on(hub, tmp_path):
-    code = ("import os, sys; from pathlib import Path; from sdg_helpers.checkpoints import downloading; "
-            "downloading._check = lambda path, entry: os._exit(9); "
-            "downloading.download_checkpoint('org/model', Path(sys.argv[1]))")
+    code = (
+        "import os, sys; from pathlib import Path; from sdg_helpers.checkpoints import downloading; "
+        "downloading._check = lambda path, entry: os._exit(9); "
+        "downloading.download_checkpoint('org/model', Path(sys.argv[1]))"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=TESTS.parent, env={**os.environ})
     assert done.returncode == 9 and not (tmp_path / "download.json").exists()
     before = hub.stats()["bytes"]

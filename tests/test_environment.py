@@ -1,4 +1,5 @@
 """The pins for pip and for conda never drift apart, and cover every direct dependency."""
+
 import re
 from importlib import metadata
 from pathlib import Path
@@ -41,7 +42,8 @@ def test_conda_and_pip_have_the_same_pins():
     locked = pins(constraints(), CONDA_PYTHON)
     assert set(conda) - OF_THE_SERVER == direct_dependencies()
     assert {name: locked.get(name) for name in conda if name not in OF_THE_SERVER} == {
-        name: version for name, version in conda.items() if name not in OF_THE_SERVER}
+        name: version for name, version in conda.items() if name not in OF_THE_SERVER
+    }
     assert "-c constraints.txt" in conda_pip()
 
 

@@ -3,6 +3,7 @@ lie and die. Whatever happens, the files end as those of an undisturbed run.
 
     SCHEDULES=1000 python -m pytest tests/test_fault_schedules.py      # `make bench` does it
 """
+
 import os
 import random
 import resource
@@ -23,11 +24,20 @@ from tests.standin import StandIn
 from tests.test_solutions import Endpoint, rows_of, write_problems
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "15"))
-FAULTS = ("", "429=0.2,503=0.1", "500=0.2,disconnect=0.1,cut_json=0.1",
-          "garbage=0.1,empty=0.1,no_message=0.1,truncated=0.1,huge=0.001", "duplicate=0.2,late_copy=0.1,error_200=0.1",
-          "hang=0.02,abort=0.1,parts=0.1")
-SETTINGS = {"prompt": load_prompt("math/solve-few-shot"), "sampling": Sampling(0.6, 0.95, 200), "model": "standin",
-            "limits": Limits(concurrency=8, timeout_s=1.0, max_retries=30, outage_deadline_s=20)}
+FAULTS = (
+    "",
+    "429=0.2,503=0.1",
+    "500=0.2,disconnect=0.1,cut_json=0.1",
+    "garbage=0.1,empty=0.1,no_message=0.1,truncated=0.1,huge=0.001",
+    "duplicate=0.2,late_copy=0.1,error_200=0.1",
+    "hang=0.02,abort=0.1,parts=0.1",
+)
+SETTINGS = {
+    "prompt": load_prompt("math/solve-few-shot"),
+    "sampling": Sampling(0.6, 0.95, 200),
+    "model": "standin",
+    "limits": Limits(concurrency=8, timeout_s=1.0, max_retries=30, outage_deadline_s=20),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +50,9 @@ def servers():
 
 
 def solve(problems, folder, base_url, num_seeds):
-    return solutions.generate_solutions(problems, folder, open_server=lambda: Endpoint(base_url), num_seeds=num_seeds,
-                                        **SETTINGS)
+    return solutions.generate_solutions(
+        problems, folder, open_server=lambda: Endpoint(base_url), num_seeds=num_seeds, **SETTINGS
+    )
 
 
 def in_a_child(work, limit_bytes=None):
@@ -86,7 +97,7 @@ def torn(rng, problems, folder, server, num_seeds):
         path = rng.choice(partial)
         data = path.read_bytes()
         last = data.rstrip(b"\n").rfind(b"\n") + 1
-        path.write_bytes(data[:rng.randrange(last, len(data) + 1)])
+        path.write_bytes(data[: rng.randrange(last, len(data) + 1)])
 
 
 def doubled(rng, problems, folder, server, num_seeds):
@@ -150,8 +161,14 @@ def test_a_server_that_dies_and_comes_back_costs_nothing_but_time(tmp_path):
             server = server.again()
 
     requests = (Request(i, [{"role": "user", "content": f"What is {i} + 1?"}], i) for i in range(150))
-    progress = complete(requests, server.client(), model="standin", sampling=Sampling(0.6),
-                        limits=Limits(8, timeout_s=5, outage_deadline_s=30), on_completion=on_completion,
-                        on_failure=lambda request, failure: pytest.fail(str(failure)))
+    progress = complete(
+        requests,
+        server.client(),
+        model="standin",
+        sampling=Sampling(0.6),
+        limits=Limits(8, timeout_s=5, outage_deadline_s=30),
+        on_completion=on_completion,
+        on_failure=lambda request, failure: pytest.fail(str(failure)),
+    )
     server.stop()
     assert sorted(answered) == list(range(150)) and progress.failed == 0

@@ -1,4 +1,5 @@
 """The floor's promises: nothing torn, nothing half-written, clear errors."""
+
 import os
 import resource
 import signal
@@ -22,9 +23,16 @@ def test_content_id_depends_on_content_and_on_the_parts():
     assert len(files.content_id("\ud800")) == 16
 
 
-@pytest.mark.parametrize("line, said", [
-    (b'{"id": 1', "expected one JSON object"), (b"[1, 2]", "found list"), (b'"text"', "found str"),
-    (b"\xff\xfe", "expected one JSON object"), (b"NaN", "expected one JSON object")])
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        (b'{"id": 1', "expected one JSON object"),
+        (b"[1, 2]", "found list"),
+        (b'"text"', "found str"),
+        (b"\xff\xfe", "expected one JSON object"),
+        (b"NaN", "expected one JSON object"),
+    ],
+)
 def test_a_bad_line_is_named_by_file_and_line(tmp_path, line, said):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"ok": 1}\n\n' + line + b"\n")
@@ -55,8 +63,10 @@ def test_a_torn_last_line_is_cut_at_every_byte(tmp_path):
 
 def test_kill_minus_nine_loses_no_appended_row(tmp_path):
     path = tmp_path / "log.jsonl"
-    code = ("import sys, os; from sdg_helpers.files import AppendLog\nlog = AppendLog(sys.argv[1])\n"
-            "for i in range(500): log.append({'i': i})\nprint('written', flush=True)\nimport time; time.sleep(60)")
+    code = (
+        "import sys, os; from sdg_helpers.files import AppendLog\nlog = AppendLog(sys.argv[1])\n"
+        "for i in range(500): log.append({'i': i})\nprint('written', flush=True)\nimport time; time.sleep(60)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, cwd=REPO)
     assert process.stdout.readline() == b"written\n"
     process.send_signal(signal.SIGKILL)
@@ -122,8 +132,15 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path, use, place):
         use(tmp_path / place)
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "input"), PermissionError(13, "no", "input"),
-                                   ConnectionResetError(104, "reset"), OSError("of no kind")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(2, "No such file", "input"),
+        PermissionError(13, "no", "input"),
+        ConnectionResetError(104, "reset"),
+        OSError("of no kind"),
+    ],
+)
 def test_an_error_of_something_else_is_not_blamed_on_the_file_being_written(tmp_path, error):
     with pytest.raises(OSError) as raised, files.atomic_writer(tmp_path / "out") as out:
         out.write(b"half")
@@ -142,11 +159,16 @@ def test_atomic_writer_leaves_the_old_file_when_it_fails(tmp_path):
 
 
 def test_a_lock_refuses_the_second_and_dies_with_its_process(tmp_path):
-    with (files.Lock(tmp_path / ".lock", "stage x"), pytest.raises(SdgError, match=f"process {os.getpid()}"),
-          files.Lock(tmp_path / ".lock", "stage x")):
+    with (
+        files.Lock(tmp_path / ".lock", "stage x"),
+        pytest.raises(SdgError, match=f"process {os.getpid()}"),
+        files.Lock(tmp_path / ".lock", "stage x"),
+    ):
         pass
-    code = ("import sys, time; from sdg_helpers.files import Lock\nwith Lock(sys.argv[1], 'x'):\n"
-            "    print('held', flush=True); time.sleep(60)")
+    code = (
+        "import sys, time; from sdg_helpers.files import Lock\nwith Lock(sys.argv[1], 'x'):\n"
+        "    print('held', flush=True); time.sleep(60)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / ".lock")], stdout=subprocess.PIPE, cwd=REPO)
     assert process.stdout.readline() == b"held\n"
     with pytest.raises(SdgError, match=f"process {process.pid}"), files.Lock(tmp_path / ".lock", "stage x"):

@@ -1,4 +1,5 @@
 """GenSelect: which solutions are candidates, what is compared, how picks are read, the two stages on real files."""
+
 import random
 from collections import Counter
 
@@ -19,8 +20,9 @@ from tests.test_solutions import Endpoint, generate, write_problems
 
 
 def some(right, wrong):
-    return [Candidate(seed, f"text {seed} \\boxed{{{seed}}}", str(seed), "7", seed < right)
-            for seed in range(right + wrong)]
+    return [
+        Candidate(seed, f"text {seed} \\boxed{{{seed}}}", str(seed), "7", seed < right) for seed in range(right + wrong)
+    ]
 
 
 @pytest.mark.parametrize("right, wrong", [(1, 3), (3, 1), (2, 2), (1, 15), (15, 1), (8, 8), (12, 20), (4, 60)])
@@ -59,36 +61,85 @@ def test_drawing_again_gives_the_same():
 
 def test_candidates_are_short_boxed_once_judged_and_all_different(tmp_path):
     """Fault 10 of the reference: equal summaries shared one number."""
-    cases = [("The answer is \\boxed{7}", True, None), ("The answer is \\boxed{7}", True, "same_text"),
-             ("\\boxed{7} or \\boxed{8}", True, "not_one_box"), ("x" * 3000 + "\\boxed{7}", True, "too_long"),
-             ("\\boxed{8}", None, "no_answer_or_verdict"), ("It is \\boxed{9}", False, None)]
-    rows = [(files.dumps({"id": "a", "problem": "p", "seed": seed, "generation": f"<think>\\boxed{{1}}</think>\n{text}",
-                          "finish_reason": "stop", "num_generated_tokens": 5}), tmp_path / "x",
-             Verdict("a", "7", "7", correct, "exact")) for seed, (text, correct, _) in enumerate(cases)]
+    cases = [
+        ("The answer is \\boxed{7}", True, None),
+        ("The answer is \\boxed{7}", True, "same_text"),
+        ("\\boxed{7} or \\boxed{8}", True, "not_one_box"),
+        ("x" * 3000 + "\\boxed{7}", True, "too_long"),
+        ("\\boxed{8}", None, "no_answer_or_verdict"),
+        ("It is \\boxed{9}", False, None),
+    ]
+    rows = [
+        (
+            files.dumps(
+                {
+                    "id": "a",
+                    "problem": "p",
+                    "seed": seed,
+                    "generation": f"<think>\\boxed{{1}}</think>\n{text}",
+                    "finish_reason": "stop",
+                    "num_generated_tokens": 5,
+                }
+            ),
+            tmp_path / "x",
+            Verdict("a", "7", "7", correct, "exact"),
+        )
+        for seed, (text, correct, _) in enumerate(cases)
+    ]
     dropped = Counter()
     found = candidates_of(iter(rows), Rules(), dropped)
     assert [one.seed for one in found] == [0, 5]
     assert dropped == Counter(reason for _, _, reason in cases if reason)
 
 
-@pytest.mark.parametrize("reply, pick", [
-    ("Judgment: 2", 2), ("Judgment: [2]", 2), ("**Judgment:** 2", 2), ("**Judgement: 2**", 2), ("judgment: 2.", 2),
-    ("Judgment: Solution 2", 2), ("Judgment: \\boxed{2}", 2), ("Judgment: **[2]**", 2), ("Judgment:\n2", 2),
-    ("Judgment: 1\nNo, wait.\nJudgment: 2", 2), ("Judgment: $2$", 2), ("Judgment: #2, since it checks", 2),
-    ("Judgment: 4", None), ("Judgment: 12", None), ("Judgment: 1 and 2", None), ("Judgment: 1, 2", None),
-    ("Judgment: 0-2", None), ("Judgment: 2–3", None), ("Judgment: $1$ - $2$", None), ("Judgment: 2\n- 1 is wrong", 2),
-    ("Judgment: 2 - it checks", 2),
-    ("Judgment: 1.5", None), ("Judgment: none", None), ("Judgment:", None), ("I choose 2", None),
-    ("<think>Judgment: 1</think>", None), ("<think>Judgment: 1</think>\nJudgment: 3", 3), ("Judgment: -1", None),
-    ("Judgment: " + "[" * 100_000, None)])
+@pytest.mark.parametrize(
+    "reply, pick",
+    [
+        ("Judgment: 2", 2),
+        ("Judgment: [2]", 2),
+        ("**Judgment:** 2", 2),
+        ("**Judgement: 2**", 2),
+        ("judgment: 2.", 2),
+        ("Judgment: Solution 2", 2),
+        ("Judgment: \\boxed{2}", 2),
+        ("Judgment: **[2]**", 2),
+        ("Judgment:\n2", 2),
+        ("Judgment: 1\nNo, wait.\nJudgment: 2", 2),
+        ("Judgment: $2$", 2),
+        ("Judgment: #2, since it checks", 2),
+        ("Judgment: 4", None),
+        ("Judgment: 12", None),
+        ("Judgment: 1 and 2", None),
+        ("Judgment: 1, 2", None),
+        ("Judgment: 0-2", None),
+        ("Judgment: 2–3", None),
+        ("Judgment: $1$ - $2$", None),
+        ("Judgment: 2\n- 1 is wrong", 2),
+        ("Judgment: 2 - it checks", 2),
+        ("Judgment: 1.5", None),
+        ("Judgment: none", None),
+        ("Judgment:", None),
+        ("I choose 2", None),
+        ("<think>Judgment: 1</think>", None),
+        ("<think>Judgment: 1</think>\nJudgment: 3", 3),
+        ("Judgment: -1", None),
+        ("Judgment: " + "[" * 100_000, None),
+    ],
+)
 def test_picks_are_read_however_they_are_written(reply, pick):
     """Fault 10 of the reference: `[2]` and `**Judgment:** 2` were not read."""
     assert picks.picked(reply, 4) == pick
 
 
-@pytest.mark.parametrize("answers, right, said", [
-    (["1/2", "3", "0.5"], [True, False, True], 1.0), (["3", "4"], [False, True], 0.5),
-    (["3", "4", "5"], [True, False, False], 1 / 3), (["5", "3", "3"], [True, False, False], 0.0)])
+@pytest.mark.parametrize(
+    "answers, right, said",
+    [
+        (["1/2", "3", "0.5"], [True, False, True], 1.0),
+        (["3", "4"], [False, True], 0.5),
+        (["3", "4", "5"], [True, False, False], 1 / 3),
+        (["5", "3", "3"], [True, False, False], 0.0),
+    ],
+)
 def test_the_majority_counts_equal_answers_together(answers, right, said):
     assert picks.majority_right(answers, right) == said
 
@@ -108,7 +159,8 @@ def solved(tmp_path):
     verdicts = tmp_path / "judged" / "verdicts.parquet"
     verdicts.parent.mkdir()
     pd.DataFrame(rows, columns=["id", "seed", "predicted_answer", "expected_answer", "correct", "how"]).to_parquet(
-        verdicts)
+        verdicts
+    )
     return problems, tmp_path / "solutions", verdicts
 
 
@@ -120,13 +172,21 @@ def test_from_verdicts_to_picks(solved, tmp_path):
     assert counts["rows_in"] == 30 == counts["rows_out"] + sum(counts["dropped"].values()) and counts["rows_out"] > 15
     rows = list(files.read_jsonl(tmp_path / "c" / "comparisons.jsonl"))
     assert len(rows) == manifest["comparisons"] == len({row["id"] for row in rows})
-    assert all(row["right"].count(True) == 1 and row["answers"][row["right"].index(True)] == row["expected_answer"]
-               for row in rows)
+    assert all(
+        row["right"].count(True) == 1 and row["answers"][row["right"].index(True)] == row["expected_answer"]
+        for row in rows
+    )
     with StandIn(accuracy=0.7) as server:
         solutions.generate_solutions(
-            tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", open_server=lambda: Endpoint(server.base_url),
-            model="standin", prompt=load_prompt("math/genselect"), num_seeds=1, sampling=Sampling(0.6),
-            limits=Limits(16))
+            tmp_path / "c" / "comparisons.jsonl",
+            tmp_path / "s",
+            open_server=lambda: Endpoint(server.base_url),
+            model="standin",
+            prompt=load_prompt("math/genselect"),
+            num_seeds=1,
+            sampling=Sampling(0.6),
+            limits=Limits(16),
+        )
     made = picks.judge_picks(tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", tmp_path / "p")
     told = made["report"]
     assert told["comparisons"] == told["readable"] == len(rows) and made["how"] == {"picked": len(rows)}
@@ -136,8 +196,10 @@ def test_from_verdicts_to_picks(solved, tmp_path):
     assert all(by_id[row.id]["right"][row.pick] == row.correct for row in table.itertuples())
     places = picks.positions(tmp_path / "p" / "verdicts.parquet")
     assert places["picked"].sum() == len(rows) and abs(places.iloc[:, 1].sum() - len(rows)) < 1e-9
-    assert genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c",
-                                      rules=Rules(min_candidates=2)) == manifest
+    assert (
+        genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=Rules(min_candidates=2))
+        == manifest
+    )
 
 
 @pytest.fixture
@@ -161,19 +223,39 @@ def test_the_card_counts_problems_and_repaired_answers_not_comparisons(repaired,
     assert all(row["original_expected_answer"] == row["expected_answer"] for row in comparisons if row not in of_mixed)
     with Stage(tmp_path / "s", "solutions").work({}, {}) as work:
         path = work.folder / "output-rs0.jsonl"
-        path.write_bytes(b"".join(files.dumps({
-            **row, "seed": 0, "generation": f"<think>Hm.</think>\n\nJudgment: {row['right'].index(True)}",
-            "finish_reason": "stop", "num_generated_tokens": 2}) for row in comparisons))
+        path.write_bytes(
+            b"".join(
+                files.dumps(
+                    {
+                        **row,
+                        "seed": 0,
+                        "generation": f"<think>Hm.</think>\n\nJudgment: {row['right'].index(True)}",
+                        "finish_reason": "stop",
+                        "num_generated_tokens": 2,
+                    }
+                )
+                for row in comparisons
+            )
+        )
         work.finish(rows_in=len(comparisons), rows_out=len(comparisons), outputs=[path])
     picks.judge_picks(tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", tmp_path / "p")
-    manifest = export_sft(tmp_path / "s", tmp_path / "p" / "verdicts.parquet", tmp_path / "sft", track="genselect",
-                          prompt=load_prompt("math/genselect"), licence="cc-by-4.0", filters={"trim_solutions": False})
+    manifest = export_sft(
+        tmp_path / "s",
+        tmp_path / "p" / "verdicts.parquet",
+        tmp_path / "sft",
+        track="genselect",
+        prompt=load_prompt("math/genselect"),
+        licence="cc-by-4.0",
+        filters={"trim_solutions": False},
+    )
     assert manifest["problems"] == len({row["problem_id"] for row in comparisons}) < len(comparisons)
     assert manifest["rows_with_repaired_answer"] == len(of_mixed)
     card = (tmp_path / "sft" / "README.md").read_text()
-    assert (f"{len(comparisons)} picks in comparisons of {manifest['problems']} problems, {2 * len(comparisons)} "
-            "generated tokens. Each row is the reasoning of a pick that names a solution judged right. "
-            f"{len(of_mixed)} rows compare solutions of problems whose reference answer was replaced.") in card
+    assert (
+        f"{len(comparisons)} picks in comparisons of {manifest['problems']} problems, {2 * len(comparisons)} "
+        "generated tokens. Each row is the reasoning of a pick that names a solution judged right. "
+        f"{len(of_mixed)} rows compare solutions of problems whose reference answer was replaced."
+    ) in card
     assert "| output | the reasoning that picks a candidate" in card and "worked solutions" not in card
 
 

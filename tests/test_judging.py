@@ -1,4 +1,5 @@
 """Stages 04 and 06: every comparison once, cheap where it is sure, the model where it is not; verdicts by rows."""
+
 import os
 import signal
 import time
@@ -21,14 +22,34 @@ from tests.test_solutions import Endpoint
 JUDGE = {"model": "standin", "prompt": load_prompt("math/judge"), "limits": Limits(8, timeout_s=10, max_retries=3)}
 
 
-@pytest.mark.parametrize("reply, said", [
-    ("Judgement: Yes", True), ("Judgement: No", False), ("**Judgement:** Yes", True), ("Judgment: yes", True),
-    ("judgment: no.", False), ("**Judgement: No**", False), ("### Judgement:\n\nYes", True), ("Judgement: *Yes*", True),
-    ("Judgement: \\boxed{Yes}", True), ("Judgement: $\\boxed{\\text{No}}$", False), ("Judgement - final: Yes", None),
-    ("Judgement: Yes\nWait.\nJudgement: No", False), ("Judgement: Yesterday", None), ("Judgement: Nothing", None),
-    ("Judgement: Yes or No", None), ("Judgement: Yes/No", None), ("Judgement:", None), ("Yes", None), ("", None),
-    ("<think>Judgement: Yes</think>\nJudgement: No", False), ("<think>Judgement: Yes", None),
-    ("Judgement: " + "[" * 200_000, None), ("judgement" * 100_000 + ": yes", True)])
+@pytest.mark.parametrize(
+    "reply, said",
+    [
+        ("Judgement: Yes", True),
+        ("Judgement: No", False),
+        ("**Judgement:** Yes", True),
+        ("Judgment: yes", True),
+        ("judgment: no.", False),
+        ("**Judgement: No**", False),
+        ("### Judgement:\n\nYes", True),
+        ("Judgement: *Yes*", True),
+        ("Judgement: \\boxed{Yes}", True),
+        ("Judgement: $\\boxed{\\text{No}}$", False),
+        ("Judgement - final: Yes", None),
+        ("Judgement: Yes\nWait.\nJudgement: No", False),
+        ("Judgement: Yesterday", None),
+        ("Judgement: Nothing", None),
+        ("Judgement: Yes or No", None),
+        ("Judgement: Yes/No", None),
+        ("Judgement:", None),
+        ("Yes", None),
+        ("", None),
+        ("<think>Judgement: Yes</think>\nJudgement: No", False),
+        ("<think>Judgement: Yes", None),
+        ("Judgement: " + "[" * 200_000, None),
+        ("judgement" * 100_000 + ": yes", True),
+    ],
+)
 def test_replies_are_read_as_meant_or_not_at_all(reply, said):
     """Fault 8 of the reference: bold and American spellings counted as No, "Yesterday" as Yes."""
     assert read_judgement(reply) is said
@@ -55,24 +76,28 @@ CASES = [
 @pytest.fixture
 def solved(tmp_path):
     """(problems, solutions folder) of CASES, as the stages before leave them."""
-    problems = [{"id": files.content_id(text), "problem": text, "expected_answer": expected}
-                for text, expected, _ in CASES]
+    problems = [
+        {"id": files.content_id(text), "problem": text, "expected_answer": expected} for text, expected, _ in CASES
+    ]
     (tmp_path / "problems.jsonl").write_bytes(b"".join(map(files.dumps, problems)))
     folder = tmp_path / "solutions"
     with Stage(folder, "solutions").work({}, {}) as work:
         paths = []
         for seed in range(3):
             paths.append(folder / f"output-rs{seed}.jsonl")
-            rows = [solution(problem, seed, thought(case[2][seed][0]) if case[2][seed][0] else "<think>\\boxed{2}")
-                    for problem, case in zip(problems, CASES, strict=True)]
+            rows = [
+                solution(problem, seed, thought(case[2][seed][0]) if case[2][seed][0] else "<think>\\boxed{2}")
+                for problem, case in zip(problems, CASES, strict=True)
+            ]
             paths[-1].write_bytes(b"".join(map(files.dumps, rows)))
         work.finish(rows_in=15, rows_out=15, outputs=paths)
     return tmp_path / "problems.jsonl", folder
 
 
 def judge(solved, folder, server, **more):
-    return judge_solutions(solved[1], solved[0], folder, open_server=lambda: Endpoint(server.base_url),
-                           **{**JUDGE, **more})
+    return judge_solutions(
+        solved[1], solved[0], folder, open_server=lambda: Endpoint(server.base_url), **{**JUDGE, **more}
+    )
 
 
 def verdicts(folder):
@@ -84,8 +109,11 @@ def test_each_comparison_is_decided_once_by_the_cheapest_that_is_sure(solved, tm
     with StandIn() as server:
         manifest = judge(solved, tmp_path / "judged", server)
         assert server.stats()["requests"] == 4  # Friday is asked once for two rows
-    expected = [(files.content_id(text), seed, answers[seed][0], answer, *answers[seed][1:])
-                for seed in range(3) for text, answer, answers in CASES]
+    expected = [
+        (files.content_id(text), seed, answers[seed][0], answer, *answers[seed][1:])
+        for seed in range(3)
+        for text, answer, answers in CASES
+    ]
     assert verdicts(tmp_path / "judged") == expected
     assert manifest["counts"] == {"rows_in": 15, "rows_out": 15, "dropped": {}}
     assert manifest["rows_by_how"] == {"missing": 4, "exact": 1, "numeric": 4, "symbolic": 1, "model": 5}
@@ -109,20 +137,30 @@ def test_judging_again_asks_only_what_is_new(solved, tmp_path):
         judge(solved, tmp_path / "judged", server)
         relabeling.relabel_with_majority(tmp_path / "judged" / "verdicts.parquet", solved[0], tmp_path / "relabeled")
         server.reset()
-        manifest = rejudge_solutions(tmp_path / "judged", tmp_path / "relabeled" / "labels.parquet", solved[0],
-                                     tmp_path / "rejudged", open_server=lambda: Endpoint(server.base_url), **JUDGE)
+        manifest = rejudge_solutions(
+            tmp_path / "judged",
+            tmp_path / "relabeled" / "labels.parquet",
+            solved[0],
+            tmp_path / "rejudged",
+            open_server=lambda: Endpoint(server.base_url),
+            **JUDGE,
+        )
         assert server.stats()["requests"] == 0 == manifest["model_calls"]
     repaired = [row for row in verdicts(tmp_path / "rejudged") if row[3] == "7"]
     assert [(row[2], row[4], row[5]) for row in repaired] == [
-        ("7", True, "exact"), ("7", True, "exact"), ("8", False, "numeric")]
+        ("7", True, "exact"),
+        ("7", True, "exact"),
+        ("8", False, "numeric"),
+    ]
     assert verdicts(tmp_path / "rejudged")[0] == verdicts(tmp_path / "judged")[0]
 
 
 def test_a_finished_stage_opens_no_server_and_asks_nothing(solved, tmp_path):
     with StandIn() as server:
         first = judge(solved, tmp_path / "judged", server)
-    again = judge_solutions(solved[1], solved[0], tmp_path / "judged", open_server=lambda: pytest.fail("opened"),
-                            **JUDGE)
+    again = judge_solutions(
+        solved[1], solved[0], tmp_path / "judged", open_server=lambda: pytest.fail("opened"), **JUDGE
+    )
     assert again == first
 
 
@@ -134,8 +172,9 @@ def test_no_server_is_opened_where_rules_decide_everything(solved, tmp_path):
         path = folder / "output-rs0.jsonl"
         path.write_bytes(b"".join(files.dumps(solution(row, 0, thought("77"))) for row in rows))
         work.finish(rows_in=2, rows_out=2, outputs=[path])
-    manifest = judge_solutions(folder, tmp_path / "two.jsonl", tmp_path / "j",
-                               open_server=lambda: pytest.fail("opened"), **JUDGE)
+    manifest = judge_solutions(
+        folder, tmp_path / "two.jsonl", tmp_path / "j", open_server=lambda: pytest.fail("opened"), **JUDGE
+    )
     assert manifest["model_calls"] == 0 and manifest["verdicts"] == {"wrong": 2}
 
 
@@ -211,8 +250,9 @@ def test_huge_boxes_take_linear_time_and_are_no_answers(tmp_path, solved):
             path.write_bytes(files.dumps(solution(rows[0], seed, "<think>a</think>" + texts[seed])))
         work.finish(rows_in=3, rows_out=3, outputs=paths)
     start = time.process_time()
-    manifest = judge_solutions(folder, tmp_path / "one.jsonl", tmp_path / "j",
-                               open_server=lambda: pytest.fail("opened"), **JUDGE)
+    manifest = judge_solutions(
+        folder, tmp_path / "one.jsonl", tmp_path / "j", open_server=lambda: pytest.fail("opened"), **JUDGE
+    )
     assert manifest["rows_by_how"] == {"missing": 3} and time.process_time() - start < 5
 
 
@@ -221,5 +261,6 @@ def test_files_of_different_runs_are_refused(solved, tmp_path):
     with StandIn() as server, pytest.raises(SdgError, match="of a solution with seed 0, in order, found none"):
         judge((tmp_path / "others.jsonl", solved[1]), tmp_path / "j", server)
     with pytest.raises(SdgError, match="expected the placeholders expected_answer, predicted_answer in a judge's"):
-        judge_solutions(solved[1], solved[0], tmp_path / "j2", open_server=None,
-                        **{**JUDGE, "prompt": load_prompt("math/solve")})
+        judge_solutions(
+            solved[1], solved[0], tmp_path / "j2", open_server=None, **{**JUDGE, "prompt": load_prompt("math/solve")}
+        )

@@ -1,4 +1,5 @@
 """Exchange with NeMo-Skills: what we write reads back to the same bytes; what it writes is read as it is meant."""
+
 import pytest
 
 from sdg_helpers import files, nemo_skills, runs
@@ -28,8 +29,14 @@ def run(tmp_path_factory):
         judge_solutions(math.solutions, problems, math.judged, **asked)
         relabel_with_majority(math.judged / "verdicts.parquet", problems, math.relabeled)
         rejudge_solutions(math.judged, math.relabeled / "labels.parquet", problems, math.rejudged, **asked)
-    export_sft(math.solutions, math.rejudged / "verdicts.parquet", math.sft, prompt=load_prompt("math/solve"),
-               licence="cc-by-4.0", forms=("input_output", "messages"))
+    export_sft(
+        math.solutions,
+        math.rejudged / "verdicts.parquet",
+        math.sft,
+        prompt=load_prompt("math/solve"),
+        licence="cc-by-4.0",
+        forms=("input_output", "messages"),
+    )
     return folder
 
 
@@ -41,8 +48,11 @@ def test_export_import_export_gives_identical_files(run, tmp_path):
     rows = nemo_skills.export_nemo_skills(run, tmp_path / "a")
     assert rows == {"problems": 25, **dict.fromkeys(("solutions", "judged", "relabeled", "rejudged"), 75)}
     brought = import_nemo_skills(tmp_path / "a", tmp_path / "second")
-    assert brought.pop("relabeled") == 25 and brought.pop("sft") > 0 and brought == {
-        name: count for name, count in rows.items() if name != "relabeled"}
+    assert (
+        brought.pop("relabeled") == 25
+        and brought.pop("sft") > 0
+        and brought == {name: count for name, count in rows.items() if name != "relabeled"}
+    )
     nemo_skills.export_nemo_skills(tmp_path / "second", tmp_path / "b")
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert len(contents(tmp_path / "a")) == 1 + 4 * 6 + 3
@@ -70,8 +80,15 @@ def test_a_run_is_exchanged_after_every_stage(run, tmp_path, last):
 def test_rows_are_the_references(run, tmp_path):
     nemo_skills.export_nemo_skills(run, tmp_path / "a")
     judged = list(files.read_jsonl(tmp_path / "a" / "judged" / "output-rs0.jsonl"))
-    assert {"problem", "expected_answer", "generation", "finish_reason", "num_generated_tokens", "predicted_answer",
-            "judgement"} <= judged[0].keys()
+    assert {
+        "problem",
+        "expected_answer",
+        "generation",
+        "finish_reason",
+        "num_generated_tokens",
+        "predicted_answer",
+        "judgement",
+    } <= judged[0].keys()
     assert all("Judgement: " in row["judgement"] for row in judged)
     relabeled = list(files.read_jsonl(tmp_path / "a" / "relabeled" / "output-rs2.jsonl"))
     changed = [row for row in relabeled if row["updated_answer_from_r1"]]
@@ -85,8 +102,14 @@ def test_going_on_after_an_import_asks_only_what_is_new(run, tmp_path):
     math = runs.Track(tmp_path / "second" / "math", "math")
     (math.rejudged / "manifest.json").unlink()
     with StandIn() as server:
-        manifest = rejudge_solutions(math.judged, math.relabeled / "labels.parquet", math.problems / "problems.jsonl",
-                                     tmp_path / "again", open_server=lambda: Endpoint(server.base_url), **JUDGE)
+        manifest = rejudge_solutions(
+            math.judged,
+            math.relabeled / "labels.parquet",
+            math.problems / "problems.jsonl",
+            tmp_path / "again",
+            open_server=lambda: Endpoint(server.base_url),
+            **JUDGE,
+        )
     first = runs.Track(run / "math", "math")
     assert manifest["comparisons_asked"] <= first.stage("rejudged").require()["comparisons_asked"]
     assert [row[:5] for row in verdicts(tmp_path / "again")] == [row[:5] for row in verdicts(first.rejudged)]
@@ -103,9 +126,17 @@ def theirs(folder, rows, name="output-rs0.jsonl", done=True):
 def test_files_that_nemo_skills_wrote_itself(tmp_path):
     """Rows without id or seed, thinking apart, times beside them; a problem that stands twice; seeds of unequal length
     (fault 2 of the reference: it crashed on them)."""
-    row = {"problem": "What is 1 + 1?", "expected_answer": "2", "generation": "\\boxed{2}", "num_generated_tokens": 5,
-           "reasoning_content": "One and one.", "finish_reason": "stop", "generation_start_time": 1.5,
-           "predicted_answer": "2", "judgement": "**Judgement:** Yes"}
+    row = {
+        "problem": "What is 1 + 1?",
+        "expected_answer": "2",
+        "generation": "\\boxed{2}",
+        "num_generated_tokens": 5,
+        "reasoning_content": "One and one.",
+        "finish_reason": "stop",
+        "generation_start_time": 1.5,
+        "predicted_answer": "2",
+        "judgement": "**Judgement:** Yes",
+    }
     other = {**row, "problem": "What is 2 + 2?", "expected_answer": 4, "judgement": None}
     theirs(tmp_path / "a" / "solutions", [row, other, row])
     theirs(tmp_path / "a" / "solutions", [other], "output-rs3.jsonl")
@@ -113,17 +144,27 @@ def test_files_that_nemo_skills_wrote_itself(tmp_path):
     assert import_nemo_skills(tmp_path / "a", tmp_path / "r") == {"problems": 2, "solutions": 3, "judged": 2}
     math = runs.Track(tmp_path / "r" / "math", "math")
     rows = list(files.read_jsonl(math.solutions / "output-rs0.jsonl"))
-    assert rows[0] == {"id": files.content_id("What is 1 + 1?"), "problem": "What is 1 + 1?", "expected_answer": "2",
-                       "seed": 0, "generation": "<think>\nOne and one.\n</think>\n\n\\boxed{2}",
-                       "finish_reason": "stop", "num_generated_tokens": 5}
+    assert rows[0] == {
+        "id": files.content_id("What is 1 + 1?"),
+        "problem": "What is 1 + 1?",
+        "expected_answer": "2",
+        "seed": 0,
+        "generation": "<think>\nOne and one.\n</think>\n\n\\boxed{2}",
+        "finish_reason": "stop",
+        "num_generated_tokens": 5,
+    }
     assert math.stage("solutions").require()["counts"]["dropped"] == {"repeated": 1}
     assert [(one[4], one[5]) for one in verdicts(math.judged)] == [(True, "imported"), (None, "imported")]
 
 
-@pytest.mark.parametrize("name, done, said", [
-    ("output-rs0.jsonl", False, "expected output-rs0.jsonl.done beside it"),
-    ("output-rs0_chunk_1.jsonl", True, "Let NeMo-Skills merge its chunks first"),
-    ("output-rs0.jsonl-async", False, "Let NeMo-Skills finish it first")])
+@pytest.mark.parametrize(
+    "name, done, said",
+    [
+        ("output-rs0.jsonl", False, "expected output-rs0.jsonl.done beside it"),
+        ("output-rs0_chunk_1.jsonl", True, "Let NeMo-Skills merge its chunks first"),
+        ("output-rs0.jsonl-async", False, "Let NeMo-Skills finish it first"),
+    ],
+)
 def test_what_is_half_done_is_refused(tmp_path, name, done, said):
     """Fault 5 of the reference: work in progress and stale chunks were taken for finished."""
     theirs(tmp_path / "a" / "solutions", [{"problem": "x"}], name, done)

@@ -1,4 +1,5 @@
 """Every notebook that is committed keeps the house style: one shape, short cells, explained parameters, no outputs."""
+
 import ast
 import copy
 import json
@@ -26,9 +27,18 @@ def faults(path):
         nbformat.validate(copy.deepcopy(notebook))
     except nbformat.ValidationError as error:
         return [f"not a valid notebook: {error.message}"]
-    return [*_frame(notebook), *_parameters(path, notebook), *_committed_clean(notebook),
-            *(fault for number, cell in enumerate(notebook.cells, 1) if cell.cell_type == "code"
-              for fault in _code(number, cell)), *_prose(notebook.cells)]
+    return [
+        *_frame(notebook),
+        *_parameters(path, notebook),
+        *_committed_clean(notebook),
+        *(
+            fault
+            for number, cell in enumerate(notebook.cells, 1)
+            if cell.cell_type == "code"
+            for fault in _code(number, cell)
+        ),
+        *_prose(notebook.cells),
+    ]
 
 
 def _frame(notebook):
@@ -136,9 +146,12 @@ def test_notebooks_are_numbered_and_make_the_stages_that_the_layout_names():
 
 def good(path):
     """A notebook without a fault; the tests below spoil it."""
-    write_notebook(path, 'RUN: str = "demo"  # name of the run\nPROFILE: str = "demo"  # where to run\n'
-                         'SEEDS: list = [1, 2]  # numbers of the seeds',
-                   "counts = {}\ncounts")
+    write_notebook(
+        path,
+        'RUN: str = "demo"  # name of the run\nPROFILE: str = "demo"  # where to run\n'
+        "SEEDS: list = [1, 2]  # numbers of the seeds",
+        "counts = {}\ncounts",
+    )
     notebook = nbformat.read(path, 4)
     notebook.cells[0].source = "# Title\nWhat comes out.\n\n- one\n- two\n- three"
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell("| needs | makes | time and cost | next |\n|-|-|-|-|"))

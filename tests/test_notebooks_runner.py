@@ -1,4 +1,5 @@
 """Notebooks are executed in order, passed over when nothing is left to do, and stopped cleanly: real kernels."""
+
 import json
 import os
 import re
@@ -54,7 +55,7 @@ def texts(path):
 
 
 def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
-    first = run( "math", "-p", "NUM_PROBLEMS", "5")
+    first = run("math", "-p", "NUM_PROBLEMS", "5")
     assert first.returncode == 0, first.err
     lines = first.out.splitlines()
     assert re.fullmatch(r"01 download problems   5/6 rows  [\d.]+s.*", lines[1])
@@ -64,10 +65,10 @@ def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
     assert texts(executed) == f"{clone / 'notebooks' / 'math'}\n"
     assert not executed.with_suffix(".log").exists()
 
-    again = run( "math", "-p", "num-problems", "5")
+    again = run("math", "-p", "num-problems", "5")
     assert again.out.count("complete, nothing to do") == 2, again.err
 
-    changed = run( "math", "-p", "NUM_PROBLEMS", "6")
+    changed = run("math", "-p", "NUM_PROBLEMS", "6")
     assert changed.returncode == 1
     assert "rows: was 5, now 6" in changed.err and "sdg reset demo math/problems" in changed.err
     assert "Traceback" not in changed.err
@@ -75,17 +76,17 @@ def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
 
     shown = clone / "notebooks" / "math" / "03_generate_solutions.ipynb"
     shown.write_text(shown.read_text().replace('"# A title"', '"# Another title"'))
-    third = run( "math", "-p", "NUM_PROBLEMS", "5")
+    third = run("math", "-p", "NUM_PROBLEMS", "5")
     assert third.returncode == 0 and "03 generate solutions  4/5 rows" in third.out
     assert "01 download problems   5/6 rows" in third.out  # what the refused attempt was asked for was another thing
 
     (clone / "outputs" / "demo" / "math" / "problems" / "problems.jsonl").write_text("changed by hand\n")
-    touched = run( "math", "--from", "3")
+    touched = run("math", "--from", "3")
     assert touched.returncode == 1 and "input problems: its content differs" in touched.err
 
 
 def test_a_failing_cell_stops_the_chain_and_says_how_to_go_on(clone, run):
-    failed = run( "start", "math", "--run", "f", "-p", "THEN", "raise")
+    failed = run("start", "math", "--run", "f", "-p", "THEN", "raise")
     assert failed.returncode == 1
     assert "03 generate solutions  failed" in failed.out
     told = failed.err
@@ -116,13 +117,22 @@ def test_a_failed_attempt_leaves_the_good_copy_of_a_complete_notebook(clone, run
     assert copies() == ["01_download_problems.ipynb"] and (folder / "01_download_problems.ipynb").read_bytes() != good
 
 
-@pytest.mark.parametrize("cell, told", [
-    ("import os\n\nmath.require('solutions')\nx = 1", "cell [4], line 3: math.require('solutions')\n  SdgError: "),
-    ("from sdg_helpers.completions import ServerGone as S\nraise S('gone')", "line 2: raise S('gone')\n  ServerGone: "),
-    ("from sdg_helpers.cluster.exit_codes import TryAgain as T\nraise T(\n    1)", "line 2: raise T(\n  TryAgain: 1\n"),
-    ("x = (1,\n\n     1 / 0)", "line 3: 1 / 0)\n  ZeroDivisionError   "),
-    ("x = 1\n1 +", "line 2: 1 +\n"),
-])
+@pytest.mark.parametrize(
+    "cell, told",
+    [
+        ("import os\n\nmath.require('solutions')\nx = 1", "cell [4], line 3: math.require('solutions')\n  SdgError: "),
+        (
+            "from sdg_helpers.completions import ServerGone as S\nraise S('gone')",
+            "line 2: raise S('gone')\n  ServerGone: ",
+        ),
+        (
+            "from sdg_helpers.cluster.exit_codes import TryAgain as T\nraise T(\n    1)",
+            "line 2: raise T(\n  TryAgain: 1\n",
+        ),
+        ("x = (1,\n\n     1 / 0)", "line 3: 1 / 0)\n  ZeroDivisionError   "),
+        ("x = 1\n1 +", "line 2: 1 +\n"),
+    ],
+)
 def test_the_failing_line_is_named_and_our_own_errors_need_no_traceback(clone, run, cell, told):
     write_notebook(clone / "notebooks" / "other" / "01_look.ipynb", PARAMETERS, OPEN, cell)
     failed = run("other").err
@@ -132,16 +142,28 @@ def test_the_failing_line_is_named_and_our_own_errors_need_no_traceback(clone, r
 
 def test_all_our_own_errors_are_known():
     """The kernel alone may have met them: their modules need not be imported here."""
-    defined = {name for path in PACKAGE.rglob("*.py")
-               for name in re.findall(r"^class (\w+)\(SdgError\):", path.read_text(), re.MULTILINE)}
+    defined = {
+        name
+        for path in PACKAGE.rglob("*.py")
+        for name in re.findall(r"^class (\w+)\(SdgError\):", path.read_text(), re.MULTILINE)
+    }
     code = "from sdg_helpers.notebooks.execution import _own_errors; print(*_own_errors())"
     known = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
     assert set(known.stdout.split()) == defined | {"SdgError"} and "ServerGone" in defined
 
 
-@pytest.mark.parametrize("given, file", [
-    ("mine.jsonl", "mine.jsonl"), ("{clone}/mine.jsonl", "mine.jsonl"), ("my/prompt.yaml", "my/prompt.yaml"),
-    (["a", "mine.jsonl#question"], "mine.jsonl"), ("~/nothing", None), ("~nobody", None), ("x" * 5000, None)])
+@pytest.mark.parametrize(
+    "given, file",
+    [
+        ("mine.jsonl", "mine.jsonl"),
+        ("{clone}/mine.jsonl", "mine.jsonl"),
+        ("my/prompt.yaml", "my/prompt.yaml"),
+        (["a", "mine.jsonl#question"], "mine.jsonl"),
+        ("~/nothing", None),
+        ("~nobody", None),
+        ("x" * 5000, None),
+    ],
+)
 def test_files_that_parameters_name_are_watched(clone, given, file):
     (clone / "my").mkdir()
     for name in ("mine.jsonl", "my/prompt.yaml"):
@@ -158,8 +180,9 @@ def test_a_dead_kernel_is_an_error_not_a_hang(run):
 
 
 def start(clone, *words, **more):
-    driver = subprocess.Popen(command(*words), cwd=clone, env=environment(), stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, **more)
+    driver = subprocess.Popen(
+        command(*words), cwd=clone, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    )
     wait_for(lambda: (files.read_json(clone / "outputs/k/math/solutions/progress.json") or {}).get("done", 0) > 0)
     return driver
 
@@ -188,7 +211,7 @@ def alive(pid):
 def test_ctrl_c_ends_the_kernel_and_a_killed_driver_is_followed_by_another(clone):
     slow = ["run", "math", "--run", "k", "-p", "NUM_SEEDS", "40", "-p", "SLEEP_S", "0.3"]
     driver = start(clone, *slow)
-    kernel, = children(driver.pid)
+    (kernel,) = children(driver.pid)
     busy = sdg(clone, *slow)
     assert busy.returncode == 2 and f"run 'k' is at work already: process {driver.pid}" in busy.stderr
     driver.send_signal(signal.SIGINT)
@@ -201,7 +224,7 @@ def test_ctrl_c_ends_the_kernel_and_a_killed_driver_is_followed_by_another(clone
 
     (clone / "outputs/k/math/solutions/progress.json").unlink()
     driver = start(clone, *slow)
-    kernel, = children(driver.pid)
+    (kernel,) = children(driver.pid)
     driver.kill()
     driver.communicate()
     after = sdg(clone, "run", "math", "--run", "k", "-p", "NUM_SEEDS", "40")
@@ -230,8 +253,9 @@ def test_a_terminal_sees_one_live_line(clone):
     import pty
 
     shown, terminal = pty.openpty()
-    driver = subprocess.Popen(command("run", "math", "-p", "SLEEP_S", "0.3"), cwd=clone, env=environment(),
-                              stdout=terminal, stderr=terminal)
+    driver = subprocess.Popen(
+        command("run", "math", "-p", "SLEEP_S", "0.3"), cwd=clone, env=environment(), stdout=terminal, stderr=terminal
+    )
     os.close(terminal)
     seen = b""
     try:
@@ -254,8 +278,10 @@ def test_the_rate_counts_what_was_done_since_the_notebook_began(clone, capsys):
     line = progress_line.LiveLine(sys.stdout, notebook, 0, run.folder / "math")
 
     def text(done, after_s, **more):
-        files.write_json(folder / "progress.json", {"done": done, "total": 1000, "started_at": line._start,
-                                                    "updated_at": line._start + after_s, **more})
+        files.write_json(
+            folder / "progress.json",
+            {"done": done, "total": 1000, "started_at": line._start, "updated_at": line._start + after_s, **more},
+        )
         return line._text()
 
     assert text(800, 0.1).startswith("800/1,000 rows  80%  ") and "ETA" not in text(800, 0.1)
@@ -286,8 +312,12 @@ def test_plain_papermill_refuses_an_unknown_parameter_too(clone, monkeypatch):
 
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     with pytest.raises(PapermillExecutionError, match=r"NUM_SEED: this notebook.*Did you mean NUM_SEEDS\?"):
-        execute_notebook(escaped(clone / "notebooks/math/03_generate_solutions.ipynb"), "out.ipynb", {"NUM_SEED": 3},
-                         progress_bar=False)
+        execute_notebook(
+            escaped(clone / "notebooks/math/03_generate_solutions.ipynb"),
+            "out.ipynb",
+            {"NUM_SEED": 3},
+            progress_bar=False,
+        )
 
 
 def test_the_runner_refuses_an_unknown_parameter_before_anything_starts(clone, tmp_path):
@@ -304,8 +334,11 @@ def test_notebooks_are_found_in_order_and_by_any_of_their_names(clone):
     write_notebook(clone / "notebooks" / "math" / ".ipynb_checkpoints" / "01_old.ipynb", PARAMETERS)
     write_notebook(clone / "notebooks" / "math" / "scratch.ipynb", PARAMETERS)
     every = notebooks.discover()
-    assert [one.key for one in every] == ["start/00_start_here", "math/01_download_problems",
-                                          "math/03_generate_solutions"]
+    assert [one.key for one in every] == [
+        "start/00_start_here",
+        "math/01_download_problems",
+        "math/03_generate_solutions",
+    ]
     for name in ("math/03", "03", "MATH/03-generate-solutions", "notebooks/math/03_generate_solutions.ipynb"):
         assert notebooks.find(name, every).title == "03 generate solutions"
     assert [info.name for info in every[2].stages] == ["solutions"]

@@ -1,4 +1,5 @@
 """The limit on requests in flight: against a simulated server whose capacity it cannot see."""
+
 import heapq
 import random
 import time
@@ -45,8 +46,10 @@ class Simulated:
         return (self.busy - busy) / (self.now - begin) / min(self.capacity, self.pace.ceiling)
 
 
-@pytest.mark.parametrize(("ceiling", "capacity", "most_refused"), [
-    (64, 64, 0), (512, 64, 0.25), (512, 300, 0.25), (64, 8, 0.2), (64, 4, 0.2), (64, 1, 0.3), (4096, 100, 0.6)])
+@pytest.mark.parametrize(
+    ("ceiling", "capacity", "most_refused"),
+    [(64, 64, 0), (512, 64, 0.25), (512, 300, 0.25), (64, 8, 0.2), (64, 4, 0.2), (64, 1, 0.3), (4096, 100, 0.6)],
+)
 def test_a_hidden_capacity_is_found_and_kept_busy(ceiling, capacity, most_refused):
     server = Simulated(ceiling, capacity)
     assert server.run(60) >= 0.97
@@ -64,7 +67,7 @@ def test_capacity_that_shrinks_and_returns_is_followed():
     server = Simulated(64, 64)
     server.run(10)
     server.capacity = 8
-    server.run(5)                      # what was accepted before must end first
+    server.run(5)  # what was accepted before must end first
     assert server.run(20) >= 0.97 and server.pace.limit <= 14
     server.capacity = 64
     server.run(15)
@@ -86,15 +89,28 @@ def test_one_refusal_takes_one_slot_and_the_last_slot_stays():
 
 
 def test_backoff_doubles_within_its_jitter_and_ends_at_the_longest():
-    for failures, middle in ((1, 0.5), (2, 1.0), (5, 8.0), (50, 30.0), (10 ** 6, 30.0)):
+    for failures, middle in ((1, 0.5), (2, 1.0), (5, 8.0), (50, 30.0), (10**6, 30.0)):
         drawn = [backoff_s(failures) for _ in range(200)]
         assert middle / 2 <= min(drawn) and max(drawn) <= middle * 1.5
         assert max(drawn) - min(drawn) > middle / 2  # jitter
 
 
-@pytest.mark.parametrize(("value", "seconds"), [
-    (None, None), ("3", 3.0), ("0.5", 0.5), ("-4", 0.0), ("soon", None), ("nan", None), ("inf", None), ("", None),
-    ("1e400", None), ("Wed, 32 Foo 2025 99:99:99 GMT", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)])
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("3", 3.0),
+        ("0.5", 0.5),
+        ("-4", 0.0),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+        ("1e400", None),
+        ("Wed, 32 Foo 2025 99:99:99 GMT", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+    ],
+)
 def test_retry_after(value, seconds):
     assert retry_after_s(value) == seconds
 

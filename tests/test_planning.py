@@ -1,4 +1,5 @@
 """Plans are arithmetic that a person can check; measured figures come from manifests."""
+
 import pytest
 
 from sdg_helpers import machine, planning, runs
@@ -8,8 +9,18 @@ from sdg_helpers.runs import history
 
 
 def test_a_plan_adds_up():
-    scale = planning.Scale(problems=1000, num_seeds=4, mean_tokens=500, gpus_a_server=8, tokens_per_s=1000, servers=2,
-                           comparisons_a_problem=2, judge_tokens=100, judge_gpus=4, judge_tokens_per_s=1000)
+    scale = planning.Scale(
+        problems=1000,
+        num_seeds=4,
+        mean_tokens=500,
+        gpus_a_server=8,
+        tokens_per_s=1000,
+        servers=2,
+        comparisons_a_problem=2,
+        judge_tokens=100,
+        judge_gpus=4,
+        judge_tokens_per_s=1000,
+    )
     table = planning.plan(scale)
     solving = table.loc["03 solutions"]
     assert (solving["requests"], solving["tokens"]) == (4000, 2_000_000)
@@ -29,10 +40,17 @@ def test_what_a_run_took_is_read_from_its_manifests(tmp_path, monkeypatch):
     track = runs.Track(tmp_path / "a" / "math", "math")
     with pytest.raises(SdgError, match="Run notebook math/03_generate_solutions first"):
         planning.scale_of(tmp_path / "a", 10, 2)
-    for stage, more in (("solutions", {"generated_tokens": 600, "problems": 3,
-                                       "requests": {"done": 6, "failed": 0, "completion_tokens": 600,
-                                                    "elapsed_s": 20.0, "tokens_per_s": 30.0}}),
-                        ("judged", {"comparisons_asked": 6, "requests": {}})):
+    for stage, more in (
+        (
+            "solutions",
+            {
+                "generated_tokens": 600,
+                "problems": 3,
+                "requests": {"done": 6, "failed": 0, "completion_tokens": 600, "elapsed_s": 20.0, "tokens_per_s": 30.0},
+            },
+        ),
+        ("judged", {"comparisons_asked": 6, "requests": {}}),
+    ):
         with track.stage(stage).work({}, {}) as work:
             work.finish(rows_in=6, rows_out=6, **more)
     table = planning.measured(tmp_path / "a")
@@ -42,19 +60,29 @@ def test_what_a_run_took_is_read_from_its_manifests(tmp_path, monkeypatch):
     assert (scale.judge_tokens_per_s, scale.judge_gpus) == (4000, 8), "no judge was asked: the full recipe's"
 
 
-@pytest.mark.parametrize("judge, gpus", [({}, 1), ({"judge": {"engine": "sglang", "model": "/m", "tp_size": 4,
-                                                              "num_servers": 2}}, 8)])
+@pytest.mark.parametrize(
+    "judge, gpus", [({}, 1), ({"judge": {"engine": "sglang", "model": "/m", "tp_size": 4, "num_servers": 2}}, 8)]
+)
 def test_more_of_the_same_is_judged_as_fast_as_it_was(tmp_path, judge, gpus):
     """The demo's 7 judgements took 28 s: 280 take about 19 minutes."""
     solver = {"engine": "embedded", "model": "m"}
     history.add_session(tmp_path / "a", Profile.model_validate({"servers": {"solver": solver, **judge}}), {})
     track = runs.Track(tmp_path / "a" / "math", "math")
     with track.stage("solutions").work({}, {}) as work:
-        work.finish(rows_in=100, rows_out=100, generated_tokens=8000, problems=25,
-                    requests={"done": 100, "completion_tokens": 8000, "elapsed_s": 400.0})
+        work.finish(
+            rows_in=100,
+            rows_out=100,
+            generated_tokens=8000,
+            problems=25,
+            requests={"done": 100, "completion_tokens": 8000, "elapsed_s": 400.0},
+        )
     with track.stage("judged").work({}, {}) as work:
-        work.finish(rows_in=100, rows_out=100, comparisons_asked=7,
-                    requests={"done": 7, "completion_tokens": 84, "elapsed_s": 28.0})
+        work.finish(
+            rows_in=100,
+            rows_out=100,
+            comparisons_asked=7,
+            requests={"done": 7, "completion_tokens": 84, "elapsed_s": 28.0},
+        )
     judging = planning.plan(planning.scale_of(tmp_path / "a", 1000, 4)).loc["04 judged"]
     assert judging["requests"] == 280 and judging["hours"] == pytest.approx(280 * 4 / 3600)
     assert judging["gpu_hours"] == pytest.approx(gpus * judging["hours"])

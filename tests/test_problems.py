@@ -1,4 +1,5 @@
 """Stage 01: from the hub (a stand-in on loopback with real parquet files), from one's own file, from the demo."""
+
 import os
 import subprocess
 import sys
@@ -22,10 +23,21 @@ HEAVY = "<think>" + "a long way to go " * 60  # the text that must not be fetche
 
 
 def rows(start, count, copies, kind="has_answer_extracted"):
-    return [{"expected_answer": str(number), "problem_type": kind, "problem_source": "aops_c6_high_school",
-             "generation_model": "DeepSeek-R1", "pass_rate_72b_tir": "0.5", "problem": f"What is {number} + 0?",
-             "generated_solution": HEAVY + str(number * copy), "inference_mode": "cot", "used_in_kaggle": True}
-            for number in range(start, start + count) for copy in range(copies)]
+    return [
+        {
+            "expected_answer": str(number),
+            "problem_type": kind,
+            "problem_source": "aops_c6_high_school",
+            "generation_model": "DeepSeek-R1",
+            "pass_rate_72b_tir": "0.5",
+            "problem": f"What is {number} + 0?",
+            "generated_solution": HEAVY + str(number * copy),
+            "inference_mode": "cot",
+            "used_in_kaggle": True,
+        }
+        for number in range(start, start + count)
+        for copy in range(copies)
+    ]
 
 
 def publish(folder, **splits):
@@ -54,22 +66,35 @@ print(orjson.dumps({**manifest, "peak_mb": int(peak[1]) / 1024}).decode())
 def download(folder, url, tmp_path, **options):
     """In a process of its own: the hub's address is read when its library is imported."""
     environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return subprocess.run([sys.executable, "-c", CODE, str(folder), orjson.dumps(options).decode()], cwd=ROOT,
-                          env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", CODE, str(folder), orjson.dumps(options).decode()],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_one_row_a_problem_with_every_drop_counted_and_the_heavy_column_left_there(tmp_path):
     """Fault 1 of the reference: its download kept a row a solution, ten times the problems."""
     nameless = [{**row, "expected_answer": None} for row in rows(300, 5, 1, "no_answer_extracted")]
-    publish(tmp_path / "hub", cot=rows(0, 200, 10) + rows(500, 20, 3, "converted_proof"),
-            additional_problems=rows(190, 20, 1) + nameless, tir=rows(900, 5, 1))
+    publish(
+        tmp_path / "hub",
+        cot=rows(0, 200, 10) + rows(500, 20, 3, "converted_proof"),
+        additional_problems=rows(190, 20, 1) + nameless,
+        tir=rows(900, 5, 1),
+    )
     with Hub(tmp_path / "hub") as hub:
         done = download(tmp_path / "p", hub.url, tmp_path)
         assert done.returncode == 0, done.stderr[-2000:]
         fetched = sum(hub.stats()["bytes"].values())
     manifest = orjson.loads(done.stdout.splitlines()[-1])
-    assert manifest["counts"] == {"rows_in": 2085, "rows_out": 215, "dropped": {"repeated": 1810,
-    "converted_proof": 60}}
+    assert manifest["counts"] == {
+        "rows_in": 2085,
+        "rows_out": 215,
+        "dropped": {"repeated": 1810, "converted_proof": 60},
+    }
     assert manifest["rows_by_split"] == {"cot": 2060, "additional_problems": 25}
     assert manifest["problems_by_type"] == {"has_answer_extracted": 210, "no_answer_extracted": 5}
     found = list(read_problems(tmp_path / "p" / "problems.jsonl"))
@@ -80,8 +105,10 @@ def test_one_row_a_problem_with_every_drop_counted_and_the_heavy_column_left_the
     assert fetched < 3 * size  # not once a batch
 
 
-@pytest.mark.parametrize("options, said", [
-    ({"splits": ["cot", "kot"]}, "kot"), ({"revision": "v9"}, "v9"), ({"source": "nvidia/Nothing"}, "nvidia/Nothing")])
+@pytest.mark.parametrize(
+    "options, said",
+    [({"splits": ["cot", "kot"]}, "kot"), ({"revision": "v9"}, "v9"), ({"source": "nvidia/Nothing"}, "nvidia/Nothing")],
+)
 def test_what_the_hub_does_not_have_is_named(tmp_path, options, said):
     publish(tmp_path / "hub", cot=rows(0, 5, 1))
     with Hub(tmp_path / "hub") as hub:
@@ -117,12 +144,16 @@ def own(tmp_path, text, name="own.jsonl"):
 
 
 def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
-    manifest = own(tmp_path, '{"id": 7, "problem": "A?", "expected_answer": 5, "level": 2}\n\n{"problem": "B?"}\n'
-                             '{"id": "7", "problem": "A?"}\n{"problem": "  "}\n')
+    manifest = own(
+        tmp_path,
+        '{"id": 7, "problem": "A?", "expected_answer": 5, "level": 2}\n\n{"problem": "B?"}\n'
+        '{"id": "7", "problem": "A?"}\n{"problem": "  "}\n',
+    )
     assert manifest["counts"] == {"rows_in": 4, "rows_out": 2, "dropped": {"repeated": 1, "empty": 1}}
     assert list(files.read_jsonl(tmp_path / "p" / "problems.jsonl")) == [
         {"id": "7", "problem": "A?", "expected_answer": "5", "level": 2},
-        {"id": files.content_id("B?"), "problem": "B?", "expected_answer": ""}]
+        {"id": files.content_id("B?"), "problem": "B?", "expected_answer": ""},
+    ]
     (tmp_path / "own.jsonl").write_text('{"problem": "Changed?"}\n')
     with pytest.raises(SdgError, match="input source: its content differs"):
         download_problems(tmp_path / "p", source=str(tmp_path / "own.jsonl"))
@@ -133,14 +164,20 @@ def test_a_parquet_file_of_ones_own(tmp_path):
     assert download_problems(tmp_path / "p", source=str(tmp_path / "own.parquet"))["counts"]["rows_out"] == 3
 
 
-@pytest.mark.parametrize("text, said", [
-    ("", "expected at least one problem, found none in 0 rows"),
-    ('{"problem": "A?"}\n{"problem": "B"\n', "own.jsonl, line 2: expected one JSON object"),
-    ('["A?"]\n', "own.jsonl, line 1: expected a JSON object"),
-    ('{"question": "A?"}\n', "file row 1: expected a text under the key 'problem', found None"),
-    ('{"id": "x", "problem": "A?"}\n{"id": "x", "problem": "B?"}\n', "file row 2: expected every id for one problem"),
-    ('{"problem": "  "}\n', "found none in 1 rows"),
-])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "expected at least one problem, found none in 0 rows"),
+        ('{"problem": "A?"}\n{"problem": "B"\n', "own.jsonl, line 2: expected one JSON object"),
+        ('["A?"]\n', "own.jsonl, line 1: expected a JSON object"),
+        ('{"question": "A?"}\n', "file row 1: expected a text under the key 'problem', found None"),
+        (
+            '{"id": "x", "problem": "A?"}\n{"id": "x", "problem": "B?"}\n',
+            "file row 2: expected every id for one problem",
+        ),
+        ('{"problem": "  "}\n', "found none in 1 rows"),
+    ],
+)
 def test_bad_input_is_refused_with_its_place(tmp_path, text, said):
     with pytest.raises(SdgError, match=said):
         own(tmp_path, text)
@@ -174,9 +211,17 @@ def test_a_number_of_problems_that_is_none_is_refused(tmp_path, count):
     assert not (tmp_path / "p").exists()
 
 
-@pytest.mark.parametrize("text, said", [
-    ('{"id": "a", "problem": "x"}\n{"id": "b", "problem": "y"}\n{"id": "a", "problem": "z"}\n', "'a' in rows 1 and 3"),
-    ('{"problem": "x"}\n', "row 1: expected a text under the key 'id'"), ("", "found an empty file")])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        (
+            '{"id": "a", "problem": "x"}\n{"id": "b", "problem": "y"}\n{"id": "a", "problem": "z"}\n',
+            "'a' in rows 1 and 3",
+        ),
+        ('{"problem": "x"}\n', "row 1: expected a text under the key 'id'"),
+        ("", "found an empty file"),
+    ],
+)
 def test_problems_that_later_stages_cannot_use_are_refused(tmp_path, text, said):
     (tmp_path / "problems.jsonl").write_text(text)
     with pytest.raises(SdgError, match=said):
@@ -185,15 +230,31 @@ def test_problems_that_later_stages_cannot_use_are_refused(tmp_path, text, said)
 
 # What is true of the demo's problems, computed; the reference answers of three of them are wrong on purpose.
 TRUTH = {
-    "17 + 25": 17 + 25, "9 \\times 8": 9 * 8, "6 eggs": "42 eggs", "144 divided by 12": 144 // 12,
-    "0.2 + 0.3": "1/2", "25% of 80": 80 // 4, "power of 10": "1,024", "after Saturday": "Tuesday", "2x + 6": "x = 3",
-    "12 + 19": 12 + 19, "3 pens and 1 book": 3 * 2 + 5, "7 \\times 6 - 2": 7 * 6 - 2, "60 kilometres": 60 * 5 // 2,
-    "average of 4": (4 + 8 + 15) // 3, "perimeter": "22 cm", "first ten": sum(range(1, 11)),
+    "17 + 25": 17 + 25,
+    "9 \\times 8": 9 * 8,
+    "6 eggs": "42 eggs",
+    "144 divided by 12": 144 // 12,
+    "0.2 + 0.3": "1/2",
+    "25% of 80": 80 // 4,
+    "power of 10": "1,024",
+    "after Saturday": "Tuesday",
+    "2x + 6": "x = 3",
+    "12 + 19": 12 + 19,
+    "3 pens and 1 book": 3 * 2 + 5,
+    "7 \\times 6 - 2": 7 * 6 - 2,
+    "60 kilometres": 60 * 5 // 2,
+    "average of 4": (4 + 8 + 15) // 3,
+    "perimeter": "22 cm",
+    "first ten": sum(range(1, 11)),
     "common divisor": gcd(36, 60),
     "prime numbers are less": sum(all(n % d for d in range(2, n)) for n in range(2, 20)),
-    "50 coins falls": int(50 * Fraction(8, 10) * Fraction(12, 10)), "remainder when 100": 100 % 7,
-    "fair dice": "\\frac{1}{6}", "divisors does 360": sum(360 % d == 0 for d in range(1, 361)),
-    "units digit": pow(7, 2025, 10), "squares of any size": "", "5 people stand": perm(5) - 2 * perm(4),
+    "50 coins falls": int(50 * Fraction(8, 10) * Fraction(12, 10)),
+    "remainder when 100": 100 % 7,
+    "fair dice": "\\frac{1}{6}",
+    "divisors does 360": sum(360 % d == 0 for d in range(1, 361)),
+    "units digit": pow(7, 2025, 10),
+    "squares of any size": "",
+    "5 people stand": perm(5) - 2 * perm(4),
 }
 
 
@@ -204,6 +265,9 @@ def test_the_demo_has_work_for_every_stage(tmp_path):
     named = {row["problem"]: [truth for words, truth in TRUTH.items() if words in row["problem"]] for row in found}
     assert all(len(truths) == 1 for truths in named.values()), named
     wrong = [row["problem"] for row in found if row["expected_answer"] != str(named[row["problem"]][0])]
-    assert wrong == ["What is 12 + 19?", "A pen costs 2 coins and a book costs 5 coins. How many coins do 3 pens and 1 "
-                     "book cost together?", "What is $7 \\times 6 - 2$?"]
+    assert wrong == [
+        "What is 12 + 19?",
+        "A pen costs 2 coins and a book costs 5 coins. How many coins do 3 pens and 1 book cost together?",
+        "What is $7 \\times 6 - 2$?",
+    ]
     assert sum(row["expected_answer"] == "" for row in found) == 1

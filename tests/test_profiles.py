@@ -1,4 +1,5 @@
 """A profile is refused, with key, file and what is allowed, before anything starts."""
+
 import pytest
 
 from sdg_helpers import notebooks, runs
@@ -35,8 +36,10 @@ REFUSED = [
     (f"servers: {{slover: {{{SERVER}}}}}", ["unknown key servers.slover", "Did you mean solver?"]),
     (f"servers: {{solver: {{{SERVER}, slotss: 4}}}}", ["servers.solver.slotss", "Did you mean slots?"]),
     (f"servers: {{judge: {{{SERVER}, slots: many}}}}", ["servers.judge.slots", "many"]),
-    ("servers: {solver: {engine: embedded, model: tiny, base_url: 'http://a/v1'}}",
-     ["servers.solver: base_url", "does not read this"]),
+    (
+        "servers: {solver: {engine: embedded, model: tiny, base_url: 'http://a/v1'}}",
+        ["servers.solver: base_url", "does not read this"],
+    ),
     ("description: [1]", ["description", "[1]"]),
     ("- a list", ["expected a mapping", "found list"]),
     ("# nothing yet\n", ["expected a mapping", "found an empty file"]),
@@ -64,9 +67,13 @@ def test_a_bad_profile_is_refused(clone, text, told):
         assert secret not in str(error.value)
 
 
-@pytest.mark.parametrize("text, merged", [
-    ("{A: &a {X: 1, Y: 2}, B: {<<: *a, Y: 3}}", {"X": 1, "Y": 3}),
-    ("{A: {C: &b {<<: {X: 1}, X: 2}}, B: {<<: *b, Y: 3}}", {"X": 2, "Y": 3})])
+@pytest.mark.parametrize(
+    "text, merged",
+    [
+        ("{A: &a {X: 1, Y: 2}, B: {<<: *a, Y: 3}}", {"X": 1, "Y": 3}),
+        ("{A: {C: &b {<<: {X: 1}, X: 2}}, B: {<<: *b, Y: 3}}", {"X": 2, "Y": 3}),
+    ],
+)
 def test_merge_keys_are_filled_in(clone, text, merged):
     write(clone, f"parameters: {{all: {text}}}")
     assert load_profile("mine").parameters["all"]["B"] == merged
@@ -108,19 +115,26 @@ def test_a_missing_judge_is_the_solver(clone):
 def test_profile_values_reach_their_notebooks(clone):
     write(clone, "parameters: {math/03_generate_solutions: {SLEEP-s: 1, LIMIT: null}, all: {num_seeds: 4, sleep_s: 9}}")
     given = values(load_profile("mine"), [("Num_Seeds", "8")])
-    assert given == {"start/00_start_here": {}, "math/01_download_problems": {},
-                     "math/03_generate_solutions": {"NUM_SEEDS": 8, "SLEEP_S": 1.0, "LIMIT": None}}
+    assert given == {
+        "start/00_start_here": {},
+        "math/01_download_problems": {},
+        "math/03_generate_solutions": {"NUM_SEEDS": 8, "SLEEP_S": 1.0, "LIMIT": None},
+    }
     assert isinstance(given["math/03_generate_solutions"]["SLEEP_S"], float)
 
 
 WRONG = [
-    ("{math/3_generate: {A: 1}}",
-     ["parameters: 'math/3_generate': expected one of", "Did you mean math/03_generate_solutions?"]),
+    (
+        "{math/3_generate: {A: 1}}",
+        ["parameters: 'math/3_generate': expected one of", "Did you mean math/03_generate_solutions?"],
+    ),
     ("{math/03: {NUM_SEED: 1}}", ["parameters: math/03: unknown parameter NUM_SEED", "Did you mean NUM_SEEDS?"]),
     ("{all: {NUM_PROBLEM: 1}}", ["parameters: all", "Did you mean NUM_PROBLEMS?"]),
     ("{math/01: {NUM_SEEDS: 1}}", ["unknown parameter NUM_SEEDS", "math/03_generate_solutions has it"]),
-    ("{math/03: {NUM_SEEDS: four}}",
-     ["NUM_SEEDS: expected int (the default is 2), found str 'four'. NUM_SEEDS is: solutions a problem"]),
+    (
+        "{math/03: {NUM_SEEDS: four}}",
+        ["NUM_SEEDS: expected int (the default is 2), found str 'four'. NUM_SEEDS is: solutions a problem"],
+    ),
     ("{math/03: {NUM_SEEDS: true}}", ["expected int", "found bool"]),
     ("{math/03: {NUM_SEEDS: null}}", ["expected int", "found NoneType"]),
     ("{math/03: {THEN: 3}}", ["expected str", "found int"]),
@@ -138,9 +152,20 @@ def test_a_wrong_parameter_is_refused(clone, text, told):
         assert part in str(error.value)
 
 
-PARSED = [("4", "2", 4), ("1e3", "2", 1000), ("1e-3", "0.5", 0.001), ("3", "0.5", 3.0), ("true", "False", True),
-          ("12", "'text'", "12"), ("no", "'text'", "no"), ("[a, 2]", "[]", ["a", 2]), ("[1]", "(1, 2)", [1]),
-          ("2024-01-01", "None", "2024-01-01"), ("a: b: c", "None", "a: b: c"), ("7", "None", 7)]
+PARSED = [
+    ("4", "2", 4),
+    ("1e3", "2", 1000),
+    ("1e-3", "0.5", 0.001),
+    ("3", "0.5", 3.0),
+    ("true", "False", True),
+    ("12", "'text'", "12"),
+    ("no", "'text'", "no"),
+    ("[a, 2]", "[]", ["a", 2]),
+    ("[1]", "(1, 2)", [1]),
+    ("2024-01-01", "None", "2024-01-01"),
+    ("a: b: c", "None", "a: b: c"),
+    ("7", "None", 7),
+]
 
 
 @pytest.mark.parametrize("text, default, value", PARSED)

@@ -1,4 +1,5 @@
 """Prompts: the reference's format loads, rows are never templates, a missing key is named."""
+
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ def prompt_file(tmp_path):
         path = tmp_path / "p.yaml"
         path.write_text(text)
         return path
+
     return write
 
 
@@ -26,13 +28,20 @@ def test_a_row_is_never_a_template(prompt_file):
     assert len(prompt.user_text({"problem": "x" * 1_000_000})) == 1_000_018
 
 
-@pytest.mark.parametrize("text, said", [
-    ("user: '{problem.__class__}'", "plain {placeholder}"), ("user: '{0}'", "plain {placeholder}"),
-    ("user: '{problem!r}'", "plain {placeholder}"), ("user: 'unclosed {'", "does not parse"),
-    ("usr: x", "expected a mapping with a `user` text"), ("user: x\nsytem: y", "Did you mean system?"),
-    ("user: [", "expected YAML"), ("- a", "found list"),
-    ("user: '{examples}'\nfew_shot_examples: {examples_type: math}", "Write the examples into the file"),
-])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("user: '{problem.__class__}'", "plain {placeholder}"),
+        ("user: '{0}'", "plain {placeholder}"),
+        ("user: '{problem!r}'", "plain {placeholder}"),
+        ("user: 'unclosed {'", "does not parse"),
+        ("usr: x", "expected a mapping with a `user` text"),
+        ("user: x\nsytem: y", "Did you mean system?"),
+        ("user: [", "expected YAML"),
+        ("- a", "found list"),
+        ("user: '{examples}'\nfew_shot_examples: {examples_type: math}", "Write the examples into the file"),
+    ],
+)
 def test_a_bad_prompt_is_refused_when_it_is_loaded(prompt_file, text, said):
     with pytest.raises(SdgError, match=said.replace("{", r"\{").replace("?", r"\?")):
         load_prompt(prompt_file(text))
@@ -60,19 +69,27 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 
 
 def test_few_shot_turns_are_literal_chat_turns(prompt_file):
-    prompt = load_prompt(prompt_file(
-        "system: Be {exact}.\nuser: '{problem}'\nfew_shot_turns:\n- {user: '{a}', assistant: '{b}'}"))
+    prompt = load_prompt(
+        prompt_file("system: Be {exact}.\nuser: '{problem}'\nfew_shot_turns:\n- {user: '{a}', assistant: '{b}'}")
+    )
     assert [(m["role"], m["content"]) for m in prompt.messages({"problem": "p"})] == [
-        ("system", "Be {exact}."), ("user", "{a}"), ("assistant", "{b}"), ("user", "p")]
+        ("system", "Be {exact}."),
+        ("user", "{a}"),
+        ("assistant", "{b}"),
+        ("user", "p"),
+    ]
     assert prompt.user_text({"problem": "p"}) == "p"
 
 
 def test_a_prompt_in_the_reference_format_loads(prompt_file):
-    prompt = load_prompt(prompt_file(
-        'few_shot_examples:\n  prefix: "Examples:\\n"\n  template: "Q: {problem}\\nA: {solution}\\n"\n'
-        '  suffix: "Now:\\n"\n'
-        "  examples_type: mine\n  examples: [{problem: 1+1, solution: '2'}]\nsystem: null\n"
-        "user: |-\n  Put it in \\boxed{{}}.\n  {examples}{problem}\n"))
+    prompt = load_prompt(
+        prompt_file(
+            'few_shot_examples:\n  prefix: "Examples:\\n"\n  template: "Q: {problem}\\nA: {solution}\\n"\n'
+            '  suffix: "Now:\\n"\n'
+            "  examples_type: mine\n  examples: [{problem: 1+1, solution: '2'}]\nsystem: null\n"
+            "user: |-\n  Put it in \\boxed{{}}.\n  {examples}{problem}\n"
+        )
+    )
     assert prompt.user_text({"problem": "3"}) == "Put it in \\boxed{}.\nExamples:\nQ: 1+1\nA: 2\nNow:\n3"
     assert prompt.fields == ["problem"]
 

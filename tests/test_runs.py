@@ -1,4 +1,5 @@
 """A run folder: names, layout, run.yaml, status and reset."""
+
 import json
 import os
 import time
@@ -26,8 +27,13 @@ def complete(run, name, rows=4, dropped=None, **more):
     stage = run.track("math").stage(name)
     with stage.work({}, {}) as work:
         (stage.folder / "out.jsonl").write_text("x\n" * rows)
-        work.finish(rows_in=rows + sum((dropped or {}).values()), rows_out=rows, dropped=dropped,
-                    outputs=[stage.folder / "out.jsonl"], **more)
+        work.finish(
+            rows_in=rows + sum((dropped or {}).values()),
+            rows_out=rows,
+            dropped=dropped,
+            outputs=[stage.folder / "out.jsonl"],
+            **more,
+        )
     return stage.folder
 
 
@@ -112,18 +118,23 @@ def test_status_of_every_state(clone):
     assert found["problems"].detail.startswith("4/14 rows (dropped: 8 repeated, 2 converted_proof)")
     assert found["solutions"].state == "partial" and "40/96" in found["solutions"].detail
     assert "ETA" not in found["solutions"].detail
-    files.write_json(run.folder / "notebooks" / "math" / "03_generate_solutions.json",
-                     {"state": "failed", "error": "SdgError: the server is gone\nmore"})
+    files.write_json(
+        run.folder / "notebooks" / "math" / "03_generate_solutions.json",
+        {"state": "failed", "error": "SdgError: the server is gone\nmore"},
+    )
     failed = by_stage(run)["solutions"]
     assert failed.state == "failed" and failed.detail.endswith("; SdgError: the server is gone")
-    assert found["judged"] == status.StageStatus("math", "judged", "math/04_judge_solutions", "not begun",
-                                                 "notebook math/04_judge_solutions")
+    assert found["judged"] == status.StageStatus(
+        "math", "judged", "math/04_judge_solutions", "not begun", "notebook math/04_judge_solutions"
+    )
 
 
 def test_status_sees_a_stage_that_failed_before_it_began_and_files_that_are_gone(clone):
     run = runs.open_run("a")
-    files.write_json(run.folder / "notebooks" / "math" / "01_download_problems.json",
-                     {"state": "failed", "error": "ConnectionError: no hub"})
+    files.write_json(
+        run.folder / "notebooks" / "math" / "01_download_problems.json",
+        {"state": "failed", "error": "ConnectionError: no hub"},
+    )
     assert (by_stage(run)["problems"].state, by_stage(run)["problems"].detail) == ("failed", "ConnectionError: no hub")
     folder = complete(run, "sft")
     (folder / "out.jsonl").unlink()
@@ -140,8 +151,20 @@ def test_a_worker_on_another_machine_is_known_by_its_reports(clone):
         assert by_stage(run)["solutions"].state == state
 
 
-@pytest.mark.parametrize("seconds, text", [(0.04, "0.0s"), (9.94, "9.9s"), (10, "10s"), (59.6, "1m00s"), (252, "4m12s"),
-                                           (3599.9, "1h00m"), (11100, "3h05m"), (187200, "2d04h"), (1e7, "115d17h")])
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (0.04, "0.0s"),
+        (9.94, "9.9s"),
+        (10, "10s"),
+        (59.6, "1m00s"),
+        (252, "4m12s"),
+        (3599.9, "1h00m"),
+        (11100, "3h05m"),
+        (187200, "2d04h"),
+        (1e7, "115d17h"),
+    ],
+)
 def test_durations(seconds, text):
     assert duration(seconds) == text
 
@@ -168,8 +191,12 @@ def test_reset_waits_for_nobody_and_guesses_nothing(clone):
     assert (run.folder / "math" / "judged" / "begun.json").exists()
 
 
-STAGES = [(["science"], "solutions", "science/solutions"), (["math", "code"], "judged", "math/judged"),
-          (["math"], "code/sft", "code/sft"), ([], "math/sft", "math/sft")]
+STAGES = [
+    (["science"], "solutions", "science/solutions"),
+    (["math", "code"], "judged", "math/judged"),
+    (["math"], "code/sft", "code/sft"),
+    ([], "math/sft", "math/sft"),
+]
 
 
 @pytest.mark.parametrize("tracks, text, found", STAGES)
@@ -180,10 +207,18 @@ def test_a_stage_is_looked_for_in_the_tracks_that_the_run_has_begun(tmp_path, tr
     assert f"{track}/{info.name}" == found
 
 
-@pytest.mark.parametrize("tracks, text, told", [
-    (["math", "code"], "solutions", "expected one stage, found several: math/solutions, code/solutions. Say which.$"),
-    (["code"], "judged", "'judged': expected one of code/problems, .*, code/sft\\."),
-    ([], "solutions", "'solutions': expected one of math/problems.*, science/topics.*, code/problems")])
+@pytest.mark.parametrize(
+    "tracks, text, told",
+    [
+        (
+            ["math", "code"],
+            "solutions",
+            "expected one stage, found several: math/solutions, code/solutions. Say which.$",
+        ),
+        (["code"], "judged", "'judged': expected one of code/problems, .*, code/sft\\."),
+        ([], "solutions", "'solutions': expected one of math/problems.*, science/topics.*, code/problems"),
+    ],
+)
 def test_a_stage_that_is_not_clear_is_refused(tmp_path, tracks, text, told):
     for track in tracks:
         (tmp_path / track).mkdir()
@@ -219,7 +254,7 @@ def test_the_table_of_runs(clone):
     complete(run, "problems")
     with run.track("math").stage("solutions").work({}, {}) as work:
         work.progress(1, 4, force=True)
-    row, = status.runs_table()
+    (row,) = status.runs_table()
     assert (row["run"], row["profile"], row["complete"]) == ("a", "demo", "1/11 stages")
     assert row["now"].startswith("math/solutions partial: 1/4 rows")
     json.dumps(row)

@@ -1,4 +1,5 @@
 """The sandbox against programs that want out, and the check of programs by their tests in it."""
+
 import os
 import shutil
 import signal
@@ -28,10 +29,13 @@ from tests.clone import ROOT
 from tests.test_code_filter import answer, full_row, write_solutions
 
 # Asked of bubblewrap, not of our code: where it works, ours has to.
-BWRAP = shutil.which("bwrap") and subprocess.run(
-    ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True).returncode == 0
-needs_sandbox = pytest.mark.skipif(not BWRAP, reason="bubblewrap is not installed, or may not make namespaces here: "
-                                                     "apt-get install bubblewrap")
+BWRAP = (
+    shutil.which("bwrap")
+    and subprocess.run(["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True).returncode == 0
+)
+needs_sandbox = pytest.mark.skipif(
+    not BWRAP, reason="bubblewrap is not installed, or may not make namespaces here: apt-get install bubblewrap"
+)
 OURS = open_sandbox() if BWRAP else None
 SECOND = RunLimits(seconds=1, memory_mb=256, processes=16, files_mb=8, output_mb=1)
 SHORT = replace(SECOND, seconds=0.25)
@@ -40,17 +44,26 @@ LONGEST_S = 2 * SHORT.seconds + 2 + 3  # the limit on the clock, and a busy mach
 # name: (program, its reason; "" where it ends by itself without harm)
 HOSTILE = {
     "fork bomb": ("import os\nwhile True:\n    os.fork()", "process_limit"),
-    "patient fork bomb": ("import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
-                          "time_limit"),
-    "thread bomb": ("import threading as t, time\nwhile True:\n    t.Thread(target=time.sleep, args=(9,), daemon=True)"
-                    ".start()", "process_limit|memory_limit"),
+    "patient fork bomb": (
+        "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
+        "time_limit",
+    ),
+    "thread bomb": (
+        "import threading as t, time\nwhile True:\n    t.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+        "process_limit|memory_limit",
+    ),
     "10 GB": ("b = bytearray(10 << 30)", "memory_limit"),
-    "memory of many": ("import os, time\nfor _ in range(8):\n    if not os.fork():\n        b = bytearray(150 << 20)\n"
-                       "        time.sleep(9)\ntime.sleep(9)", "memory_limit"),
+    "memory of many": (
+        "import os, time\nfor _ in range(8):\n    if not os.fork():\n        b = bytearray(150 << 20)\n"
+        "        time.sleep(9)\ntime.sleep(9)",
+        "memory_limit",
+    ),
     "endless loop": ("while True:\n    pass", "time_limit"),
     "loop that heeds no signal": (
         "import signal\nfor n in range(1, 65):\n    try:\n        signal.signal(n, signal.SIG_IGN)\n"
-        "    except (OSError, ValueError):\n        pass\nwhile True:\n    pass", "time_limit"),
+        "    except (OSError, ValueError):\n        pass\nwhile True:\n    pass",
+        "time_limit",
+    ),
     "sleep": ("import time\ntime.sleep(99)", "time_limit"),
     "deaf and dumb loop": ("import os\nos.close(1)\nos.close(2)\nwhile True:\n    pass", "time_limit"),
     "endless output": ("while True:\n    print('x' * 1000)", "output_limit"),
@@ -64,16 +77,21 @@ HOSTILE = {
     "writes outside": ("open('/usr/here', 'w')", "crashed"),
     "writes into its program": ("open('/program/main.py', 'w')", "crashed"),
     "writes into devices": ("open('/dev/shm/here', 'w')", "crashed"),
-    "mounts": ("import ctypes\nc = ctypes.CDLL(None)\n"
-               "assert c.mount(b'none', b'/work', b'tmpfs', 0, None) == 0 or c.unshare(0x10000000) == 0", "crashed"),
+    "mounts": (
+        "import ctypes\nc = ctypes.CDLL(None)\n"
+        "assert c.mount(b'none', b'/work', b'tmpfs', 0, None) == 0 or c.unshare(0x10000000) == 0",
+        "crashed",
+    ),
     "opens a socket": ("import socket\nsocket.create_connection(('127.0.0.1', int(input())), 2)", "crashed"),
     "asks a name server": ("import socket\nsocket.getaddrinfo('example.org', 80)", "crashed"),
     "kills its parent": ("import os\nos.kill(os.getppid(), 9)\nos.kill(1, 9)\nprint('alive')", "crashed"),
     "kills everybody": ("import os\nos.kill(-1, 9)", "crashed"),
     "kills us": ("import os\nos.kill(int(input().split()[-1]), 9)", "crashed"),
     "traces its parent": ("import ctypes, os\nctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0)", "time_limit|crashed|"),
-    "leaves a child behind": ("import os, time\nif not os.fork():\n    os.setsid()\n    if not os.fork():\n"
-                              "        time.sleep(99)", ""),
+    "leaves a child behind": (
+        "import os, time\nif not os.fork():\n    os.setsid()\n    if not os.fork():\n        time.sleep(99)",
+        "",
+    ),
     "becomes root": ("import os\nos.setuid(0)", "crashed"),
 }
 
@@ -88,9 +106,14 @@ def folder():
 
 def machine(folder):
     """What a program of this folder might have changed: processes of its sandbox, files where it tried to write."""
-    left = [one.info["name"] for one in psutil.process_iter(["name", "cmdline"])
-            if one.info["name"] == "bwrap" and str(folder) in (one.info["cmdline"] or ()) and one.is_running()
-            and one.status() != psutil.STATUS_ZOMBIE]
+    left = [
+        one.info["name"]
+        for one in psutil.process_iter(["name", "cmdline"])
+        if one.info["name"] == "bwrap"
+        and str(folder) in (one.info["cmdline"] or ())
+        and one.is_running()
+        and one.status() != psutil.STATUS_ZOMBIE
+    ]
     return left, Path("/usr/here").exists(), Path("/dev/shm/here").exists()
 
 
@@ -143,9 +166,11 @@ def test_a_sandbox_that_is_left_alone_ends_by_itself(folder):
 @needs_sandbox
 def test_killed_with_our_process_nothing_is_left(folder):
     (folder / "main.py").write_text("import time\ntime.sleep(60)")
-    code = ("import sys\nfrom pathlib import Path\nfrom sdg_helpers.coding.sandbox import open_sandbox\n"
-            "from sdg_helpers.coding.sandboxed_process import RunLimits\nours = open_sandbox()\nprint('ready', flush=True)\n"
-            "ours.run([ours.python, '/program/main.py'], Path(sys.argv[1]), RunLimits(seconds=60))")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom sdg_helpers.coding.sandbox import open_sandbox\n"
+        "from sdg_helpers.coding.sandboxed_process import RunLimits\nours = open_sandbox()\nprint('ready', flush=True)\n"
+        "ours.run([ours.python, '/program/main.py'], Path(sys.argv[1]), RunLimits(seconds=60))"
+    )
     with subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         deadline = time.monotonic() + 20
@@ -161,30 +186,55 @@ def test_killed_with_our_process_nothing_is_left(folder):
 
 STD = "#include <bits/stdc++.h>\nusing namespace std;\n"
 PROGRAMS = [
-    ("python", "print(int(input()) + 1)", "tests", 3), ("python", "print(input())", "wrong_output", 0),
+    ("python", "print(int(input()) + 1)", "tests", 3),
+    ("python", "print(input())", "wrong_output", 0),
     ("python", "n = int(input())\nprint(n + 1 if n < 5 else n)", "wrong_output", 2),
     ("python", "print(1 // (int(input()) - 2))", "crashed", 0),
     ("python", "n = input()\nprint(int(n) + 1 / (n != '3'))", "wrong_output", 0),
     ("python", "raise ValueError(input())", "crashed", 0),
     ("python", "n = int(input())\nwhile n:\n    pass\nprint(n + 1)", "time_limit", 0),
     ("python", "import no_such_library\nprint(input())", "missing_module", 0),
-    ("cpp", "#include <iostream>\nint main() { long long n; std::cin >> n; std::cout << n + 1 << std::endl; }",
-     "tests", 3),
+    (
+        "cpp",
+        "#include <iostream>\nint main() { long long n; std::cin >> n; std::cout << n + 1 << std::endl; }",
+        "tests",
+        3,
+    ),
     ("cpp", "#include <iostream>\nint main() { int n; std::cin >> n; std::cout << m; }", "compile_error", 0),
-    ("cpp", "#include <vector>\n#include <iostream>\nint main() { std::vector<char> v; long n; std::cin >> n;\n"
-            "  for (;;) v.resize(v.size() + (1 << 24), 1); }", "memory_limit", 0),
-    ("cpp", "#include <iostream>\nint f(int n) { volatile int a[99]; a[n % 99] = n;\n"
-            "  return n ? f(n - 1) + a[n % 99] : 0; }\nint main() { int n; std::cin >> n;\n"
-            "  volatile int x = f(99999); std::cout << n + 1 + 0 * x; }", "tests", 3),
-    ("cpp", "#include \"/dev/zero\"\nint main() { }", "compile_error", 0),
+    (
+        "cpp",
+        "#include <vector>\n#include <iostream>\nint main() { std::vector<char> v; long n; std::cin >> n;\n"
+        "  for (;;) v.resize(v.size() + (1 << 24), 1); }",
+        "memory_limit",
+        0,
+    ),
+    (
+        "cpp",
+        "#include <iostream>\nint f(int n) { volatile int a[99]; a[n % 99] = n;\n"
+        "  return n ? f(n - 1) + a[n % 99] : 0; }\nint main() { int n; std::cin >> n;\n"
+        "  volatile int x = f(99999); std::cout << n + 1 + 0 * x; }",
+        "tests",
+        3,
+    ),
+    ("cpp", '#include "/dev/zero"\nint main() { }', "compile_error", 0),
     # as the judges of contests compile
-    ("cpp", STD + "int main() {\n#ifndef ONLINE_JUDGE\n  freopen(\"in.txt\", \"r\", stdin);\n#endif\n"
-            "  long long n; cin >> n; cout << n + 1; }", "tests", 3),
+    (
+        "cpp",
+        STD + 'int main() {\n#ifndef ONLINE_JUDGE\n  freopen("in.txt", "r", stdin);\n#endif\n'
+        "  long long n; cin >> n; cout << n + 1; }",
+        "tests",
+        3,
+    ),
     ("cpp", STD + "int main() { long long n; cin >> n; typeof(n) m = 1; cout << n + m; }", "tests", 3),
     ("cpp", STD + "int main() { long long n; cin >> n; __int128 x = -n; cout << (long long) abs(x) + 1; }", "tests", 3),
     # C++14 and no later
-    ("cpp", STD + "typedef unsigned char byte;\nint data[100], size;\n"
-            "int main() { long long n; cin >> n; byte b = 1; data[size++] = b; cout << n + data[0]; }", "tests", 3),
+    (
+        "cpp",
+        STD + "typedef unsigned char byte;\nint data[100], size;\n"
+        "int main() { long long n; cin >> n; byte b = 1; data[size++] = b; cout << n + data[0]; }",
+        "tests",
+        3,
+    ),
 ]
 
 
@@ -199,15 +249,29 @@ def test_a_program_is_run_on_every_test(language, program, reason, passed):
     assert bool(report.detail) == (reason != "tests")
 
 
-@pytest.mark.parametrize("found, expected, same", [
-    ("1 2\n3", "1  2 \n3\n\n", True), ("1\n2", "1 2", False), ("0.3333333", "0.33333333", True), ("2.5", "2.500", True),
-    ("0.333", "0.3333", False), ("nan", "1.5", False), ("7", "7.0", True), ("7.0", "7", False), ("YES", "yes", False),
-    ("", "1", False), ("1", "1\n2", False), ("9" * 5000, "1.5", False)])
+@pytest.mark.parametrize(
+    "found, expected, same",
+    [
+        ("1 2\n3", "1  2 \n3\n\n", True),
+        ("1\n2", "1 2", False),
+        ("0.3333333", "0.33333333", True),
+        ("2.5", "2.500", True),
+        ("0.333", "0.3333", False),
+        ("nan", "1.5", False),
+        ("7", "7.0", True),
+        ("7.0", "7", False),
+        ("YES", "yes", False),
+        ("", "1", False),
+        ("1", "1\n2", False),
+        ("9" * 5000, "1.5", False),
+    ],
+)
 def test_outputs_are_compared_word_by_word(found, expected, same):
     assert same_output(found, expected) is same
 
 
 # -- the stage ---------------------------------------------------------------------------------------------------------
+
 
 def python(program):
     return answer(("python", program + "\n"))
@@ -223,10 +287,15 @@ def stages(tmp_path):
     tests = [{"id": name, "tests": [{"input": "2", "output": "3"}, {"input": "5", "output": "6"}]} for name in "ab"]
     (tmp_path / "questions" / "tests.jsonl").write_bytes(b"".join(map(files.dumps, tests)))
     right, wrong = python("print(int(input()) + 1)"), python("print(input())")
-    seeds = [[full_row("a", 0, right), full_row("b", 0, wrong), full_row("c", 0, wrong)],
-             [full_row("a", 1, right), full_row("b", 1, right), full_row("c", 1, python("print(7)"))],
-             [full_row("a", 2, python("print(int(input()) + 1 if 1 else 0)")), full_row("b", 2, wrong),
-              full_row("c", 2, python("import no_such\nprint(input())"))]]
+    seeds = [
+        [full_row("a", 0, right), full_row("b", 0, wrong), full_row("c", 0, wrong)],
+        [full_row("a", 1, right), full_row("b", 1, right), full_row("c", 1, python("print(7)"))],
+        [
+            full_row("a", 2, python("print(int(input()) + 1 if 1 else 0)")),
+            full_row("b", 2, wrong),
+            full_row("c", 2, python("import no_such\nprint(input())")),
+        ],
+    ]
     solutions = write_solutions(tmp_path / "solutions", seeds)
     filter_solutions(solutions, tmp_path / "filtered")
     return solutions, tmp_path / "filtered" / "verdicts.parquet", tmp_path / "questions"
@@ -242,13 +311,24 @@ def test_each_program_is_run_once_and_its_verdict_reaches_every_row(stages, tmp_
     manifest = check_programs(*stages, tmp_path / "checked", check="yes", limits=SECOND)
     assert manifest["counts"] == {"rows_in": 9, "rows_out": 9, "dropped": {}}
     assert verdicts(tmp_path / "checked") == [
-        ("a", 0, True, "tests"), ("b", 0, False, "wrong_output"), ("c", 0, True, "filter"),
-        ("a", 1, True, "tests"), ("b", 1, True, "tests"), ("c", 1, False, "reads_no_input"),
-        ("a", 2, True, "tests"), ("b", 2, False, "wrong_output"), ("c", 2, True, "filter")]
+        ("a", 0, True, "tests"),
+        ("b", 0, False, "wrong_output"),
+        ("c", 0, True, "filter"),
+        ("a", 1, True, "tests"),
+        ("b", 1, True, "tests"),
+        ("c", 1, False, "reads_no_input"),
+        ("a", 2, True, "tests"),
+        ("b", 2, False, "wrong_output"),
+        ("c", 2, True, "filter"),
+    ]
     log = list(files.read_jsonl(tmp_path / "checked" / "checks.jsonl"))
     assert len(log) == manifest["programs_run"] == 4  # equal programs of a problem once
     assert manifest["sandbox"]["used"] and manifest["rows_by_how"] == {
-        "tests": 4, "wrong_output": 2, "filter": 2, "reads_no_input": 1}
+        "tests": 4,
+        "wrong_output": 2,
+        "filter": 2,
+        "reads_no_input": 1,
+    }
     rates = pd.read_parquet(tmp_path / "checked" / "pass_rates.parquet")
     assert rates["solutions"].tolist() == [3, 3, 3] and rates["programs"].tolist() == [3, 3, 2]
     assert rates["right"].tolist() == [3, 1, 2] and rates["pass_rate"].round(3).tolist() == [1.0, 0.333, 0.667]

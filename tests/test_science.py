@@ -1,4 +1,5 @@
 """Science: the taxonomy, replies read into questions, letters however they are written, near-duplicates, votes."""
+
 import time
 from collections import Counter
 
@@ -19,6 +20,7 @@ from tests.test_solutions import Endpoint
 
 # --- the taxonomy
 
+
 def test_the_taxonomy_is_as_large_as_promised_and_says_nothing_twice():
     taxonomy = load_taxonomy()
     table = taxonomy.table()
@@ -29,12 +31,21 @@ def test_the_taxonomy_is_as_large_as_promised_and_says_nothing_twice():
     assert len(set(subtopics)) == len(subtopics) and all(2 <= len(one.split()) <= 8 for one in subtopics)
 
 
-@pytest.mark.parametrize("text, said", [
-    ("- a", "keys levels and fields, found list"), ("levels: {a: b}", "keys levels and fields, found levels"),
-    ("levels: {}\nfields: {F: {T: [a]}}", "no levels"), ("levels: {a: ''}\nfields: {F: {T: [a]}}", "level 'a' demands"),
-    ("levels: {a: b}\nfields: {F: {T: [a, A.]}}", "one twice"), ("levels: {a: b}\nfields: {F: {T: [1]}}", "list of te"),
-    ("levels: {a: b}\nfields: {F: {T: []}}", "no subtopics"), ("levels: {a: b}\nfields: {F: [a]}", "not mappings of"),
-    ("levels: {a: b}\nfields: {F: {T: [a]}, G: {t: [b]}}", "topic 't' twice"), ("levels: [", "expected a taxonomy")])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("- a", "keys levels and fields, found list"),
+        ("levels: {a: b}", "keys levels and fields, found levels"),
+        ("levels: {}\nfields: {F: {T: [a]}}", "no levels"),
+        ("levels: {a: ''}\nfields: {F: {T: [a]}}", "level 'a' demands"),
+        ("levels: {a: b}\nfields: {F: {T: [a, A.]}}", "one twice"),
+        ("levels: {a: b}\nfields: {F: {T: [1]}}", "list of te"),
+        ("levels: {a: b}\nfields: {F: {T: []}}", "no subtopics"),
+        ("levels: {a: b}\nfields: {F: [a]}", "not mappings of"),
+        ("levels: {a: b}\nfields: {F: {T: [a]}, G: {t: [b]}}", "topic 't' twice"),
+        ("levels: [", "expected a taxonomy"),
+    ],
+)
 def test_a_broken_taxonomy_is_refused(tmp_path, text, said):
     (tmp_path / "t.yaml").write_text(text)
     with pytest.raises(SdgError, match=said):
@@ -56,9 +67,15 @@ def test_topics_are_spread_over_the_fields_and_unknown_names_are_refused(tmp_pat
         form_of(11)
 
 
-@pytest.mark.parametrize("levels, num_options, said", [
-    (["easy"], [4], "difficulty 'easy': expected one of intermediate"), (["hard"], [11], "2 to 10, found 11"),
-    ([], [4], "LEVELS and NUM_OPTIONS: expected at least one of each"), (["hard"], [], "at least one of each")])
+@pytest.mark.parametrize(
+    "levels, num_options, said",
+    [
+        (["easy"], [4], "difficulty 'easy': expected one of intermediate"),
+        (["hard"], [11], "2 to 10, found 11"),
+        ([], [4], "LEVELS and NUM_OPTIONS: expected at least one of each"),
+        (["hard"], [], "at least one of each"),
+    ],
+)
 def test_a_grid_is_checked_before_anything_is_asked(levels, num_options, said):
     with pytest.raises(SdgError, match=said):
         plan.check_grid(levels, num_options)
@@ -67,8 +84,13 @@ def test_a_grid_is_checked_before_anything_is_asked(levels, num_options, said):
 
 def test_the_grid_is_every_subtopic_level_and_form(tmp_path):
     plan.choose_topics(tmp_path / "t", topics=["Genetics", "Stars"])
-    manifest = plan.plan_questions(tmp_path / "t" / "topics.jsonl", tmp_path / "a", num_options=[4, 10, 0],
-                                           levels=["hard", "brutal"], max_subtopics=3)
+    manifest = plan.plan_questions(
+        tmp_path / "t" / "topics.jsonl",
+        tmp_path / "a",
+        num_options=[4, 10, 0],
+        levels=["hard", "brutal"],
+        max_subtopics=3,
+    )
     rows = list(files.read_jsonl(tmp_path / "a" / "assignments.jsonl"))
     assert manifest["assignments"] == len(rows) == len({row["id"] for row in rows}) == 2 * 3 * 2 * 3
     assert manifest["counts"] == {"rows_in": 14, "rows_out": 6, "dropped": {"not_chosen": 8}}
@@ -77,10 +99,18 @@ def test_the_grid_is_every_subtopic_level_and_form(tmp_path):
     assert cost.loc["all", "gpu_hours"] == pytest.approx(180 * 220 / 4000 * 8 / 3600)
 
 
-@pytest.mark.parametrize("reply, found", [
-    ("1. lasers\n2) optical tweezers.\n- **solar cells**", ["lasers", "optical tweezers", "solar cells"]),
-    ("<think>1. lasers</think>\nfibre sensors\n\n", ["fibre sensors"]), ("Here are three:\n1. a b", ["a b"]),
-    ("1. " + "word " * 20, []), ("Which one?", []), ("", []), ("...", [])])
+@pytest.mark.parametrize(
+    "reply, found",
+    [
+        ("1. lasers\n2) optical tweezers.\n- **solar cells**", ["lasers", "optical tweezers", "solar cells"]),
+        ("<think>1. lasers</think>\nfibre sensors\n\n", ["fibre sensors"]),
+        ("Here are three:\n1. a b", ["a b"]),
+        ("1. " + "word " * 20, []),
+        ("Which one?", []),
+        ("", []),
+        ("...", []),
+    ],
+)
 def test_new_subtopics_are_read_line_by_line(reply, found):
     assert plan.read_subtopics(reply) == found
 
@@ -92,14 +122,24 @@ TEN = "Question: How many legs has an ant?\n" + "\n".join(f"{letter}. {n}" for n
 STEM, OPTIONS = "Which gas do plants take up?", ("oxygen", "carbon dioxide", "nitrogen", "helium")
 
 
-@pytest.mark.parametrize("reply, num_options", [
-    (GOOD, 4), (GOOD.replace(". ", ") "), 4), (GOOD.replace("\nA.", "\n\nOptions:\nA."), 4),
-    ("Sure! Here is a question:\n\n" + GOOD, 4), (f"<think>Question: no\nA. x</think>\n{GOOD}", 4),
-    ("### Question:\n" + GOOD.removeprefix("Question: "), 4), ("**Question:** " + GOOD.removeprefix("Question: "), 4),
-    (GOOD.replace("A.", "**A.**").replace("B.", "**B.**").replace("C.", "**C.**").replace("D.", "**D.**"), 4),
-    (GOOD.replace("A.", "- (A)").replace("B.", "- (B)").replace("C.", "- (C)").replace("D.", "- (D)"), 4),
-    (GOOD + "\n\n---\n", 4), ("```\n" + GOOD + "\n```", 4), (GOOD.replace("carbon dioxide", "carbon\ndioxide"), 4),
-    ("A. Einstein was asked:\n" + GOOD, 4)])
+@pytest.mark.parametrize(
+    "reply, num_options",
+    [
+        (GOOD, 4),
+        (GOOD.replace(". ", ") "), 4),
+        (GOOD.replace("\nA.", "\n\nOptions:\nA."), 4),
+        ("Sure! Here is a question:\n\n" + GOOD, 4),
+        (f"<think>Question: no\nA. x</think>\n{GOOD}", 4),
+        ("### Question:\n" + GOOD.removeprefix("Question: "), 4),
+        ("**Question:** " + GOOD.removeprefix("Question: "), 4),
+        (GOOD.replace("A.", "**A.**").replace("B.", "**B.**").replace("C.", "**C.**").replace("D.", "**D.**"), 4),
+        (GOOD.replace("A.", "- (A)").replace("B.", "- (B)").replace("C.", "- (C)").replace("D.", "- (D)"), 4),
+        (GOOD + "\n\n---\n", 4),
+        ("```\n" + GOOD + "\n```", 4),
+        (GOOD.replace("carbon dioxide", "carbon\ndioxide"), 4),
+        ("A. Einstein was asked:\n" + GOOD, 4),
+    ],
+)
 def test_a_question_is_read_however_it_is_laid_out(reply, num_options):
     found = read_question(reply, num_options)
     assert isinstance(found, Question), found
@@ -107,45 +147,72 @@ def test_a_question_is_read_however_it_is_laid_out(reply, num_options):
     assert found.problem.endswith(f"{STEM}\n\nA. oxygen\nB. carbon dioxide\nC. nitrogen\nD. helium")
 
 
-@pytest.mark.parametrize("reply, num_options, reason", [
-    ("I cannot do that.", 4, "does_not_parse"), ("", 4, "does_not_parse"), ("x" * 9000, 4, "does_not_parse"),
-    ("<think>Question: a b c", 4, "does_not_parse"), ("A. x\nB. y\nC. z\nD. w", 4, "does_not_parse"),
-    (GOOD + "\n\nI hope that this helps you a lot.", 4, "does_not_parse"),
-    (STEM, 4, "does_not_parse"), ("Question: " + STEM, 4, "fewer_options"), (GOOD, 10, "fewer_options"),
-    (GOOD.replace("D. helium", "D."), 4, "fewer_options"), (GOOD.replace("\nB.", "\nX."), 4, "fewer_options"),
-    (GOOD + "\nE. neon", 4, "more_options"), (GOOD, 0, "more_options"), (TEN, 4, "more_options"),
-    (GOOD.replace("helium", "Oxygen"), 4, "repeated_options"),
-    (TEN.replace("A. 0", "A. 1/2").replace("J. 9", "J. 0.5"), 10, "repeated_options"),
-    (GOOD.replace("nitrogen", "the Krebs cycle").replace("helium", "The Krebs Cycle."), 4, "repeated_options"),
-    (GOOD.replace("nitrogen", "5 mPa").replace("helium", r"5\,\text{mPa}"), 4, "repeated_options"),
-    (GOOD + "\nAnswer: B", 4, "gives_its_answer_away"),
-    (GOOD + "\n\n**Correct answer:** B", 4, "gives_its_answer_away"),
-    (GOOD + "\n\nThe correct option is (B), since they need it.", 4, "gives_its_answer_away"),
-    (GOOD + "\n\nExplanation: they breathe it.", 4, "gives_its_answer_away"),
-    (GOOD.replace("dioxide", "dioxide (correct)"), 4, "gives_its_answer_away"),
-    (GOOD.replace("dioxide", "dioxide ✓"), 4, "gives_its_answer_away"),
-    (GOOD.replace("dioxide", "dioxide <- correct answer"), 4, "gives_its_answer_away"),
-    (GOOD.replace("B. carbon", "**B.** carbon"), 4, "gives_its_answer_away"),
-    (GOOD.replace("up?", "up? (The answer is B)"), 4, "gives_its_answer_away"),
-    ("Question: How fast is light?\nAnswer: 300000 km/s", 0, "gives_its_answer_away"),
-    (GOOD.replace("Which", "In the figure below, which"), 4, "needs_a_figure"),
-    (GOOD.replace("Which", "As shown in the diagram, which"), 4, "needs_a_figure")])
+@pytest.mark.parametrize(
+    "reply, num_options, reason",
+    [
+        ("I cannot do that.", 4, "does_not_parse"),
+        ("", 4, "does_not_parse"),
+        ("x" * 9000, 4, "does_not_parse"),
+        ("<think>Question: a b c", 4, "does_not_parse"),
+        ("A. x\nB. y\nC. z\nD. w", 4, "does_not_parse"),
+        (GOOD + "\n\nI hope that this helps you a lot.", 4, "does_not_parse"),
+        (STEM, 4, "does_not_parse"),
+        ("Question: " + STEM, 4, "fewer_options"),
+        (GOOD, 10, "fewer_options"),
+        (GOOD.replace("D. helium", "D."), 4, "fewer_options"),
+        (GOOD.replace("\nB.", "\nX."), 4, "fewer_options"),
+        (GOOD + "\nE. neon", 4, "more_options"),
+        (GOOD, 0, "more_options"),
+        (TEN, 4, "more_options"),
+        (GOOD.replace("helium", "Oxygen"), 4, "repeated_options"),
+        (TEN.replace("A. 0", "A. 1/2").replace("J. 9", "J. 0.5"), 10, "repeated_options"),
+        (GOOD.replace("nitrogen", "the Krebs cycle").replace("helium", "The Krebs Cycle."), 4, "repeated_options"),
+        (GOOD.replace("nitrogen", "5 mPa").replace("helium", r"5\,\text{mPa}"), 4, "repeated_options"),
+        (GOOD + "\nAnswer: B", 4, "gives_its_answer_away"),
+        (GOOD + "\n\n**Correct answer:** B", 4, "gives_its_answer_away"),
+        (GOOD + "\n\nThe correct option is (B), since they need it.", 4, "gives_its_answer_away"),
+        (GOOD + "\n\nExplanation: they breathe it.", 4, "gives_its_answer_away"),
+        (GOOD.replace("dioxide", "dioxide (correct)"), 4, "gives_its_answer_away"),
+        (GOOD.replace("dioxide", "dioxide ✓"), 4, "gives_its_answer_away"),
+        (GOOD.replace("dioxide", "dioxide <- correct answer"), 4, "gives_its_answer_away"),
+        (GOOD.replace("B. carbon", "**B.** carbon"), 4, "gives_its_answer_away"),
+        (GOOD.replace("up?", "up? (The answer is B)"), 4, "gives_its_answer_away"),
+        ("Question: How fast is light?\nAnswer: 300000 km/s", 0, "gives_its_answer_away"),
+        (GOOD.replace("Which", "In the figure below, which"), 4, "needs_a_figure"),
+        (GOOD.replace("Which", "As shown in the diagram, which"), 4, "needs_a_figure"),
+    ],
+)
 def test_what_is_no_question_is_dropped_with_its_reason(reply, num_options, reason):
     assert read_question(reply, num_options) == reason
 
 
-@pytest.mark.parametrize("stem", [
-    "Which statement about the answer is true in quantum mechanics?", "What moves to the (right) of the axis?",
-    "In which of these does x <-3 hold for the number x?", "Given a graph with n nodes, is it a tree?",
-    "What is the key difference: A ring or a chain?", "Is the correct reading of the gauge: A little more?"])
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "Which statement about the answer is true in quantum mechanics?",
+        "What moves to the (right) of the axis?",
+        "In which of these does x <-3 hold for the number x?",
+        "Given a graph with n nodes, is it a tree?",
+        "What is the key difference: A ring or a chain?",
+        "Is the correct reading of the gauge: A little more?",
+    ],
+)
 def test_innocent_questions_are_kept(stem):
     assert isinstance(read_question(GOOD.replace(STEM, stem), 4), Question)
 
 
-@pytest.mark.parametrize("options", [
-    ["AABB", "AaBb", "AaBB", "aabb"], ["AA", "Aa", "aA", "aa"], ["5 mPa", "5 kPa", "5 MPa", "5 Pa"],
-    ["2 meV", "2 MeV", "2 keV", "2 eV"], ["3 Mbar", "3 mbar", "3 bar", "3 kbar"], ["T", "t", "M", "m"],
-    ["5 m s", "5 ms", "5 Ms", "5 s"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["AABB", "AaBb", "AaBB", "aabb"],
+        ["AA", "Aa", "aA", "aa"],
+        ["5 mPa", "5 kPa", "5 MPa", "5 Pa"],
+        ["2 meV", "2 MeV", "2 keV", "2 eV"],
+        ["3 Mbar", "3 mbar", "3 bar", "3 kbar"],
+        ["T", "t", "M", "m"],
+        ["5 m s", "5 ms", "5 Ms", "5 s"],
+    ],
+)
 def test_options_which_differ_in_their_case_are_different(options):
     found = read_question(GOOD.split("\n")[0] + "".join(map("\n{}. {}".format, "ABCD", options)), 4)
     assert isinstance(found, Question) and found.options == tuple(options)
@@ -154,11 +221,23 @@ def test_options_which_differ_in_their_case_are_different(options):
 def test_unfinished_replies_and_open_questions():
     assert read_question(GOOD, 4, "length") == "unfinished"
     assert read_question("Question: How fast is light in vacuum, in km/s?", 0) == Question(
-        "How fast is light in vacuum, in km/s?")
+        "How fast is light in vacuum, in km/s?"
+    )
 
 
-@pytest.mark.parametrize("hostile", ["A. " * 2600, "**" * 4000, "Question: " * 800, "(" * 7900, "answer is " * 790,
-                                     "\n".join("A. x" for _ in range(1600)), "the figure " * 700, " " * 7999 + "A."])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "A. " * 2600,
+        "**" * 4000,
+        "Question: " * 800,
+        "(" * 7900,
+        "answer is " * 790,
+        "\n".join("A. x" for _ in range(1600)),
+        "the figure " * 700,
+        " " * 7999 + "A.",
+    ],
+)
 def test_hostile_replies_take_no_time(hostile):
     begin = time.perf_counter()
     for number in (0, 4):
@@ -171,19 +250,66 @@ def test_hostile_replies_take_no_time(hostile):
 CHOICES = ["3 m/s", "1/2", "the cell wall", "B", "x^2"]
 
 
-@pytest.mark.parametrize("answer", ["A", "a", "A.", "(A)", "(a)", r"\text{A}", r"\text{(A)}", r"\mathrm{A}", "$A$",
-                                    r"\textbf{A}.", r"\(A\)", "Option A", "option (A)", "Answer: A", "**A**", "[A]",
-                                    "The correct answer is A", "A) 3 m/s", "A. 3 m/s", "(A) 3 m/s", "A - 3 m/s", "{A}",
-                                    r"\text{A. } 3\text{ m/s}", "3 m/s", r"3\,\text{m/s}", r"\boxed{A}", "A: it is so"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "A",
+        "a",
+        "A.",
+        "(A)",
+        "(a)",
+        r"\text{A}",
+        r"\text{(A)}",
+        r"\mathrm{A}",
+        "$A$",
+        r"\textbf{A}.",
+        r"\(A\)",
+        "Option A",
+        "option (A)",
+        "Answer: A",
+        "**A**",
+        "[A]",
+        "The correct answer is A",
+        "A) 3 m/s",
+        "A. 3 m/s",
+        "(A) 3 m/s",
+        "A - 3 m/s",
+        "{A}",
+        r"\text{A. } 3\text{ m/s}",
+        "3 m/s",
+        r"3\,\text{m/s}",
+        r"\boxed{A}",
+        "A: it is so",
+    ],
+)
 def test_every_spelling_of_an_option_is_one_letter(answer):
     """Fault 11 of the reference: `A`, `A.` and `\\text{A}` were different votes."""
     assert option_letter(answer, CHOICES) == "A"
 
 
-@pytest.mark.parametrize("answer, letter", [
-    ("0.5", "B"), (r"\frac{1}{2}", "B"), ("B", "B"), ("The cell wall.", "C"), ("x^{2}", "E"), ("D. B", "D"),
-    ("A: 1/2", None), ("A and C", None), ("A, C", None), ("A or B", None), ("F", None), ("", None), ("AC", None),
-    ("cell wall", None), ("A) B", None), ("none", None), ("A" * 100_000, None), ("{" * 2000, None)])
+@pytest.mark.parametrize(
+    "answer, letter",
+    [
+        ("0.5", "B"),
+        (r"\frac{1}{2}", "B"),
+        ("B", "B"),
+        ("The cell wall.", "C"),
+        ("x^{2}", "E"),
+        ("D. B", "D"),
+        ("A: 1/2", None),
+        ("A and C", None),
+        ("A, C", None),
+        ("A or B", None),
+        ("F", None),
+        ("", None),
+        ("AC", None),
+        ("cell wall", None),
+        ("A) B", None),
+        ("none", None),
+        ("A" * 100_000, None),
+        ("{" * 2000, None),
+    ],
+)
 def test_texts_of_options_and_what_names_none(answer, letter):
     assert option_letter(answer, CHOICES) == letter
 
@@ -191,10 +317,27 @@ def test_texts_of_options_and_what_names_none(answer, letter):
 CASED = ["c/2", "c", "2c", "5 MPa", "5 mPa", "Photosynthesis", "AaBb", "aabb"]
 
 
-@pytest.mark.parametrize("answer, letter", [
-    ("c", "B"), ("$c$", "B"), ("C", "C"), ("(c)", "C"), ("b", "B"), ("d", "D"), ("The answer is c", None),
-    ("5 MPa", "D"), (r"5\,\text{mPa}", "E"), ("5 mpa", None), ("5 MPA", None), ("photosynthesis", "F"),
-    ("Photosynthesis.", "F"), ("AaBb", "G"), ("aabb", "H"), ("AABB", None)])
+@pytest.mark.parametrize(
+    "answer, letter",
+    [
+        ("c", "B"),
+        ("$c$", "B"),
+        ("C", "C"),
+        ("(c)", "C"),
+        ("b", "B"),
+        ("d", "D"),
+        ("The answer is c", None),
+        ("5 MPa", "D"),
+        (r"5\,\text{mPa}", "E"),
+        ("5 mpa", None),
+        ("5 MPA", None),
+        ("photosynthesis", "F"),
+        ("Photosynthesis.", "F"),
+        ("AaBb", "G"),
+        ("aabb", "H"),
+        ("AABB", None),
+    ],
+)
 def test_case_counts_where_it_may_be_the_content(answer, letter):
     assert option_letter(answer, CASED) == letter
 
@@ -205,6 +348,7 @@ def test_an_open_answer_votes_as_it_is():
 
 # --- near-duplicates
 
+
 def test_near_duplicates_are_found_whatever_the_order_of_options():
     index = near_duplicates.NearDuplicates(0.7)
     text = "A train of mass 300 t accelerates from rest to 20 m/s on a level track within one minute of time. " * 2
@@ -214,18 +358,38 @@ def test_near_duplicates_are_found_whatever_the_order_of_options():
     assert index.find(text + "\nA. 2 MW\nB. 1 kW") == (1, 1.0)
     number, share = index.find(text.replace("one minute", "two minutes") + "\nA. 1 kW\nB. 2 MW")
     assert number == 1 and 0.7 <= share < 1
-    assert index.find(text.replace("train", "car").replace("300", "2").replace("20", "9").replace("level", "steep")
-                      .replace("rest", "five").replace("minute", "day").replace("track", "road")) is None
+    assert (
+        index.find(
+            text.replace("train", "car")
+            .replace("300", "2")
+            .replace("20", "9")
+            .replace("level", "steep")
+            .replace("rest", "five")
+            .replace("minute", "day")
+            .replace("track", "road")
+        )
+        is None
+    )
     with pytest.raises(SdgError, match="0.6 to 1, found 0.3"):
         near_duplicates.NearDuplicates(0.3)
 
 
 # --- the stages, with a scripted model
 
+
 def ask(rows, folder, url, prompt, stage, num_seeds=1, **more):
     return solutions.generate_solutions(
-        rows, folder, open_server=lambda: Endpoint(url), model="standin", prompt=load_prompt(prompt), limits=Limits(16),
-        num_seeds=num_seeds, sampling=Sampling(0.8, max_tokens=300), stage=(stage, "science"), **more)
+        rows,
+        folder,
+        open_server=lambda: Endpoint(url),
+        model="standin",
+        prompt=load_prompt(prompt),
+        limits=Limits(16),
+        num_seeds=num_seeds,
+        sampling=Sampling(0.8, max_tokens=300),
+        stage=(stage, "science"),
+        **more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -236,15 +400,27 @@ def written(tmp_path_factory):
         url = server.base_url
         plan.choose_topics(run / "topics", topics=["Genetics", "Stars", "Optics"], new_subtopics=3)
         ask(run / "topics/topics.jsonl", run / "expanded", url, "science/expand-topic", "expanded")
-        plan.plan_questions(run / "topics/topics.jsonl", run / "assignments", levels=["hard", "complex"],
-                                    num_options=[4, 10], max_subtopics=3, expanded=run / "expanded")
+        plan.plan_questions(
+            run / "topics/topics.jsonl",
+            run / "assignments",
+            levels=["hard", "complex"],
+            num_options=[4, 10],
+            max_subtopics=3,
+            expanded=run / "expanded",
+        )
         ask(run / "assignments/assignments.jsonl", run / "written", url, "science/write-question", "written", 2)
         science.read_questions(run / "written", run / "questions", prompt=load_prompt("science/write-question"))
-        science.plan_variations(run / "questions/questions.jsonl", run / "variations",
-                                kinds=["new_approach", "similar"])
+        science.plan_variations(
+            run / "questions/questions.jsonl", run / "variations", kinds=["new_approach", "similar"]
+        )
         ask(run / "variations/variations.jsonl", run / "inspired", url, "science/augment", "inspired")
-        science.collect_questions(run / "questions/questions.jsonl", run / "inspired", run / "problems",
-                                  prompt=load_prompt("science/augment"), threshold=0.7)
+        science.collect_questions(
+            run / "questions/questions.jsonl",
+            run / "inspired",
+            run / "problems",
+            prompt=load_prompt("science/augment"),
+            threshold=0.7,
+        )
         ask(run / "problems/problems.jsonl", run / "solutions", url, "science/solve", "solutions", 5)
         yield run, server
 
@@ -266,8 +442,13 @@ def test_every_reply_is_a_question_or_dropped_with_its_reason(written):
     kept, dropped = (list(files.read_jsonl(run / "questions" / name)) for name in ("questions.jsonl", "dropped.jsonl"))
     assert counts["rows_in"] == 120 == len(kept) + len(dropped)
     assert Counter(row["reason"] for row in dropped) == counts["dropped"]
-    assert {*counts["dropped"]} == {"does_not_parse", "fewer_options", "more_options", "repeated_options",
-                                    "gives_its_answer_away"}
+    assert {*counts["dropped"]} == {
+        "does_not_parse",
+        "fewer_options",
+        "more_options",
+        "repeated_options",
+        "gives_its_answer_away",
+    }
     assert all(len(row["options"]) in (4, 10) and row["problem"].count("\n") == len(row["options"]) + 1 for row in kept)
     assert {row["problem_type"] for row in kept} == {"multiple_choice_4", "multiple_choice_10"}
     assert not [row for row in kept if row["problem"].find("(correct)") >= 0]
@@ -296,9 +477,23 @@ def test_examples_of_the_prompt_do_not_come_back(tmp_path):
     out.mkdir()
     with open(out / "output-rs0.jsonl", "wb") as file:
         for name, text in rows:
-            file.write(files.dumps({"id": name, "problem": "p", "num_options": 4, "field": "f", "topic": "t",
-                                    "subtopic": "s", "difficulty": "hard", "seed": 0, "generation": text,
-                                    "finish_reason": "stop", "num_generated_tokens": 9}))
+            file.write(
+                files.dumps(
+                    {
+                        "id": name,
+                        "problem": "p",
+                        "num_options": 4,
+                        "field": "f",
+                        "topic": "t",
+                        "subtopic": "s",
+                        "difficulty": "hard",
+                        "seed": 0,
+                        "generation": text,
+                        "finish_reason": "stop",
+                        "num_generated_tokens": 9,
+                    }
+                )
+            )
     files.write_json(out / "manifest.json", {"parameters": {"model": "m"}, "inputs": {}, "outputs": {}})
     manifest = science.read_questions(out, tmp_path / "q", prompt=prompt)
     assert manifest["counts"]["dropped"] == {"copies_an_example": 1, "repeated": 1}
@@ -330,10 +525,15 @@ def truth(row):
 
 
 CASES = [  # answers of seeds 0, 1, …; winner, votes, total, reason
-    (["A", "A.", r"\text{A}", "B"], "A", 3, 4, ""), (["B", "(A)", "a", "B."], "B", 2, 4, ""),
-    (["Option A", "C", "C", "A"], "A", 2, 4, ""), ([None, None, "A and B", "Z"], "", 0, 0, "no_votes"),
-    (["A", None, None, None], "A", 1, 1, "too_few_votes"), (["A", "B", "C", "one"], "A", 2, 4, ""),
-    (["A", "B", "C", "D"], "A", 1, 4, "too_few_votes"), (["A", "A", "B", "C"], "A", 2, 4, "")]
+    (["A", "A.", r"\text{A}", "B"], "A", 3, 4, ""),
+    (["B", "(A)", "a", "B."], "B", 2, 4, ""),
+    (["Option A", "C", "C", "A"], "A", 2, 4, ""),
+    ([None, None, "A and B", "Z"], "", 0, 0, "no_votes"),
+    (["A", None, None, None], "A", 1, 1, "too_few_votes"),
+    (["A", "B", "C", "one"], "A", 2, 4, ""),
+    (["A", "B", "C", "D"], "A", 1, 4, "too_few_votes"),
+    (["A", "A", "B", "C"], "A", 2, 4, ""),
+]
 
 
 def test_votes_by_the_table(tmp_path):
@@ -342,7 +542,8 @@ def test_votes_by_the_table(tmp_path):
     manifest = voting.vote(tmp_path / "s", tmp_path / "problems.jsonl", tmp_path / "v", min_votes=2)
     labels = pd.read_parquet(tmp_path / "v" / "labels.parquet")
     assert [tuple(row) for row in labels[["expected_answer", "votes", "total", "reason"]].itertuples(index=False)] == [
-        case[1:] for case in CASES]
+        case[1:] for case in CASES
+    ]
     assert manifest["votes_by_how"] == {"vote": 25, "missing": 5, "names_no_option": 2}
     assert manifest["counts"]["dropped"] == {"no_votes": 1, "too_few_votes": 2} and manifest["ties"] == 2
     again = voting.vote(tmp_path / "s", tmp_path / "problems.jsonl", tmp_path / "w", min_agreement=0.7)
@@ -376,10 +577,19 @@ def solved(folder, cases, opening="<think>\n"):
         with open(folder / "s" / f"output-rs{seed}.jsonl", "wb") as out:
             for number, (answers, options) in enumerate(cases):
                 boxed = "I do not know." if answers[seed] is None else f"It is \\boxed{{{answers[seed]}}}."
-                out.write(files.dumps({
-                    "id": f"q{number}", "problem": f"Question {number}?", "options": options, "seed": seed,
-                    "generation": f"{opening}I guess \\boxed{{D}}\n</think>\n\n{boxed}", "finish_reason": "stop",
-                    "num_generated_tokens": 9}))
+                out.write(
+                    files.dumps(
+                        {
+                            "id": f"q{number}",
+                            "problem": f"Question {number}?",
+                            "options": options,
+                            "seed": seed,
+                            "generation": f"{opening}I guess \\boxed{{D}}\n</think>\n\n{boxed}",
+                            "finish_reason": "stop",
+                            "num_generated_tokens": 9,
+                        }
+                    )
+                )
     files.write_json(folder / "s" / "manifest.json", {"outputs": {}})
 
 

@@ -1,4 +1,5 @@
 """The notebooks of the science track, as they are committed, one after the other: counts that add up, nothing twice."""
+
 import subprocess
 
 import pandas as pd
@@ -21,8 +22,11 @@ parameters:
   science/04_solve_questions: {{prompt: science/solve}}
 """
 # the scripted writer asks for sums: some of these are asked for word for word, others in other words
-BENCHMARK = [f"A record of events has {a} entries of one kind and {b} of another. What is {a} + {b}?"
-             for a in range(2, 90, 9) for b in range(3, 90, 9)]
+BENCHMARK = [
+    f"A record of events has {a} entries of one kind and {b} of another. What is {a} + {b}?"
+    for a in range(2, 90, 9)
+    for b in range(3, 90, 9)
+]
 
 
 def write_profile(path, url, jobs=""):
@@ -78,8 +82,9 @@ def test_the_rows_agree_with_the_votes(chain):
         assert row["expected_answer"] == other["expected_answer"] == labels.loc[row["id"], "expected_answer"]
         assert row["input"] in other["input"] and other["output"].startswith(row["output"])
         assert row["votes"] >= 2 and "</think>" in row["output"] and row["solved_by"] == "standin"
-    contaminated = {row["id"] for row in files.read_jsonl(run / "science" / "clean" / "contamination.jsonl")
-                    if row["contaminated"]}
+    contaminated = {
+        row["id"] for row in files.read_jsonl(run / "science" / "clean" / "contamination.jsonl") if row["contaminated"]
+    }
     assert contaminated and not contaminated & {row["id"] for row in rows}
     assert (run / "science" / "sft" / "rl-data-science.jsonl").exists()
 
@@ -96,8 +101,7 @@ def test_again_nothing_is_asked(chain):
     server.reset()
     done = sdg(env, "run", "science", "--profile", str(profile), "--run", "a")
     assert done.returncode == 0 and done.stdout.count("complete, nothing to do") == 5, done.stdout
-    again = sdg(env, "run", "science", "--profile", str(profile), "--run", "a", "--from", "02", "--to", "03",
-                "--again")
+    again = sdg(env, "run", "science", "--profile", str(profile), "--run", "a", "--from", "02", "--to", "03", "--again")
     assert again.returncode == 0 and server.stats()["requests"] == 0, again.stdout + again.stderr
 
 

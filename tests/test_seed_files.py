@@ -1,4 +1,5 @@
 """Solutions on disk: as many files as attempts, read with few of them open, and in the order of their making."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -32,8 +33,9 @@ def problems(tmp_path):
 
 
 def row(number, text="x"):
-    return files.dumps({"id": f"p{number}", "seed": 0, "generation": text, "finish_reason": "stop",
-                        "num_generated_tokens": 1})
+    return files.dumps(
+        {"id": f"p{number}", "seed": 0, "generation": text, "finish_reason": "stop", "num_generated_tokens": 1}
+    )
 
 
 def test_a_seed_of_more_files_than_may_be_open_is_merged(problems, tmp_path):

@@ -1,4 +1,5 @@
 """Serving: a real llama.cpp process with the small model, and endpoints on loopback that misbehave."""
+
 import json
 import os
 import signal
@@ -48,8 +49,14 @@ def folder(tmp_path):
 
 
 def opener(folder, *more, **environment):
-    return subprocess.Popen([sys.executable, "-c", OPENER, str(folder), *more], cwd=REPO, text=True,
-                            stdout=subprocess.PIPE, start_new_session=True, env={**os.environ, **environment})
+    return subprocess.Popen(
+        [sys.executable, "-c", OPENER, str(folder), *more],
+        cwd=REPO,
+        text=True,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, **environment},
+    )
 
 
 def gone_within(pid, seconds):
@@ -92,15 +99,24 @@ def test_the_key_guards_the_server_and_shows_nowhere(embedded):
     with pytest.raises(SdgError, match="401"):
         ask(stranger, "What is 2+3?")
     process = psutil.Process(embedded.pid)
-    shown = [repr(embedded), str(embedded), embedded.log_path.read_text(), *process.cmdline(),
-             *process.environ().values()]
+    shown = [
+        repr(embedded),
+        str(embedded),
+        embedded.log_path.read_text(),
+        *process.cmdline(),
+        *process.environ().values(),
+    ]
     assert not any(embedded.api_key in text for text in shown)
 
 
 @pytest.mark.model
 def test_thinking_stays_in_the_text_and_sampling_is_the_requests(embedded):
-    reply = post(embedded, messages=[{"role": "user", "content": "hi"}], max_tokens=40,
-                 grammar='root ::= "<think>\\na\\n</think>\\nb"')
+    reply = post(
+        embedded,
+        messages=[{"role": "user", "content": "hi"}],
+        max_tokens=40,
+        grammar='root ::= "<think>\\na\\n</think>\\nb"',
+    )
     assert reply["choices"][0]["message"] == {"role": "assistant", "content": "<think>\na\n</think>\nb"}
     import httpx
 
@@ -127,9 +143,17 @@ def test_the_async_client_inside_a_running_loop(embedded):
     async def two():
         async with embedded.client(timeout_s=60) as client:
             assert client.max_retries == 0
-            return await asyncio.gather(*(client.chat.completions.create(
-                model=SMALL, messages=[{"role": "user", "content": "What is 2+3?"}], max_tokens=10, temperature=0)
-                for _ in range(2)))
+            return await asyncio.gather(
+                *(
+                    client.chat.completions.create(
+                        model=SMALL,
+                        messages=[{"role": "user", "content": "What is 2+3?"}],
+                        max_tokens=10,
+                        temperature=0,
+                    )
+                    for _ in range(2)
+                )
+            )
 
     assert [reply.choices[0].message.content for reply in asyncio.run(two())] == ["2 + 3 = 5"] * 2
 
@@ -163,8 +187,17 @@ def test_a_killed_owner_takes_the_server_with_it_but_an_interrupt_does_not(folde
 @pytest.mark.model
 def test_notebooks_of_one_driver_use_one_server(folder):
     mine = {"SDG_OWNER_PID": str(os.getpid())}
-    found = [subprocess.run([sys.executable, "-c", OPENER, str(folder), "end at once"], cwd=REPO, text=True, check=True,
-                            capture_output=True, env={**os.environ, **mine}).stdout for _ in range(2)]
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", OPENER, str(folder), "end at once"],
+            cwd=REPO,
+            text=True,
+            check=True,
+            capture_output=True,
+            env={**os.environ, **mine},
+        ).stdout
+        for _ in range(2)
+    ]
     assert found[0] == found[1]
     assert not gone_within(int(found[0]), 1.2)  # every notebook has ended, the driver lives
     assert stop_servers(folder) == 1 and gone_within(int(found[0]), 0.1) and stop_servers(folder) == 0
@@ -256,29 +289,38 @@ def models(*names):
     return 200, {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
 
 
-@pytest.mark.parametrize(("pages", "path", "said"), [
-    ({"/v1/models": models("Qwen/Qwen3-8B", "b")}, "/v1", r"it serves Qwen/Qwen3-8B, b\. Did you mean Qwen/Q"),
-    ({"/v1/models": models(*map(str, range(20)))}, "/v1", "serves 0, 1, 2, 3, 4, 5, 6, 7 and 12 more"),
-    ({"/v1/models": models()}, "/v1", "serves none"),
-    ({"/v1/models": (401, {"error": {"message": "bad key sk-mine"}})}, "/v1", r"key in MY_KEY.*401.*bad key \(key\)"),
-    ({"/v1/models": (403, {})}, "/v1", "key in MY_KEY.*403"),
-    ({"/v1/models": (500, {})}, "/v1", r"answers within 1 s, found InternalServerError.*ends in /v1"),
-    ({"/v1/models": (400, {"error": "odd"})}, "/v1", "BadRequestError"),
-    ({"/v1/models": models("Qwen/Qwen3-8B-FP8")}, "", r"one step further\. Did you mean http://127.0.0.1:\d+/v1\?"),
-    ({"/models": (200, "<html>"), "/v1/models": models("m")}, "/", "one step further"),
-])
+@pytest.mark.parametrize(
+    ("pages", "path", "said"),
+    [
+        ({"/v1/models": models("Qwen/Qwen3-8B", "b")}, "/v1", r"it serves Qwen/Qwen3-8B, b\. Did you mean Qwen/Q"),
+        ({"/v1/models": models(*map(str, range(20)))}, "/v1", "serves 0, 1, 2, 3, 4, 5, 6, 7 and 12 more"),
+        ({"/v1/models": models()}, "/v1", "serves none"),
+        (
+            {"/v1/models": (401, {"error": {"message": "bad key sk-mine"}})},
+            "/v1",
+            r"key in MY_KEY.*401.*bad key \(key\)",
+        ),
+        ({"/v1/models": (403, {})}, "/v1", "key in MY_KEY.*403"),
+        ({"/v1/models": (500, {})}, "/v1", r"answers within 1 s, found InternalServerError.*ends in /v1"),
+        ({"/v1/models": (400, {"error": "odd"})}, "/v1", "BadRequestError"),
+        ({"/v1/models": models("Qwen/Qwen3-8B-FP8")}, "", r"one step further\. Did you mean http://127.0.0.1:\d+/v1\?"),
+        ({"/models": (200, "<html>"), "/v1/models": models("m")}, "/", "one step further"),
+    ],
+)
 def test_endpoints_that_will_not_do(pages, path, said, monkeypatch, tmp_path):
     monkeypatch.setenv("MY_KEY", "sk-mine")
     with endpoint(pages) as (_, url):
-        spec = ServerSpec(engine="endpoint", model="Qwen/Qwen3-8B-FP8", base_url=url + path, api_key_env="MY_KEY",
-                          start_deadline_s=1)
+        spec = ServerSpec(
+            engine="endpoint", model="Qwen/Qwen3-8B-FP8", base_url=url + path, api_key_env="MY_KEY", start_deadline_s=1
+        )
         with pytest.raises(SdgError, match=said) as error:
             open_server(spec, tmp_path)
     assert "sk-mine" not in str(error.value)
 
 
-@pytest.mark.parametrize("pages", [
-    {"/v1/models": models("a", "m")}, {}, {"/v1/models": [(503, {}), (429, {}), models("m")]}])
+@pytest.mark.parametrize(
+    "pages", [{"/v1/models": models("a", "m")}, {}, {"/v1/models": [(503, {}), (429, {}), models("m")]}]
+)
 def test_endpoints_that_will_do(pages, monkeypatch, tmp_path):
     with endpoint(pages) as (fake, url):
         monkeypatch.setenv("OPENAI_BASE_URL", url + "/v1/")
@@ -295,13 +337,20 @@ def test_an_endpoint_on_this_machine_needs_no_key(tmp_path):
         assert open_server(ServerSpec(engine="endpoint", model="m", base_url=url + "/v1"), tmp_path).model == "m"
 
 
-@pytest.mark.parametrize(("spec", "environment", "said"), [
-    ({}, {}, "base_url in the profile, or the environment variable OPENAI_BASE_URL"),
-    ({}, {"OPENAI_BASE_URL": "localhost:8000/v1"}, "OPENAI_BASE_URL: base_url: expected an address such as"),
-    ({"base_url": "https://models.example/v1"}, {}, r"OPENAI_API_KEY, found none.*export OPENAI_API_KEY="),
-    ({"base_url": "https://models.example/v1", "api_key_env": "K"}, {"OPENAI_API_KEY": "k", "K": " "}, "variable K,"),
-    ({"base_url": "http://127.0.0.1:9/v1"}, {}, r"found APIConnectionError: .*refused.*Check the address"),
-])
+@pytest.mark.parametrize(
+    ("spec", "environment", "said"),
+    [
+        ({}, {}, "base_url in the profile, or the environment variable OPENAI_BASE_URL"),
+        ({}, {"OPENAI_BASE_URL": "localhost:8000/v1"}, "OPENAI_BASE_URL: base_url: expected an address such as"),
+        ({"base_url": "https://models.example/v1"}, {}, r"OPENAI_API_KEY, found none.*export OPENAI_API_KEY="),
+        (
+            {"base_url": "https://models.example/v1", "api_key_env": "K"},
+            {"OPENAI_API_KEY": "k", "K": " "},
+            "variable K,",
+        ),
+        ({"base_url": "http://127.0.0.1:9/v1"}, {}, r"found APIConnectionError: .*refused.*Check the address"),
+    ],
+)
 def test_endpoints_that_cannot_be_asked(spec, environment, said, monkeypatch, tmp_path):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -309,12 +358,23 @@ def test_endpoints_that_cannot_be_asked(spec, environment, said, monkeypatch, tm
         open_server(ServerSpec(engine="endpoint", model="m", start_deadline_s=0.5, **spec), tmp_path)
 
 
-@pytest.mark.parametrize(("values", "said"), [
-    ({"base_url": "http://x/v1"}, r"base_url: the engine 'embedded' does not read this; it reads context_length, sl"),
-    ({"engine": "endpoint", "slots": 4}, "slots: the engine 'endpoint' does not read this; it reads api_key_env, base"),
-    ({"engine": "endpoint", "base_url": "http://me:secret@x/v1"}, r"without a user name or password"),
-    ({"slots": 0}, "greater than 0"), ({"modle": "x"}, "modle"), ({"model": ""}, "at least 1 character"),
-])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"base_url": "http://x/v1"},
+            r"base_url: the engine 'embedded' does not read this; it reads context_length, sl",
+        ),
+        (
+            {"engine": "endpoint", "slots": 4},
+            "slots: the engine 'endpoint' does not read this; it reads api_key_env, base",
+        ),
+        ({"engine": "endpoint", "base_url": "http://me:secret@x/v1"}, r"without a user name or password"),
+        ({"slots": 0}, "greater than 0"),
+        ({"modle": "x"}, "modle"),
+        ({"model": ""}, "at least 1 character"),
+    ],
+)
 def test_a_spec_refuses_what_nobody_reads(values, said):
     with pytest.raises(ValidationError, match=said):
         ServerSpec(**{"model": "m", **values})

@@ -1,4 +1,5 @@
 """Stage 07: which solutions become rows, what a row looks like, and that bytes depend on data and seed alone."""
+
 import json
 import os
 import random
@@ -36,8 +37,12 @@ CASES = {
     "not judged": ("<think>\nHm.\n</think>\n\n\\boxed{4} ", "stop", "absent", "no_verdict"),
     "ends early": (f"<think>\nI say <|im_end|> now.\n</think>\n\n{ANSWER}", "stop", True, "end_token_inside"),
 }
-PROBLEM = {"id": "p", "problem": "What is 2 + 2? {x} {{y}} {__class__}", "expected_answer": "4",
-"problem_source": "own"}
+PROBLEM = {
+    "id": "p",
+    "problem": "What is 2 + 2? {x} {{y}} {__class__}",
+    "expected_answer": "4",
+    "problem_source": "own",
+}
 
 
 def write_stages(folder, generations, problem=PROBLEM, relabel=None):
@@ -47,8 +52,17 @@ def write_stages(folder, generations, problem=PROBLEM, relabel=None):
         paths = []
         for seed, (text, finish, correct) in enumerate(generations):
             paths.append(work.folder / f"output-rs{seed}.jsonl")
-            paths[-1].write_bytes(files.dumps({**problem, "seed": seed, "generation": text, "finish_reason": finish,
-                                               "num_generated_tokens": 10 + seed}))
+            paths[-1].write_bytes(
+                files.dumps(
+                    {
+                        **problem,
+                        "seed": seed,
+                        "generation": text,
+                        "finish_reason": finish,
+                        "num_generated_tokens": 10 + seed,
+                    }
+                )
+            )
             if correct != "absent":
                 table.add(problem["id"], seed, "4", relabel or problem["expected_answer"], correct, "exact")
         work.finish(rows_in=len(paths), rows_out=len(paths), outputs=paths)
@@ -72,8 +86,11 @@ def test_every_solution_is_a_row_or_has_the_first_reason_that_applies(stages, tm
     """Faults 7 and 13 of the reference: truncated solutions got an end-of-turn token, and its filter dropped all."""
     manifest = export(stages, tmp_path / "sft")
     reasons = [reason for *_, reason in CASES.values() if reason]
-    assert manifest["counts"] == {"rows_in": 10, "rows_out": 2, "dropped": {one: reasons.count(one) for one in REASONS
-                                                                            if one in reasons}}
+    assert manifest["counts"] == {
+        "rows_in": 10,
+        "rows_out": 2,
+        "dropped": {one: reasons.count(one) for one in REASONS if one in reasons},
+    }
     rows = rows_in(tmp_path / "sft" / "sft-data-math.jsonl")
     assert sorted(row["output"] for row in rows) == sorted(CASES[name][0] + "<|im_end|>" for name in ("kept", "other"))
     assert {tuple(row) for row in rows} == {("input", "output", "expected_answer")}
@@ -81,17 +98,25 @@ def test_every_solution_is_a_row_or_has_the_first_reason_that_applies(stages, tm
     assert PROBLEM["problem"] in rows[0]["input"]
 
 
-@pytest.mark.parametrize("filters, kept", [
-    ({"use_judgement": False}, {"kept", "other", "wrong", "undecided"}), ({"deduplicate": False}, {"kept", "other"}),
-    ({"remove_unfinished": False}, {"kept", "other", "cut in the answer"}),
-    ({"remove_no_think_tags": False, "use_judgement": False},
-     {"kept", "other", "wrong", "undecided", "boxed in thought only"}),
-    ({"remove_len_outlier_solutions": True, "max_solution_length": 10}, {"kept"})])
+@pytest.mark.parametrize(
+    "filters, kept",
+    [
+        ({"use_judgement": False}, {"kept", "other", "wrong", "undecided"}),
+        ({"deduplicate": False}, {"kept", "other"}),
+        ({"remove_unfinished": False}, {"kept", "other", "cut in the answer"}),
+        (
+            {"remove_no_think_tags": False, "use_judgement": False},
+            {"kept", "other", "wrong", "undecided", "boxed in thought only"},
+        ),
+        ({"remove_len_outlier_solutions": True, "max_solution_length": 10}, {"kept"}),
+    ],
+)
 def test_filters_by_the_names_of_the_recipe(stages, tmp_path, filters, kept):
     export(stages, tmp_path / "sft", filters=filters)
     outputs = {row["output"] for row in rows_in(tmp_path / "sft" / "sft-data-math.jsonl")}
-    assert outputs == {text + ("<|im_end|>" if finish == "stop" else "") for name, (text, finish, *_) in CASES.items()
-                       if name in kept}, "a solution that was cut off has no end token"
+    assert outputs == {
+        text + ("<|im_end|>" if finish == "stop" else "") for name, (text, finish, *_) in CASES.items() if name in kept
+    }, "a solution that was cut off has no end token"
 
 
 def test_trimming_leaves_the_thinking_alone(tmp_path):
@@ -132,13 +157,22 @@ def test_the_card_says_what_is_in_it_and_cannot_be_taken_over(tmp_path):
     assert "\n# Mine" not in card and "<b>" not in card
 
 
-@pytest.mark.parametrize("more, said", [
-    ({"track": "code", "extra_keys": ("language", "pass_rate")},
-     ["| expected_answer | empty: there is no single right program |", "| language | as in the solutions |",
-      "| pass_rate | right solutions / all solutions of the problem |"]),
-    ({"track": "science"}, ["| expected_answer | the answer that most of the problem's solutions agree on |"]),
-    ({"text_part": "answer"}, ["| output | what follows the thinking, and the template's end of an answer |"])],
-    ids=["code", "science", "answer"])
+@pytest.mark.parametrize(
+    "more, said",
+    [
+        (
+            {"track": "code", "extra_keys": ("language", "pass_rate")},
+            [
+                "| expected_answer | empty: there is no single right program |",
+                "| language | as in the solutions |",
+                "| pass_rate | right solutions / all solutions of the problem |",
+            ],
+        ),
+        ({"track": "science"}, ["| expected_answer | the answer that most of the problem's solutions agree on |"]),
+        ({"text_part": "answer"}, ["| output | what follows the thinking, and the template's end of an answer |"]),
+    ],
+    ids=["code", "science", "answer"],
+)
 def test_the_card_says_of_each_key_what_it_holds(stages, tmp_path, more, said):
     export(stages, tmp_path / "sft", **more)
     card = (tmp_path / "sft" / "README.md").read_text().splitlines()
@@ -149,19 +183,26 @@ def test_the_rl_form_counts_all_that_was_decided(stages, tmp_path):
     (tmp_path / "problems.jsonl").write_bytes(files.dumps(PROBLEM) + files.dumps({**PROBLEM, "id": "q"}))
     export(stages, tmp_path / "sft", rl_form=True, problems=tmp_path / "problems.jsonl")
     assert rows_in(tmp_path / "sft" / "rl-data-math.jsonl") == [  # nobody decided on the ninth
-        {"problem": PROBLEM["problem"], "expected_answer": "4", "pass_rate": round(5 / 8, 4)}]
+        {"problem": PROBLEM["problem"], "expected_answer": "4", "pass_rate": round(5 / 8, 4)}
+    ]
     card = (tmp_path / "sft" / "README.md").read_text()
     assert "**rl-data-math.jsonl**, 1 rows, a problem each; left out: 1 no_answer (no expected answer)" in card
 
 
 def test_the_rl_form_holds_nothing_that_the_filters_bar_or_that_nobody_decided(tmp_path):
     texts = {"kept": "What is 2 + 2?", "leaked": "AIME 2024 I, problem 1", "undecided": "Which?", "unanswered": "Why?"}
-    (tmp_path / "problems.jsonl").write_bytes(b"".join(
-        files.dumps({**PROBLEM, "id": name, "problem": text}) for name, text in texts.items()))
+    (tmp_path / "problems.jsonl").write_bytes(
+        b"".join(files.dumps({**PROBLEM, "id": name, "problem": text}) for name, text in texts.items())
+    )
     (tmp_path / "leaks.jsonl").write_bytes(files.dumps({"problem": texts["leaked"], "contaminated": True}))
     with VerdictWriter(tmp_path / "verdicts.parquet") as table:
-        for name, answer, correct in (("kept", "4", True), ("kept", "4", None), ("leaked", "4", True),
-                                      ("undecided", "4", None), ("unanswered", "", False)):
+        for name, answer, correct in (
+            ("kept", "4", True),
+            ("kept", "4", None),
+            ("leaked", "4", True),
+            ("undecided", "4", None),
+            ("unanswered", "", False),
+        ):
             table.add(name, 0, "4", answer, correct, "model" if correct is None else "exact")
     filters = Filters(remove_contaminated=True, contamination_file=str(tmp_path / "leaks.jsonl"))
     maker = RowMaker(ChatTemplate("chatml", {}), load_prompt("math/solve"), filters, ("input_output",))
@@ -171,14 +212,24 @@ def test_the_rl_form_holds_nothing_that_the_filters_bar_or_that_nobody_decided(t
     assert dropped == {"contaminated": 1, "no_verdict": 1, "no_answer": 1}
 
 
-@pytest.mark.parametrize("answer, kept", [
-    ("So \\boxed{5}.\nHope it helps!", "So \\boxed{5}."), ("\n\n\\[\n\\boxed{5}\n\\]", None),
-    ("$$\n\\boxed{5}\n$$\nDone.", "$$\n\\boxed{5}\n$$"), ("\\[ \\boxed{5} \\]\nDone.", "\\[ \\boxed{5} \\]"),
-    ("\\begin{align*}\nx&=\\boxed{5}\\\\\ny&=3\n\\end{align*}\nDone.",
-     "\\begin{align*}\nx&=\\boxed{5}\\\\\ny&=3\n\\end{align*}"),
-    ("\\[\n\\begin{aligned}\nx&=1\\\\[2pt]\ny&=\\boxed{5}\n\\end{aligned}\n\\]", None),
-    ("x \\boxed{2}.\nIt is \\frac{1}{2} of 4.\nDone.", "x \\boxed{2}."), ("\\boxed{5}\n", "\\boxed{5}"),
-    ("\\[\n\\boxed{5}\nnever closed", "\\[\n\\boxed{5}"), ("no box\nat all", None)])
+@pytest.mark.parametrize(
+    "answer, kept",
+    [
+        ("So \\boxed{5}.\nHope it helps!", "So \\boxed{5}."),
+        ("\n\n\\[\n\\boxed{5}\n\\]", None),
+        ("$$\n\\boxed{5}\n$$\nDone.", "$$\n\\boxed{5}\n$$"),
+        ("\\[ \\boxed{5} \\]\nDone.", "\\[ \\boxed{5} \\]"),
+        (
+            "\\begin{align*}\nx&=\\boxed{5}\\\\\ny&=3\n\\end{align*}\nDone.",
+            "\\begin{align*}\nx&=\\boxed{5}\\\\\ny&=3\n\\end{align*}",
+        ),
+        ("\\[\n\\begin{aligned}\nx&=1\\\\[2pt]\ny&=\\boxed{5}\n\\end{aligned}\n\\]", None),
+        ("x \\boxed{2}.\nIt is \\frac{1}{2} of 4.\nDone.", "x \\boxed{2}."),
+        ("\\boxed{5}\n", "\\boxed{5}"),
+        ("\\[\n\\boxed{5}\nnever closed", "\\[\n\\boxed{5}"),
+        ("no box\nat all", None),
+    ],
+)
 def test_answers_are_cut_where_no_formula_is_open(answer, kept):
     assert Filters().trimmed(answer) == (answer if kept is None else kept)
 
@@ -197,7 +248,7 @@ def test_the_order_depends_on_the_seed_and_the_data_alone(tmp_path):
 def test_shuffling_is_the_same_whatever_the_buckets(tmp_path):
     rng, results = random.Random(1), []
     rows = [(rng.randbytes(16), f"line {number}\n".encode(), number) for number in range(3000)]
-    for bucket, buffer in ((10 ** 9, 10 ** 9), (2000, 5000), (500, 700)):
+    for bucket, buffer in ((10**9, 10**9), (2000, 5000), (500, 700)):
         with ShuffledRows(tmp_path / "spill", 30_000, bucket, buffer) as shuffled:
             for key, line, note in rows:
                 shuffled.add(key, line, note)
@@ -217,17 +268,26 @@ def test_every_filter_says_what_it_does():
     assert len(fields(Filters)) == 17 and all(one.metadata["meaning"] for one in fields(Filters))
 
 
-@pytest.mark.parametrize("more, said", [
-    ({"filters": {"min_pass_rate": "x"}}, "filter min_pass_rate: expected a number or None, found 'x'"),
-    ({"filters": {"use_judgement": "no"}}, "filter use_judgement: expected True or False, found 'no'"),
-    ({"filters": {"deduplicate": None}}, "filter deduplicate: expected True or False, found None"),
-    ({"filters": {"max_solution_length": True}}, "max_solution_length: expected a whole number or None, found True"),
-    ({"filters": {"max_solution_length": 1.5}}, "max_solution_length: expected a whole number or None, found 1.5"),
-    ({"filters": {"contamination_file": 7}}, "contamination_file: expected a path or None, found 7"),
-    ({"filters": {"use_judgment": False}}, "Did you mean use_judgement?"), ({"forms": ("message",)}, "mean messages?"),
-    ({"filters": {"min_solution_length": 10 ** 6, "remove_len_outlier_solutions": True}}, "found none of 10"),
-    ({"text_part": "answers"}, "Did you mean answer?"), ({"tokenizer": "/no/such/folder"}, "a tokenizer"),
-    ({"rl_form": True}, "expected the path of problems.jsonl")])
+@pytest.mark.parametrize(
+    "more, said",
+    [
+        ({"filters": {"min_pass_rate": "x"}}, "filter min_pass_rate: expected a number or None, found 'x'"),
+        ({"filters": {"use_judgement": "no"}}, "filter use_judgement: expected True or False, found 'no'"),
+        ({"filters": {"deduplicate": None}}, "filter deduplicate: expected True or False, found None"),
+        (
+            {"filters": {"max_solution_length": True}},
+            "max_solution_length: expected a whole number or None, found True",
+        ),
+        ({"filters": {"max_solution_length": 1.5}}, "max_solution_length: expected a whole number or None, found 1.5"),
+        ({"filters": {"contamination_file": 7}}, "contamination_file: expected a path or None, found 7"),
+        ({"filters": {"use_judgment": False}}, "Did you mean use_judgement?"),
+        ({"forms": ("message",)}, "mean messages?"),
+        ({"filters": {"min_solution_length": 10**6, "remove_len_outlier_solutions": True}}, "found none of 10"),
+        ({"text_part": "answers"}, "Did you mean answer?"),
+        ({"tokenizer": "/no/such/folder"}, "a tokenizer"),
+        ({"rl_form": True}, "expected the path of problems.jsonl"),
+    ],
+)
 def test_bad_settings_are_refused(stages, tmp_path, more, said):
     with pytest.raises(SdgError, match=said):
         export(stages, tmp_path / "sft", **more)
@@ -269,24 +329,43 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 
 def write_big(folder, problems, seeds=4, size=30_000):
     """Solutions of 30 KB each, all right."""
-    text = ("Some thought about it, with $x^{2}$ and \\frac{1}{2}.\n" * (size // 50))
+    text = "Some thought about it, with $x^{2}$ and \\frac{1}{2}.\n" * (size // 50)
     (folder / "solutions").mkdir(parents=True)
-    with Stage(folder / "solutions", "solutions").work({}, {}) as work, \
-            VerdictWriter(folder / "verdicts.parquet") as table:
+    with (
+        Stage(folder / "solutions", "solutions").work({}, {}) as work,
+        VerdictWriter(folder / "verdicts.parquet") as table,
+    ):
         for seed in range(seeds):
             with open(work.folder / f"output-rs{seed}.jsonl", "wb") as out:
                 for number in range(problems):
-                    out.write(files.dumps({**PROBLEM, "id": f"p{number}", "problem": f"What is {number} + 0?",
-                                           "seed": seed, "generation": f"<think>\n{seed} {text}\n</think>\n\n{ANSWER}",
-                                           "finish_reason": "stop", "num_generated_tokens": 9000}))
+                    out.write(
+                        files.dumps(
+                            {
+                                **PROBLEM,
+                                "id": f"p{number}",
+                                "problem": f"What is {number} + 0?",
+                                "seed": seed,
+                                "generation": f"<think>\n{seed} {text}\n</think>\n\n{ANSWER}",
+                                "finish_reason": "stop",
+                                "num_generated_tokens": 9000,
+                            }
+                        )
+                    )
                     table.add(f"p{number}", seed, "4", "4", True, "exact")
-        work.finish(rows_in=problems * seeds, rows_out=problems * seeds,
-                    outputs=sorted(work.folder.glob("output-rs*.jsonl")))
+        work.finish(
+            rows_in=problems * seeds, rows_out=problems * seeds, outputs=sorted(work.folder.glob("output-rs*.jsonl"))
+        )
 
 
 def peak_mb(folder):
-    done = subprocess.run([sys.executable, "-c", BIG, str(folder)], cwd=ROOT, env=dict(os.environ), text=True,
-                          capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", BIG, str(folder)],
+        cwd=ROOT,
+        env=dict(os.environ),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 

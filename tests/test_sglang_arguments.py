@@ -3,6 +3,7 @@
 accepted_options.json is recorded from SGLang's own parsers; tests/sglang/test_arguments.py parses the same command
 lines with them and sees to it that the record is the present one.
 """
+
 import json
 import sys
 from pathlib import Path
@@ -19,14 +20,32 @@ ACCEPTED = json.loads((Path(__file__).parent / "sglang" / "accepted_options.json
 SPECS = {
     "least": {"model": "org/name"},
     "the recipe's solver": {
-        "model": "/models/DeepSeek-R1-0528-tp16", "served_model_name": "deepseek-ai/DeepSeek-R1-0528", "tp_size": 16,
-        "load_format": "sharded_state", "context_length": 34768, "reasoning_parser": "deepseek-r1",
-        "mem_fraction_static": 0.85, "dist_timeout_s": 7200, "extra_args": ["--trust-remote-code"]},
+        "model": "/models/DeepSeek-R1-0528-tp16",
+        "served_model_name": "deepseek-ai/DeepSeek-R1-0528",
+        "tp_size": 16,
+        "load_format": "sharded_state",
+        "context_length": 34768,
+        "reasoning_parser": "deepseek-r1",
+        "mem_fraction_static": 0.85,
+        "dist_timeout_s": 7200,
+        "extra_args": ["--trust-remote-code"],
+    },
     "the recipe's judge": {"model": "Qwen/Qwen2.5-32B-Instruct", "tp_size": 8, "context_length": 16384},
     "several on a node": {"model": "Qwen/Qwen2.5-7B-Instruct", "tp_size": 2, "num_servers": 4},
-    "odd words": {"model": "/a b/ü", "served_model_name": "x y", "extra_args": [
-        "--watchdog-timeout", "900", "--chunked-prefill-size=-1", "--random-seed", "7",
-        "--enable-deterministic-inference", "--json-model-override-args", '{"a": 1}']},
+    "odd words": {
+        "model": "/a b/ü",
+        "served_model_name": "x y",
+        "extra_args": [
+            "--watchdog-timeout",
+            "900",
+            "--chunked-prefill-size=-1",
+            "--random-seed",
+            "7",
+            "--enable-deterministic-inference",
+            "--json-model-override-args",
+            '{"a": 1}',
+        ],
+    },
 }
 NODES = {"the recipe's solver": 2}
 
@@ -39,28 +58,39 @@ def commands(config):
         for rank, parts in enumerate(layout(spec, NODES.get(name, 1))):
             for part in parts:
                 found[f"{name}, rank {rank}, server {part.server}"] = server_command(
-                    spec, part, host="0.0.0.0", port=30000 + part.server, meet_at="n1:29500", config=config)
-    found["router"] = router_command(ServerSpec(engine="sglang", model="m"), port=30100, metrics_port=30101,
-                                     servers=["http://127.0.0.1:30000", "http://n2:30001"])
+                    spec, part, host="0.0.0.0", port=30000 + part.server, meet_at="n1:29500", config=config
+                )
+    found["router"] = router_command(
+        ServerSpec(engine="sglang", model="m"),
+        port=30100,
+        metrics_port=30101,
+        servers=["http://127.0.0.1:30000", "http://n2:30001"],
+    )
     return found
 
 
-@pytest.mark.parametrize(("servers", "nodes", "tp_size", "expected"), [
-    (1, 1, 8, [[Part(0, 0, 1, 0, 0)]]),
-    (1, 2, 16, [[Part(0, 0, 2, 0, 0)], [Part(0, 1, 2, 0, 0)]]),
-    (2, 1, 4, [[Part(0, 0, 1, 0, 0), Part(1, 0, 1, 0, 4)]]),
-    (2, 2, 8, [[Part(0, 0, 1, 0, 0)], [Part(1, 0, 1, 1, 0)]]),
-    (4, 2, 4, [[Part(0, 0, 1, 0, 0), Part(1, 0, 1, 0, 4)], [Part(2, 0, 1, 1, 0), Part(3, 0, 1, 1, 4)]]),
-    (2, 4, 16, [[Part(0, 0, 2, 0, 0)], [Part(0, 1, 2, 0, 0)], [Part(1, 0, 2, 2, 0)], [Part(1, 1, 2, 2, 0)]]),
-])
+@pytest.mark.parametrize(
+    ("servers", "nodes", "tp_size", "expected"),
+    [
+        (1, 1, 8, [[Part(0, 0, 1, 0, 0)]]),
+        (1, 2, 16, [[Part(0, 0, 2, 0, 0)], [Part(0, 1, 2, 0, 0)]]),
+        (2, 1, 4, [[Part(0, 0, 1, 0, 0), Part(1, 0, 1, 0, 4)]]),
+        (2, 2, 8, [[Part(0, 0, 1, 0, 0)], [Part(1, 0, 1, 1, 0)]]),
+        (4, 2, 4, [[Part(0, 0, 1, 0, 0), Part(1, 0, 1, 0, 4)], [Part(2, 0, 1, 1, 0), Part(3, 0, 1, 1, 4)]]),
+        (2, 4, 16, [[Part(0, 0, 2, 0, 0)], [Part(0, 1, 2, 0, 0)], [Part(1, 0, 2, 2, 0)], [Part(1, 1, 2, 2, 0)]]),
+    ],
+)
 def test_who_runs_what(servers, nodes, tp_size, expected):
     assert layout(ServerSpec(engine="sglang", model="m", num_servers=servers, tp_size=tp_size), nodes) == expected
 
 
-@pytest.mark.parametrize(("servers", "nodes", "tp_size", "said"), [
-    (3, 2, 8, "num_servers: expected a divisor or a multiple of the job's 2 nodes, found 3"),
-    (1, 3, 8, "tp_size: expected a multiple of the 3 nodes that a server has, found 8"),
-])
+@pytest.mark.parametrize(
+    ("servers", "nodes", "tp_size", "said"),
+    [
+        (3, 2, 8, "num_servers: expected a divisor or a multiple of the job's 2 nodes, found 3"),
+        (1, 3, 8, "tp_size: expected a multiple of the 3 nodes that a server has, found 8"),
+    ],
+)
 def test_servers_that_do_not_fit_the_job(servers, nodes, tp_size, said):
     with pytest.raises(SdgError, match=said):
         layout(ServerSpec(engine="sglang", model="m", num_servers=servers, tp_size=tp_size), nodes)
@@ -88,9 +118,17 @@ def test_two_nodes_of_one_server_differ_in_their_rank_alone():
     assert [(a, b) for a, b in zip(first, second, strict=True) if a != b] == [("0", "1")]
     assert second[second.index("1") - 1] == "--node-rank"
     said = " ".join(first)
-    for words in ("--tp-size 16", "--nnodes 2", "--dist-init-addr n1:29500", "--dist-timeout 7200",
-                  "--load-format sharded_state", "--context-length 34768", "--reasoning-parser deepseek-r1",
-                  "--served-model-name deepseek-ai/DeepSeek-R1-0528", "--enable-metrics --trust-remote-code"):
+    for words in (
+        "--tp-size 16",
+        "--nnodes 2",
+        "--dist-init-addr n1:29500",
+        "--dist-timeout 7200",
+        "--load-format sharded_state",
+        "--context-length 34768",
+        "--reasoning-parser deepseek-r1",
+        "--served-model-name deepseek-ai/DeepSeek-R1-0528",
+        "--enable-metrics --trust-remote-code",
+    ):
         assert words in said
 
 
@@ -98,23 +136,38 @@ def test_a_model_that_says_how_much_it_can_read_is_not_told():
     assert "--context-length" not in commands("key.yaml")["least, rank 0, server 0"]
 
 
-@pytest.mark.parametrize(("values", "said"), [
-    ({"extra_args": ["--tp-size", "4"]}, "--tp-size: this option is ours to set; the key for it: tp_size"),
-    ({"extra_args": ["--api-key=abc"]}, "--api-key=abc: this option is ours to set; the key for it: no key: every job"),
-    ({"extra_args": "--x"}, "valid list"), ({"canary_expects": "("}, "expected a regular expression, found '\\('"),
-    ({"slots": 4}, "slots: the engine 'sglang' does not read this; it reads canary_expects, canary_question"),
-    ({"mem_fraction_static": 1.5}, "less than 1"), ({"tp_size": 0}, "greater than 0"),
-    ({"max_restarts": -1}, "greater than or equal to 0"), ({"tp-size": 1}, "tp-size"),
-])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"extra_args": ["--tp-size", "4"]}, "--tp-size: this option is ours to set; the key for it: tp_size"),
+        (
+            {"extra_args": ["--api-key=abc"]},
+            "--api-key=abc: this option is ours to set; the key for it: no key: every job",
+        ),
+        ({"extra_args": "--x"}, "valid list"),
+        ({"canary_expects": "("}, "expected a regular expression, found '\\('"),
+        ({"slots": 4}, "slots: the engine 'sglang' does not read this; it reads canary_expects, canary_question"),
+        ({"mem_fraction_static": 1.5}, "less than 1"),
+        ({"tp_size": 0}, "greater than 0"),
+        ({"max_restarts": -1}, "greater than or equal to 0"),
+        ({"tp-size": 1}, "tp-size"),
+    ],
+)
 def test_settings_that_are_refused(values, said):
     with pytest.raises(ValidationError, match=said):
         ServerSpec(**{"engine": "sglang", "model": "m", **values})
 
 
-@pytest.mark.parametrize(("values", "said"), [
-    ({"python": "/nowhere/bin/python"}, "expected an interpreter that has SGLang, found none at /nowhere/bin/python"),
-    ({"python": sys.executable}, "expected an interpreter that has SGLang, found none at .*pip install sglang"),
-])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"python": "/nowhere/bin/python"},
+            "expected an interpreter that has SGLang, found none at /nowhere/bin/python",
+        ),
+        ({"python": sys.executable}, "expected an interpreter that has SGLang, found none at .*pip install sglang"),
+    ],
+)
 def test_an_interpreter_without_sglang_is_refused_before_anything_starts(values, said):
     with pytest.raises(SdgError, match=said):
         command_lines.check_installed(ServerSpec(engine="sglang", model="m", **values))

@@ -1,5 +1,6 @@
 """Sharding: every rank's files there and whole, the manifest last, once; with processes that stand in for SGLang.
 tests/sglang/ has the same with SGLang itself."""
+
 import json
 import os
 import stat
@@ -50,9 +51,15 @@ def faults(tmp_path):
 
 @pytest.fixture
 def spec(faults):
-    return ServerSpec(engine="sglang", model="unused", python=sys.executable, tp_size=2, load_format="sharded_state",
-                      environment={"STANDIN": str(faults), "PYTHONPATH": str(TESTS / "sglang_standin")},
-                      start_deadline_s=20)
+    return ServerSpec(
+        engine="sglang",
+        model="unused",
+        python=sys.executable,
+        tp_size=2,
+        load_format="sharded_state",
+        environment={"STANDIN": str(faults), "PYTHONPATH": str(TESTS / "sglang_standin")},
+        start_deadline_s=20,
+    )
 
 
 @pytest.fixture
@@ -60,8 +67,16 @@ def source(tmp_path):
     folder = tmp_path / "source"
     (folder / ".cache").mkdir(parents=True)
     (folder / "code").mkdir()
-    for name in ("config.json", "tokenizer.json", "model.py", "code/more.py", ".cache/x", "model.safetensors", "a.bin",
-                 "model.safetensors.index.json"):
+    for name in (
+        "config.json",
+        "tokenizer.json",
+        "model.py",
+        "code/more.py",
+        ".cache/x",
+        "model.safetensors",
+        "a.bin",
+        "model.safetensors.index.json",
+    ):
         (folder / name).write_text("{}")
     files.write_json(folder / "download.json", {"repo": "org/model", "commit": "abc", "revision": "main"})
     return folder
@@ -88,8 +103,12 @@ def test_once_and_complete(source, tmp_path, spec, logs, faults):
     assert names(folder) == WHOLE
     assert manifest == check_sharded(folder, 2) == json.loads((folder / "sharded.json").read_text())
     assert {key: manifest[key] for key in ("tp_size", "nodes", "sglang", "source", "tensors_a_rank")} == {
-        "tp_size": 2, "nodes": 1, "sglang": "0.0.0", "source": {"repo": "org/model", "commit": "abc"},
-        "tensors_a_rank": 1}
+        "tp_size": 2,
+        "nodes": 1,
+        "sglang": "0.0.0",
+        "source": {"repo": "org/model", "commit": "abc"},
+        "tensors_a_rank": 1,
+    }
     assert manifest["files"] == {name: (folder / name).stat().st_size for name in SHARDS}
     assert manifest["bytes"] == sum(manifest["files"].values())
     readable = stat.S_IMODE((folder / SHARDS[0]).stat().st_mode)
@@ -104,8 +123,12 @@ def test_once_and_complete(source, tmp_path, spec, logs, faults):
 def test_over_two_nodes(source, tmp_path, spec, logs, faults):
     folder = tmp_path / "sharded"
     given = json.dumps(spec.model_dump(exclude_unset=True))
-    other = subprocess.Popen([sys.executable, "-c", RANK, *map(str, (tmp_path / "meet", source, folder)), given,
-                              str(logs)], cwd=TESTS.parent, stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen(
+        [sys.executable, "-c", RANK, *map(str, (tmp_path / "meet", source, folder)), given, str(logs)],
+        cwd=TESTS.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     with ranks.join(tmp_path / "meet", 0, 2) as group:
         group.listen(lambda why, code: None)
         manifest = shard_checkpoint(source, folder, spec, logs)
@@ -116,13 +139,21 @@ def test_over_two_nodes(source, tmp_path, spec, logs, faults):
     assert sorted(line.split()[1] for line in (faults / "starts").read_text().splitlines()) == ["0", "1"]
 
 
-@pytest.mark.parametrize(("fault", "error", "said"), [
-    ("cut", TryAgain, r"model-rank-1-part-0\.safetensors: expected a whole safetensors file, found another \(it "),
-    ("die-at-start 1", TryAgain, r"could not be sharded: shard of rank 0 .* status 1(.|\n)*stand-in dies at the start"),
-    ("die-at-start 2", SdgError, r"could not be sharded: shard of rank 0 .* status 2"),
-])
-def test_a_sharding_that_fails_leaves_no_manifest(source, tmp_path, spec, logs, faults, monkeypatch, fault, error,
-                                                  said):
+@pytest.mark.parametrize(
+    ("fault", "error", "said"),
+    [
+        ("cut", TryAgain, r"model-rank-1-part-0\.safetensors: expected a whole safetensors file, found another \(it "),
+        (
+            "die-at-start 1",
+            TryAgain,
+            r"could not be sharded: shard of rank 0 .* status 1(.|\n)*stand-in dies at the start",
+        ),
+        ("die-at-start 2", SdgError, r"could not be sharded: shard of rank 0 .* status 2"),
+    ],
+)
+def test_a_sharding_that_fails_leaves_no_manifest(
+    source, tmp_path, spec, logs, faults, monkeypatch, fault, error, said
+):
     monkeypatch.setattr(sharding, "_SETTLE_S", 1)
     name, _, content = fault.partition(" ")
     (faults / name).write_text(content)
@@ -136,8 +167,7 @@ def test_a_sharding_that_fails_leaves_no_manifest(source, tmp_path, spec, logs, 
 
 def test_a_rank_that_wrote_nothing(tmp_path, source):
     (tmp_path / "model-rank-0-part-0.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-    assert sharding._what_is_wrong(tmp_path, 3) == (
-        "expected files of 3 ranks (model-rank-…), found none of rank 1, 2")
+    assert sharding._what_is_wrong(tmp_path, 3) == ("expected files of 3 ranks (model-rank-…), found none of rank 1, 2")
 
 
 def test_a_part_that_is_missing(tmp_path):
@@ -149,7 +179,8 @@ def test_a_part_that_is_missing(tmp_path):
     write("model-rank-0-part-1.safetensors", "b", "c")
     write("model-rank-1-part-0.safetensors", "a")
     assert sharding._what_is_wrong(tmp_path, 2) == (
-        "expected the same tensors on every rank, found 2 on one of the ranks 0 and 1 alone")
+        "expected the same tensors on every rank, found 2 on one of the ranks 0 and 1 alone"
+    )
     write("model-rank-1-part-1.safetensors", "b", "c")
     assert sharding._what_is_wrong(tmp_path, 2) == ""
 
@@ -164,11 +195,17 @@ def test_a_folder_of_other_shards_is_refused(source, tmp_path, spec, logs):
         shard_checkpoint(source, folder, spec, logs)
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    (lambda folder: (folder / "sharded.json").unlink(), r"expected a sharded checkpoint .*, found none"),
-    (lambda folder: (folder / SHARDS[1]).unlink(), r"rank-1.*expected \d+ bytes, .* found no file"),
-    (lambda folder: os.truncate(folder / SHARDS[0], 9), r"rank-0.*expected \d+ bytes, as sharded\.json says, found 9"),
-])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda folder: (folder / "sharded.json").unlink(), r"expected a sharded checkpoint .*, found none"),
+        (lambda folder: (folder / SHARDS[1]).unlink(), r"rank-1.*expected \d+ bytes, .* found no file"),
+        (
+            lambda folder: os.truncate(folder / SHARDS[0], 9),
+            r"rank-0.*expected \d+ bytes, as sharded\.json says, found 9",
+        ),
+    ],
+)
 def test_a_server_refuses_shards_that_are_not_whole(source, tmp_path, spec, logs, faults, change, said):
     folder = tmp_path / "sharded"
     shard_checkpoint(source, folder, spec, logs)

@@ -1,4 +1,5 @@
 """Stage 03 against a real server process: exact rows, resume after kill -9, failures with reasons, flat memory."""
+
 import random
 import re
 import signal
@@ -37,10 +38,16 @@ def write_problems(path, count):
 
 
 def generate(problems, folder, base_url, num_seeds=3, concurrency=16, **more):
-    options = {"prompt": load_prompt("math/solve-few-shot"), "sampling": Sampling(0.6, 0.95, 200),
-               "limits": Limits(concurrency=concurrency, timeout_s=30), "model": "standin", **more}
-    return solutions.generate_solutions(problems, folder, open_server=lambda: Endpoint(base_url), num_seeds=num_seeds,
-                                        **options)
+    options = {
+        "prompt": load_prompt("math/solve-few-shot"),
+        "sampling": Sampling(0.6, 0.95, 200),
+        "limits": Limits(concurrency=concurrency, timeout_s=30),
+        "model": "standin",
+        **more,
+    }
+    return solutions.generate_solutions(
+        problems, folder, open_server=lambda: Endpoint(base_url), num_seeds=num_seeds, **options
+    )
 
 
 def rows_of(folder):
@@ -63,8 +70,15 @@ def test_every_problem_has_a_row_a_seed_in_problem_order(problems, tmp_path):
     for seed, path in seed_files.seed_files(tmp_path / "solutions").items():
         rows = list(files.read_jsonl(path))
         assert [row["id"] for row in rows] == ids and {row["seed"] for row in rows} == {seed}
-        assert list(rows[1]) == ["id", "problem", "expected_answer", "seed", "generation", "finish_reason",
-                                 "num_generated_tokens"]
+        assert list(rows[1]) == [
+            "id",
+            "problem",
+            "expected_answer",
+            "seed",
+            "generation",
+            "finish_reason",
+            "num_generated_tokens",
+        ]
         assert rows[1]["problem"] == HOSTILE
         assert all(re.fullmatch(r"(?s)<think>.*</think>.*\\boxed\{.*\}.*", row["generation"]) for row in rows)
     assert manifest["counts"] == {"rows_in": 120, "rows_out": 120, "dropped": {}}
@@ -95,8 +109,9 @@ def test_faults_change_nothing_but_the_time(problems, tmp_path):
     faults = "429=0.1,503=0.05,500=0.1,disconnect=0.05,cut_json=0.05,garbage=0.05,empty=0.05"
     with StandIn() as calm, StandIn(faults=faults) as server:
         generate(problems, tmp_path / "calm", calm.base_url)
-        manifest = generate(problems, tmp_path / "faults", server.base_url,
-                            limits=Limits(concurrency=32, timeout_s=30, max_retries=20))
+        manifest = generate(
+            problems, tmp_path / "faults", server.base_url, limits=Limits(concurrency=32, timeout_s=30, max_retries=20)
+        )
     assert rows_of(tmp_path / "calm") == rows_of(tmp_path / "faults")
     assert manifest["requests"]["retried"] > 0
 
@@ -128,11 +143,16 @@ def test_failures_that_are_allowed_are_counted_and_kept(tmp_path):
     assert [(row["id"], row["seed"], row["reason"]) for row in failures] == [("bad", 0, "http_400")]
 
 
-@pytest.mark.parametrize("change, said", [
-    ({"num_seeds": 4}, "num_seeds: was 3, now 4"), ({"run_seed": 1}, "run_seed: was 0, now 1"),
-    ({"model": "other"}, "model: was 'standin', now 'other'"),
-    ({"prompt": load_prompt("math/solve")}, "prompt: was"),
-    ({"sampling": Sampling(0.7, 0.95, 200)}, "temperature: was 0.6, now 0.7")])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"num_seeds": 4}, "num_seeds: was 3, now 4"),
+        ({"run_seed": 1}, "run_seed: was 0, now 1"),
+        ({"model": "other"}, "model: was 'standin', now 'other'"),
+        ({"prompt": load_prompt("math/solve")}, "prompt: was"),
+        ({"sampling": Sampling(0.7, 0.95, 200)}, "temperature: was 0.6, now 0.7"),
+    ],
+)
 def test_changes_over_a_half_done_stage_are_refused(problems, tmp_path, change, said):
     with StandIn() as server:
         server.kill()
@@ -206,22 +226,40 @@ def test_a_stranger_among_the_solutions_is_refused(problems, tmp_path):
 
 def test_chunk_files_and_other_names_are_no_seeds(tmp_path):
     """Fault 2 of the reference: output-rs1_chunk_0.jsonl was picked up as a seed."""
-    for name in ("output-rs0.jsonl", "output-rs10.jsonl", "output-rs2.jsonl", "output-rs1_chunk_0.jsonl",
-                 "output-rs3.jsonl-async", "output.jsonl", "output-rs3.jsonl.done"):
+    for name in (
+        "output-rs0.jsonl",
+        "output-rs10.jsonl",
+        "output-rs2.jsonl",
+        "output-rs1_chunk_0.jsonl",
+        "output-rs3.jsonl-async",
+        "output.jsonl",
+        "output-rs3.jsonl.done",
+    ):
         (tmp_path / name).touch()
     assert list(seed_files.seed_files(tmp_path)) == [0, 2, 10]
 
 
 def test_sampling_seeds_differ_and_repeat():
     seeds = {solutions.sampling_seed(run, problem, k) for run in (0, 1) for problem in ("a", "b") for k in range(500)}
-    assert len(seeds) == 2000 and all(0 <= seed < 2 ** 31 for seed in seeds)
+    assert len(seeds) == 2000 and all(0 <= seed < 2**31 for seed in seeds)
     assert solutions.sampling_seed(0, "a", 3) == solutions.sampling_seed(0, "a", 3)
 
 
 def test_a_problem_that_has_our_keys_does_not_break_its_row(tmp_path):
     problems = tmp_path / "problems.jsonl"
-    problems.write_bytes(files.dumps({"id": "a", "generation": "old", "finish_reason": "x", "problem": "What is 2 + 2?",
-                                      "expected_answer": "4", "num_generated_tokens": 1, "seed": 99}))
+    problems.write_bytes(
+        files.dumps(
+            {
+                "id": "a",
+                "generation": "old",
+                "finish_reason": "x",
+                "problem": "What is 2 + 2?",
+                "expected_answer": "4",
+                "num_generated_tokens": 1,
+                "seed": 99,
+            }
+        )
+    )
     with StandIn() as server:
         generate(problems, tmp_path / "s", server.base_url, num_seeds=2)
     rows = list(solutions.read_solutions(tmp_path / "s"))

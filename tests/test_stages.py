@@ -1,4 +1,5 @@
 """A manifest means complete; a change is refused and named; counts add up."""
+
 import os
 
 import pytest
@@ -62,8 +63,10 @@ def test_of_a_mapping_only_what_differs_is_told(source):
     with pytest.raises(SdgError) as error:
         make(source, {"filters": {"deduplicate": False, "trim": True, "bounds": {"low": 2}, "new": "x"}})
     assert [line.strip() for line in str(error.value).splitlines() if ": was " in line] == [
-        "filters.bounds.low: was 1, now 2", "filters.deduplicate: was True, now False",
-        "filters.new: was None, now 'x'"]
+        "filters.bounds.low: was 1, now 2",
+        "filters.deduplicate: was True, now False",
+        "filters.new: was None, now 'x'",
+    ]
 
 
 def test_counts_that_do_not_add_up_are_refused_and_leave_no_manifest(source):
@@ -80,12 +83,17 @@ def test_require_says_which_notebook_to_run(source):
 
 def test_two_workers_refuse_each_other(source):
     stage = Stage(source.parent.parent / "sft", "export")
-    with (stage.work(parameters={}, inputs={}), pytest.raises(SdgError, match="is at work already"),
-          stage.work(parameters={}, inputs={})):
+    with (
+        stage.work(parameters={}, inputs={}),
+        pytest.raises(SdgError, match="is at work already"),
+        stage.work(parameters={}, inputs={}),
+    ):
         pass
 
 
 def test_a_missing_input_is_a_clear_error(tmp_path):
-    with (pytest.raises(SdgError, match="expected this input file, found none"),
-          Stage(tmp_path / "s", "s").work(parameters={}, inputs={"x": tmp_path / "none"})):
+    with (
+        pytest.raises(SdgError, match="expected this input file, found none"),
+        Stage(tmp_path / "s", "s").work(parameters={}, inputs={"x": tmp_path / "none"}),
+    ):
         pass

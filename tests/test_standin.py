@@ -1,4 +1,5 @@
 """The scripted server's own sense: what it answers, how it judges, and that it says the same twice."""
+
 import asyncio
 from fractions import Fraction
 
@@ -11,18 +12,40 @@ def chat(text):
     return [{"role": "user", "content": text}]
 
 
-@pytest.mark.parametrize(("text", "value"), [
-    ("What is 12 + 7?", 19), (r"Compute $3 \cdot 4$.", 12), (r"Find \(2 \times (3 + 4)\)", 14), ("What is 7 / 2?", 3.5),
-    (r"What is $\frac{1}{2} + \frac{1}{3}$?", Fraction(5, 6)), ("What is 1,000 - 1?", 999), ("5 − 8 × 2 = ?", -11),
-    ("1/0?", None), ("How many primes are there below 100?", None), ("x + 1", None), ("2 ** 999999999", None),
-    ("Step 1. Add 2 and 3.", None), ("What is -3 + 5?", 2)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("What is 12 + 7?", 19),
+        (r"Compute $3 \cdot 4$.", 12),
+        (r"Find \(2 \times (3 + 4)\)", 14),
+        ("What is 7 / 2?", 3.5),
+        (r"What is $\frac{1}{2} + \frac{1}{3}$?", Fraction(5, 6)),
+        ("What is 1,000 - 1?", 999),
+        ("5 − 8 × 2 = ?", -11),
+        ("1/0?", None),
+        ("How many primes are there below 100?", None),
+        ("x + 1", None),
+        ("2 ** 999999999", None),
+        ("Step 1. Add 2 and 3.", None),
+        ("What is -3 + 5?", 2),
+    ],
+)
 def test_arithmetic(text, value):
     assert evaluate(text) == value
 
 
-@pytest.mark.parametrize(("predicted", "expected", "verdict"), [
-    ("1/2", "0.5", "Yes"), (r"\frac{1}{2}", "$0.50$", "Yes"), ("1,000", "1000", "Yes"), ("3", "4", "No"),
-    ("x + 1", "X+1", "Yes"), ("(1, 2)", "(2, 1)", "No"), ("", "4", "No")])
+@pytest.mark.parametrize(
+    ("predicted", "expected", "verdict"),
+    [
+        ("1/2", "0.5", "Yes"),
+        (r"\frac{1}{2}", "$0.50$", "Yes"),
+        ("1,000", "1000", "Yes"),
+        ("3", "4", "No"),
+        ("x + 1", "X+1", "Yes"),
+        ("(1, 2)", "(2, 1)", "No"),
+        ("", "4", "No"),
+    ],
+)
 def test_judgements(predicted, expected, verdict):
     for shape in ("Predicted answer: {}\nExpected answer: {}", "**predicted answer:** {}\n**Expected answer**: {}\n"):
         assert judge(shape.format(predicted, expected)).endswith(f"Judgement: {verdict}")
@@ -54,6 +77,7 @@ def test_keys_are_logged_even_when_the_server_is_killed(tmp_path):
         async def ask():
             for seed in (1, 2, 2):
                 await client.chat.completions.create(model="standin", messages=chat("hi"), seed=seed)
+
         asyncio.run(ask())
         stats = server.stats()
         server.kill()

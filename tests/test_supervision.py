@@ -1,5 +1,6 @@
 """Servers that die, fall silent or talk nonsense: watched, started anew, given up; with real processes that stand in
 for SGLang (tests/sglang_standin). tests/sglang/ has the same with SGLang itself."""
+
 import json
 import os
 import signal
@@ -59,11 +60,22 @@ def faults(tmp_path):
 @pytest.fixture
 def spec(faults):
     def make(**more):
-        return ServerSpec(**{
-            "engine": "sglang", "model": "org/model", "served_model_name": "adder", "python": sys.executable,
-            "environment": {"STANDIN": str(faults), "PYTHONPATH": str(TESTS / "sglang_standin")},
-            "canary_question": "7+8", "canary_expects": r"\{15\}", "start_deadline_s": 20, "check_every_s": 0.3,
-            "max_misses": 2, "max_restarts": 2, **more})
+        return ServerSpec(
+            **{
+                "engine": "sglang",
+                "model": "org/model",
+                "served_model_name": "adder",
+                "python": sys.executable,
+                "environment": {"STANDIN": str(faults), "PYTHONPATH": str(TESTS / "sglang_standin")},
+                "canary_question": "7+8",
+                "canary_expects": r"\{15\}",
+                "start_deadline_s": 20,
+                "check_every_s": 0.3,
+                "max_misses": 2,
+                "max_restarts": 2,
+                **more,
+            }
+        )
 
     return make
 
@@ -105,10 +117,15 @@ def ask_many(server, count, act=None, each=None, **limits):
         if each:
             each(found)
 
-    server.complete((Request(i, [{"role": "user", "content": f"{i}+1"}]) for i in range(count)), model=server.model,
-                    sampling=Sampling(), limits=Limits(**{"concurrency": 8, "timeout_s": 30, **limits}),
-                    on_completion=on_completion, on_progress=lambda progress: None,
-                    on_failure=lambda request, failure: found.update({request.key: failure}))
+    server.complete(
+        (Request(i, [{"role": "user", "content": f"{i}+1"}]) for i in range(count)),
+        model=server.model,
+        sampling=Sampling(),
+        limits=Limits(**{"concurrency": 8, "timeout_s": 30, **limits}),
+        on_completion=on_completion,
+        on_progress=lambda progress: None,
+        on_failure=lambda request, failure: found.update({request.key: failure}),
+    )
     return found
 
 
@@ -248,12 +265,27 @@ def test_a_fault_of_the_watch_itself_ends_the_work(spec, folder, faults, monkeyp
     assert events(folder)[-1] == "given up"
 
 
-@pytest.mark.parametrize(("fault", "more", "error", "said", "count"), [
-    (("die-at-start", "2"), {}, SdgError, r"status 2. The end of its log, .*rank0-server0.log:(.|\n)*key \(key\)", 1),
-    (("die-at-start", "7"), {}, TryAgain, r"status 7(.|\n)*the stand-in dies at the start(.|\n)*run again", 2),
-    (("load", "60"), {"start_deadline_s": 1.5}, TryAgain, r"still loading after 1\.5 s", 1),
-    (("slow", "0"), {"extra_args": ["--no-such"]}, SdgError, r"status 2(.|\n)*unrecognized arguments: --no-such", 1),
-])
+@pytest.mark.parametrize(
+    ("fault", "more", "error", "said", "count"),
+    [
+        (
+            ("die-at-start", "2"),
+            {},
+            SdgError,
+            r"status 2. The end of its log, .*rank0-server0.log:(.|\n)*key \(key\)",
+            1,
+        ),
+        (("die-at-start", "7"), {}, TryAgain, r"status 7(.|\n)*the stand-in dies at the start(.|\n)*run again", 2),
+        (("load", "60"), {"start_deadline_s": 1.5}, TryAgain, r"still loading after 1\.5 s", 1),
+        (
+            ("slow", "0"),
+            {"extra_args": ["--no-such"]},
+            SdgError,
+            r"status 2(.|\n)*unrecognized arguments: --no-such",
+            1,
+        ),
+    ],
+)
 def test_a_server_that_never_comes_up(spec, folder, faults, fault, more, error, said, count):
     (faults / fault[0]).write_text(fault[1])
     with pytest.raises(error, match=said) as raised:
@@ -265,11 +297,14 @@ def test_a_server_that_never_comes_up(spec, folder, faults, fault, more, error, 
 
 
 def test_a_killed_owner_takes_its_server_along(spec, folder, faults):
-    code = ("import sys, json, time; from sdg_helpers.serving import *; "
-            "open_server(ServerSpec(**json.loads(sys.argv[1])), sys.argv[2]); print('up', flush=True); time.sleep(60)")
+    code = (
+        "import sys, json, time; from sdg_helpers.serving import *; "
+        "open_server(ServerSpec(**json.loads(sys.argv[1])), sys.argv[2]); print('up', flush=True); time.sleep(60)"
+    )
     given = json.dumps(spec().model_dump(exclude_unset=True))
-    owner = subprocess.Popen([sys.executable, "-c", code, given, str(folder)], stdout=subprocess.PIPE, text=True,
-                             cwd=TESTS.parent)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code, given, str(folder)], stdout=subprocess.PIPE, text=True, cwd=TESTS.parent
+    )
     assert owner.stdout.readline() == "up\n"
     pid = starts(faults)[0][0]
     owner.kill()
@@ -282,8 +317,19 @@ def test_a_killed_owner_takes_its_server_along(spec, folder, faults):
 def follower(spec, folder, tmp_path):
     given = spec(tp_size=2)
     process = subprocess.Popen(
-        [sys.executable, "-c", RANK, str(tmp_path / "meet"), "1", json.dumps(given.model_dump(exclude_unset=True)),
-         str(folder)], cwd=TESTS.parent, stdout=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            "-c",
+            RANK,
+            str(tmp_path / "meet"),
+            "1",
+            json.dumps(given.model_dump(exclude_unset=True)),
+            str(folder),
+        ],
+        cwd=TESTS.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     with ranks.join(tmp_path / "meet", 0, 2) as group:
         ended = []
         group.listen(lambda why, code: ended.append(why))

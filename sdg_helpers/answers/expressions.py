@@ -6,6 +6,7 @@ small grammar has no key. A key needs no simplification, takes a fraction of a m
 Libraries that read more (math-verify) also accept more: they round to six digits, take `9\%` for 9 and the last of
 several expressions, which suits a reward and is too loose for a verdict that nobody looks at again.
 """
+
 from __future__ import annotations
 
 import re
@@ -79,7 +80,7 @@ def _inside(text: str, opening: re.Match[str]) -> tuple[str, str] | None:
         closing = None if bracket else _CLOSING.match(text, place)
         depth += bool(bracket) - bool(closing)
         if depth == 0:
-            return (text[opening.end():place], closing[0]) if closing.end() == len(text) else None
+            return (text[opening.end() : place], closing[0]) if closing.end() == len(text) else None
         step = bracket or closing
         place = step.end() if step else place + 1
     return None

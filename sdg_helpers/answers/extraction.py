@@ -1,4 +1,5 @@
 """Where the answer stands in a solution: one form for thinking, the last box, what counts as finished."""
+
 from __future__ import annotations
 
 import re
@@ -85,5 +86,5 @@ def predicted_answer(row: Mapping[str, Any], reasoning: bool = True) -> str | No
     generation = row["generation"]
     if not is_finished(row["finish_reason"], generation, reasoning):
         return None
-    boxed = extract_boxed(generation[generation.rfind(CLOSE) + len(CLOSE) if CLOSE in generation else 0:])
+    boxed = extract_boxed(generation[generation.rfind(CLOSE) + len(CLOSE) if CLOSE in generation else 0 :])
     return (boxed.strip() or None) if boxed is not None else None

@@ -1,4 +1,5 @@
 """Which option an answer names: `A`, `a.`, `(A)`, `\\text{A}`, `Option A` and the option's own text are one answer."""
+
 from __future__ import annotations
 
 import re
@@ -10,10 +11,15 @@ from sdg_helpers.answers.spelling import tidy
 
 LETTERS = string.ascii_uppercase
 _MAX_LENGTH = 2000  # characters; what is longer names no option
-_WRAPPER = re.compile(r"\\(?:boxed|text(?:bf|it|rm|sf|normal)?|math(?:rm|bf|bb|it|sf)|operatorname|mbox|bf|rm)"
-                      r"(?![A-Za-z])\s*")
-_NAMED = re.compile(r"(?:the\s+)?(?:(?:correct|right|final|best)\s+)?(?:answer|option|choice)\s*(?:is|=|:)?\s*"
-                    r"(?:(?:option|choice)\s*:?\s*)?", re.IGNORECASE)
+_WRAPPER = re.compile(
+    r"\\(?:boxed|text(?:bf|it|rm|sf|normal)?|math(?:rm|bf|bb|it|sf)|operatorname|mbox|bf|rm)"
+    r"(?![A-Za-z])\s*"
+)
+_NAMED = re.compile(
+    r"(?:the\s+)?(?:(?:correct|right|final|best)\s+)?(?:answer|option|choice)\s*(?:is|=|:)?\s*"
+    r"(?:(?:option|choice)\s*:?\s*)?",
+    re.IGNORECASE,
+)
 _LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\]]?")
 _WORDS = re.compile(r"[A-Za-z ,;.'()-]+")
 _LETTER_AND_TEXT = re.compile(r"\(?\s*([A-Z])\s*[).:\]]\s*(.+)|([A-Z])\s+[-–—=]\s*(.+)", re.DOTALL)
@@ -29,7 +35,7 @@ def option_letter(answer: str, options: Sequence[str]) -> str | None:
     if len(answer) > _MAX_LENGTH:
         return None
     text = _unwrapped(answer)
-    letters = LETTERS[:len(options)]
+    letters = LETTERS[: len(options)]
     for said in dict.fromkeys((text, _NAMED.sub("", text, count=1) if _NAMED.match(text) else text)):
         alone = _LETTER.fullmatch(said)
         letter = alone[1].upper() if alone else ""
@@ -68,8 +74,9 @@ def _unwrapped(answer: str) -> str:
 def _by_text(text: str, options: Sequence[str], letters: str) -> str | None:
     """The letter of the one option with this text."""
     wanted = text_key(text).replace(" ", "")
-    found = [letter for letter, option in zip(letters, options, strict=False)
-             if text_key(option).replace(" ", "") == wanted]
+    found = [
+        letter for letter, option in zip(letters, options, strict=False) if text_key(option).replace(" ", "") == wanted
+    ]
     return found[0] if wanted and len(found) == 1 else None
 
 

@@ -1,4 +1,5 @@
 """Answers that are one plain number, and when two of them are surely the same or surely different."""
+
 from __future__ import annotations
 
 import re
@@ -11,16 +12,25 @@ _UNITS_OF_TIME = (60, 3600)  # minutes and hours; powers of ten are looked for b
 
 _UNSIGNED = r"(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d*)?|\.\d+"
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d*)", re.ASCII)
-_NUMBER = re.compile(rf"([+-]?)({_UNSIGNED})(?:(?:\\times|\\cdot|\*)10\^\{{?(-?\d{{1,3}})\}}?|[eE]([+-]?\d{{1,3}}))?",
-                     re.ASCII)
-_FRACTION = re.compile(rf"([+-]?)(?:\\frac\{{([+-]?)({_UNSIGNED})\}}\{{({_UNSIGNED})\}}|({_UNSIGNED})/({_UNSIGNED}))",
-                       re.ASCII)
+_NUMBER = re.compile(
+    rf"([+-]?)({_UNSIGNED})(?:(?:\\times|\\cdot|\*)10\^\{{?(-?\d{{1,3}})\}}?|[eE]([+-]?\d{{1,3}}))?", re.ASCII
+)
+_FRACTION = re.compile(
+    rf"([+-]?)(?:\\frac\{{([+-]?)({_UNSIGNED})\}}\{{({_UNSIGNED})\}}|({_UNSIGNED})/({_UNSIGNED}))", re.ASCII
+)
 _ROUNDING = re.compile(r"round|approx|nearest|estimat|decimal|significant|about how", re.IGNORECASE)
-_CHOICES = re.compile(r"①|which of the following|multiple.choice|options?\s*:|\bchoose(?:\s*[.:]| one\b| the "
-                      r"(?:correct|right|best|true|answer|option|number))", re.IGNORECASE)
-_FIRST, _SECOND = (re.compile(
-    rf"(?<!\w)[(\[] ?{n} ?[)\]]|[（【] ?{n} ?[）】]|(?:^|[\s:;：；]){n} ?[)）、]|"
-    rf"(?:^|\n|  )[ \t]{{0,8}}{n} ?\.[ \t]|\\text\{{ ?{n} ?[.)、]") for n in (1, 2))
+_CHOICES = re.compile(
+    r"①|which of the following|multiple.choice|options?\s*:|\bchoose(?:\s*[.:]| one\b| the "
+    r"(?:correct|right|best|true|answer|option|number))",
+    re.IGNORECASE,
+)
+_FIRST, _SECOND = (
+    re.compile(
+        rf"(?<!\w)[(\[] ?{n} ?[)\]]|[（【] ?{n} ?[）】]|(?:^|[\s:;：；]){n} ?[)）、]|"
+        rf"(?:^|\n|  )[ \t]{{0,8}}{n} ?\.[ \t]|\\text\{{ ?{n} ?[.)、]"
+    )
+    for n in (1, 2)
+)
 _GROUP = re.compile(r"\((?! ?[12] ?\))[^():;]*\)")  # the `1)` of `(3 + 1)` begins no choice
 
 
@@ -91,8 +101,13 @@ def surely_different(a: PlainNumber, b: PlainNumber, problem: str = "") -> bool:
     if _CHOICES.search(problem) or (_FIRST.search(outside) and _SECOND.search(outside)):
         return False
     may_round = bool(_ROUNDING.search(problem))
-    return not any(_confusable(x, y, a, b, may_round) for x in (a.value, a.also) if x is not None
-                   for y in (b.value, b.also) if y is not None)
+    return not any(
+        _confusable(x, y, a, b, may_round)
+        for x in (a.value, a.also)
+        if x is not None
+        for y in (b.value, b.also)
+        if y is not None
+    )
 
 
 def _confusable(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, may_round: bool) -> bool:
@@ -118,7 +133,7 @@ def _differ_by_a_unit(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, 
     """Whether x, the smaller, may be y in another unit: exactly, or but for rounding (`0.17` and `16.67` percent)."""
     ratio = y / x
     digits = len(str(int(ratio)))
-    units = (*_UNITS_OF_TIME, 10 ** (digits - 1), 10 ** digits)
+    units = (*_UNITS_OF_TIME, 10 ** (digits - 1), 10**digits)
     if not rounded:
         return ratio in units
     slack = max(abs(y) / 100, _coarseness(b) / 2)

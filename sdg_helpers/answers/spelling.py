@@ -1,16 +1,42 @@
 """One spelling for answers that LaTeX shows alike: spaces, sizes, dollar signs, a last full stop."""
+
 from __future__ import annotations
 
 import re
 
 MAX_LENGTH = 2000  # characters; a longer answer is compared as it stands
 
-_SIGNS = str.maketrans({"−": "-", "\u00a0": " ", "，": ",", "π": r"\pi ", "∞": r"\infty ", "×": r"\times ",
-                        "·": r"\cdot ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "√": r"\sqrt "})
-_WORDS = re.compile(r"\\(dfrac|tfrac|cfrac|leq|geq|neq|lbrace|rbrace|displaystyle|textstyle|left|right|big|Big|bigg"
-                    r"|Bigg|quad|qquad)(?![A-Za-z])")
-_SAME = {"dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "leq": r"\le", "geq": r"\ge", "neq": r"\ne",
-         "lbrace": r"\{", "rbrace": r"\}", "quad": " ", "qquad": " "}
+_SIGNS = str.maketrans(
+    {
+        "−": "-",
+        "\u00a0": " ",
+        "，": ",",
+        "π": r"\pi ",
+        "∞": r"\infty ",
+        "×": r"\times ",
+        "·": r"\cdot ",
+        "≤": r"\le ",
+        "≥": r"\ge ",
+        "≠": r"\ne ",
+        "√": r"\sqrt ",
+    }
+)
+_WORDS = re.compile(
+    r"\\(dfrac|tfrac|cfrac|leq|geq|neq|lbrace|rbrace|displaystyle|textstyle|left|right|big|Big|bigg"
+    r"|Bigg|quad|qquad)(?![A-Za-z])"
+)
+_SAME = {
+    "dfrac": r"\frac",
+    "tfrac": r"\frac",
+    "cfrac": r"\frac",
+    "leq": r"\le",
+    "geq": r"\ge",
+    "neq": r"\ne",
+    "lbrace": r"\{",
+    "rbrace": r"\}",
+    "quad": " ",
+    "qquad": " ",
+}
 _TEXT = re.compile(r"([A-Za-z]?)\\(?:text|textbf|textit|textrm|textnormal|mathrm|mbox)\s*\{([^{}\\]*)\}")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d)(?!\d))")

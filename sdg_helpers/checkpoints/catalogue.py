@@ -1,4 +1,5 @@
 """Checkpoints that can be planned without a network: their tensors, from the formulas of their config.json."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ from sdg_helpers.checkpoints.tensors import Checkpoint, Tensor
 def deepseek_r1() -> Checkpoint:
     """DeepSeek-R1-0528, from the formulas of its config.json: 8-bit weights with a scale for each 128 x 128 block."""
     hidden, heads, q_rank, kv_rank, nope, rope = 7168, 128, 1536, 512, 128, 64
-    tensors = [Tensor("model.embed_tokens.weight", (129280, hidden), "BF16"),
-               Tensor("lm_head.weight", (129280, hidden), "BF16"), Tensor("model.norm.weight", (hidden,), "BF16")]
+    tensors = [
+        Tensor("model.embed_tokens.weight", (129280, hidden), "BF16"),
+        Tensor("lm_head.weight", (129280, hidden), "BF16"),
+        Tensor("model.norm.weight", (hidden,), "BF16"),
+    ]
 
     def linear(name: str, *shape: int) -> Iterator[Tensor]:
         yield Tensor(f"{name}.weight", shape, "F8_E4M3")
@@ -24,39 +28,66 @@ def deepseek_r1() -> Checkpoint:
 
     for layer in range(62):  # the last one drafts tokens ahead
         at = f"model.layers.{layer}"
-        for norm, width in (("input_layernorm", hidden), ("post_attention_layernorm", hidden),
-                            ("self_attn.q_a_layernorm", q_rank), ("self_attn.kv_a_layernorm", kv_rank)):
+        for norm, width in (
+            ("input_layernorm", hidden),
+            ("post_attention_layernorm", hidden),
+            ("self_attn.q_a_layernorm", q_rank),
+            ("self_attn.kv_a_layernorm", kv_rank),
+        ):
             tensors.append(Tensor(f"{at}.{norm}.weight", (width,), "BF16"))
-        for name, shape in (("q_a_proj", (q_rank, hidden)), ("q_b_proj", (heads * (nope + rope), q_rank)),
-                            ("kv_a_proj_with_mqa", (kv_rank + rope, hidden)),
-                            ("kv_b_proj", (heads * (nope + 128), kv_rank)), ("o_proj", (hidden, heads * 128))):
+        for name, shape in (
+            ("q_a_proj", (q_rank, hidden)),
+            ("q_b_proj", (heads * (nope + rope), q_rank)),
+            ("kv_a_proj_with_mqa", (kv_rank + rope, hidden)),
+            ("kv_b_proj", (heads * (nope + 128), kv_rank)),
+            ("o_proj", (hidden, heads * 128)),
+        ):
             tensors += linear(f"{at}.self_attn.{name}", *shape)
         if layer < 3:
             tensors += mlp(f"{at}.mlp", 18432)
             continue
-        tensors += [Tensor(f"{at}.mlp.gate.weight", (256, hidden), "BF16"),
-                    Tensor(f"{at}.mlp.gate.e_score_correction_bias", (256,), "F32")]
+        tensors += [
+            Tensor(f"{at}.mlp.gate.weight", (256, hidden), "BF16"),
+            Tensor(f"{at}.mlp.gate.e_score_correction_bias", (256,), "F32"),
+        ]
         for expert in ("shared_experts", *(f"experts.{number}" for number in range(256))):
             tensors += mlp(f"{at}.mlp.{expert}", 2048)
     at = "model.layers.61"
-    tensors += [Tensor(f"{at}.{name}.weight", shape, "BF16") for name, shape in (
-        ("embed_tokens", (129280, hidden)), ("shared_head.head", (129280, hidden)), ("eh_proj", (hidden, 2 * hidden)),
-        ("enorm", (hidden,)), ("hnorm", (hidden,)), ("shared_head.norm", (hidden,)))]
+    tensors += [
+        Tensor(f"{at}.{name}.weight", shape, "BF16")
+        for name, shape in (
+            ("embed_tokens", (129280, hidden)),
+            ("shared_head.head", (129280, hidden)),
+            ("eh_proj", (hidden, 2 * hidden)),
+            ("enorm", (hidden,)),
+            ("hnorm", (hidden,)),
+            ("shared_head.norm", (hidden,)),
+        )
+    ]
     return Checkpoint("deepseek-ai/DeepSeek-R1-0528", tensors, num_layers=61, num_kv_heads=128)
 
 
 def qwen_32b() -> Checkpoint:
     """Qwen2.5-32B-Instruct, from the formulas of its config.json."""
     hidden, width, kv_width = 5120, 27648, 8 * 128
-    tensors = [Tensor("model.embed_tokens.weight", (152064, hidden), "BF16"),
-               Tensor("lm_head.weight", (152064, hidden), "BF16"), Tensor("model.norm.weight", (hidden,), "BF16")]
+    tensors = [
+        Tensor("model.embed_tokens.weight", (152064, hidden), "BF16"),
+        Tensor("lm_head.weight", (152064, hidden), "BF16"),
+        Tensor("model.norm.weight", (hidden,), "BF16"),
+    ]
     for layer in range(64):
         at = f"model.layers.{layer}"
-        for name, shape in (("self_attn.q_proj", (hidden, hidden)), ("self_attn.k_proj", (kv_width, hidden)),
-                            ("self_attn.v_proj", (kv_width, hidden)), ("self_attn.o_proj", (hidden, hidden)),
-                            ("mlp.gate_proj", (width, hidden)), ("mlp.up_proj", (width, hidden)),
-                            ("mlp.down_proj", (hidden, width)), ("input_layernorm", (hidden,)),
-                            ("post_attention_layernorm", (hidden,))):
+        for name, shape in (
+            ("self_attn.q_proj", (hidden, hidden)),
+            ("self_attn.k_proj", (kv_width, hidden)),
+            ("self_attn.v_proj", (kv_width, hidden)),
+            ("self_attn.o_proj", (hidden, hidden)),
+            ("mlp.gate_proj", (width, hidden)),
+            ("mlp.up_proj", (width, hidden)),
+            ("mlp.down_proj", (hidden, width)),
+            ("input_layernorm", (hidden,)),
+            ("post_attention_layernorm", (hidden,)),
+        ):
             tensors.append(Tensor(f"{at}.{name}.weight", shape, "BF16"))
         for name, size in (("q_proj", hidden), ("k_proj", kv_width), ("v_proj", kv_width)):
             tensors.append(Tensor(f"{at}.self_attn.{name}.bias", (size,), "BF16"))

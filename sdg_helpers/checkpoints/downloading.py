@@ -1,4 +1,5 @@
 """Stage 02, the download: a checkpoint from the hub into a folder, resumed after any death, verified file by file."""
+
 from __future__ import annotations
 
 import hashlib
@@ -24,8 +25,9 @@ _OTHER_FORMS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack", "*.onnx
 _POLL_S = 2.0
 
 
-def download_checkpoint(repo: str, folder: Path, revision: str = "main",
-                        on_progress: OnProgress | None = None) -> dict[str, Any]:
+def download_checkpoint(
+    repo: str, folder: Path, revision: str = "main", on_progress: OnProgress | None = None
+) -> dict[str, Any]:
     """Bring a model of the hub into `folder`; a second call does nothing. Returns what download.json says.
 
     Every file is checked against the size and, for weights, the sha256 that the hub tells; download.json (repo, commit,
@@ -51,14 +53,18 @@ def download_checkpoint(repo: str, folder: Path, revision: str = "main",
 def _same(known: dict[str, Any], repo: str, revision: str, folder: Path) -> dict[str, Any]:
     """The manifest, if it is of this model and its files are still there."""
     if known["repo"] != repo or revision not in (known["revision"], known["commit"]):
-        raise SdgError(f"{folder}: expected {repo} at {revision}, found {known['repo']} at {known['revision']} "
-                       f"({known['commit'][:12]}). Give another folder, or remove this one.")
+        raise SdgError(
+            f"{folder}: expected {repo} at {revision}, found {known['repo']} at {known['revision']} "
+            f"({known['commit'][:12]}). Give another folder, or remove this one."
+        )
     for name, entry in known["files"].items():
         size = (folder / name).stat().st_size if (folder / name).is_file() else None
         if size != entry["bytes"]:
-            raise SdgError(f"{folder / name}: expected {entry['bytes']} bytes, as {MANIFEST} says, found "
-                           f"{'no file' if size is None else size}. Remove {folder / MANIFEST} and run again to fetch "
-                           "what is missing.")
+            raise SdgError(
+                f"{folder / name}: expected {entry['bytes']} bytes, as {MANIFEST} says, found "
+                f"{'no file' if size is None else size}. Remove {folder / MANIFEST} and run again to fetch "
+                "what is missing."
+            )
     return known
 
 
@@ -75,8 +81,10 @@ def _listing(repo: str, revision: str) -> dict[str, Any]:
     told = {entry.path: {"bytes": entry.size, **({"sha256": entry.lfs.sha256} if entry.lfs else {})} for entry in found}
     if "config.json" not in told:
         found = ", ".join(sorted(told)[:5]) or "no file"
-        raise SdgError(f"{repo}: expected a model with a config.json, found {found}. Give the name of a model in the "
-                       "form of transformers.")
+        raise SdgError(
+            f"{repo}: expected a model with a config.json, found {found}. Give the name of a model in the "
+            "form of transformers."
+        )
     return {"repo": repo, "revision": revision, "commit": commit, "files": dict(sorted(told.items()))}
 
 
@@ -84,8 +92,13 @@ def _fetch(wanted: dict[str, Any], folder: Path) -> None:
     from huggingface_hub import snapshot_download
 
     with _told_plainly(wanted["repo"], wanted["revision"]), _quietly():
-        snapshot_download(wanted["repo"], revision=wanted["commit"], local_dir=folder,
-                          allow_patterns=[*wanted["files"]], endpoint=os.environ.get("HF_ENDPOINT"))
+        snapshot_download(
+            wanted["repo"],
+            revision=wanted["commit"],
+            local_dir=folder,
+            allow_patterns=[*wanted["files"]],
+            endpoint=os.environ.get("HF_ENDPOINT"),
+        )
 
 
 def _verify(wanted: dict[str, Any], folder: Path) -> None:
@@ -93,8 +106,9 @@ def _verify(wanted: dict[str, Any], folder: Path) -> None:
     checked = {(row["name"], row["bytes"], row["mtime_ns"]) for row in files.read_log(folder / ".verified.jsonl")}
     with files.AppendLog(folder / ".verified.jsonl") as log, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         left = [name for name in wanted["files"] if (name, *_stamp(folder / name)) not in checked]
-        for name, stamp in zip(left, pool.map(lambda one: _check(folder / one, wanted["files"][one]), left),
-                               strict=True):
+        for name, stamp in zip(
+            left, pool.map(lambda one: _check(folder / one, wanted["files"][one]), left), strict=True
+        ):
             log.append({"name": name, "bytes": stamp[0], "mtime_ns": stamp[1]})
 
 
@@ -109,8 +123,10 @@ def _check(path: Path, entry: dict[str, Any]) -> tuple[int, int]:
     if not right:
         path.unlink(missing_ok=True)
         found = f"sha256 {digest.hexdigest()}" if stamp[0] == entry["bytes"] else f"{max(stamp[0], 0)} bytes"
-        raise SdgError(f"{path}: expected {entry['bytes']} bytes with sha256 {entry.get('sha256', '(not told)')}, "
-                       f"found {found}. The file was removed; run again to fetch it anew.")
+        raise SdgError(
+            f"{path}: expected {entry['bytes']} bytes with sha256 {entry.get('sha256', '(not told)')}, "
+            f"found {found}. The file was removed; run again to fetch it anew."
+        )
     return stamp
 
 
@@ -126,8 +142,10 @@ def _check_space(folder: Path, wanted: dict[str, Any]) -> None:
     needed = sum(entry["bytes"] for entry in wanted["files"].values()) - arrived(folder)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise SdgError(f"{folder}: {wanted['repo']} needs {needed / 1e9:.1f} GB more, found {free / 1e9:.1f} GB free. "
-                       "Free some, or give a folder on a roomier disk.")
+        raise SdgError(
+            f"{folder}: {wanted['repo']} needs {needed / 1e9:.1f} GB more, found {free / 1e9:.1f} GB free. "
+            "Free some, or give a folder on a roomier disk."
+        )
 
 
 def _hub() -> Any:
@@ -156,9 +174,11 @@ def _told_plainly(repo: str, revision: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise SdgError(f"{repo} at {revision}: expected to fetch it from the hub, found {type(error).__name__}: "
-                       f"{' '.join(str(error).split())[:300]}. Check the name; for a gated model, accept its terms and "
-                       "set HF_TOKEN; then run again: it goes on where it stopped.") from error
+        raise SdgError(
+            f"{repo} at {revision}: expected to fetch it from the hub, found {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}. Check the name; for a gated model, accept its terms and "
+            "set HF_TOKEN; then run again: it goes on where it stopped."
+        ) from error
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 With `--load-format sharded_state` every rank reads one file of its own; from the original files every rank reads
 everything and keeps its part.
 """
+
 from __future__ import annotations
 
 import json
@@ -32,8 +33,10 @@ def read_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     if (folder / "config.json").exists():
         return _checkpoint(name, json.loads((folder / "config.json").read_text()), _folder_tensors(folder))
     if folder.exists():
-        raise SdgError(f"{folder}: expected a checkpoint (config.json and *.safetensors), found no config.json. Give "
-                       "the folder that holds it.")
+        raise SdgError(
+            f"{folder}: expected a checkpoint (config.json and *.safetensors), found no config.json. Give "
+            "the folder that holds it."
+        )
     return _from_hub(name, revision)
 
 
@@ -58,11 +61,16 @@ def _from_hub(name: str, revision: str | None) -> Checkpoint:
         config = json.loads(Path(hf_hub_download(name, "config.json", revision=revision)).read_text())
         told = get_safetensors_metadata(name, revision=revision)
     except Exception as error:  # the hub's and the network's errors have no common type
-        raise SdgError(f"checkpoint {name!r}: expected one of {', '.join(DESCRIBED)}, a folder, or a model that the "
-                       f"hub lets us read, found {type(error).__name__}: {' '.join(str(error).split())[:300]}."
-                       f"{did_you_mean(name, DESCRIBED)}") from error
-    tensors = [Tensor(tensor, tuple(one.shape), one.dtype) for file in told.files_metadata.values()
-               for tensor, one in file.tensors.items()]
+        raise SdgError(
+            f"checkpoint {name!r}: expected one of {', '.join(DESCRIBED)}, a folder, or a model that the "
+            f"hub lets us read, found {type(error).__name__}: {' '.join(str(error).split())[:300]}."
+            f"{did_you_mean(name, DESCRIBED)}"
+        ) from error
+    tensors = [
+        Tensor(tensor, tuple(one.shape), one.dtype)
+        for file in told.files_metadata.values()
+        for tensor, one in file.tensors.items()
+    ]
     return _checkpoint(name, config, tensors)
 
 
@@ -76,8 +84,15 @@ def rank_bytes(checkpoint: Checkpoint, tp_size: int) -> dict[str, int]:
     return sums
 
 
-def plan_shards(folder: Path, *, checkpoint: str, tp_size: int, nodes: int = 1, revision: str | None = None,
-                read_gb_per_s: float = 2.0) -> dict[str, Any]:
+def plan_shards(
+    folder: Path,
+    *,
+    checkpoint: str,
+    tp_size: int,
+    nodes: int = 1,
+    revision: str | None = None,
+    read_gb_per_s: float = 2.0,
+) -> dict[str, Any]:
     """Write plan.json: the bytes of every rank, and how long loading takes with and without shards; the manifest.
 
     read_gb_per_s: what one node reads from the shared file system, in 10^9 bytes a second.
@@ -88,19 +103,33 @@ def plan_shards(folder: Path, *, checkpoint: str, tp_size: int, nodes: int = 1, 
         raise SdgError(f"read_gb_per_s: expected more than 0, in 10^9 bytes a second, found {read_gb_per_s:g}.")
     if tp_size < 1 or tp_size % nodes:
         raise SdgError(f"tp_size: expected a multiple of nodes ({nodes}), 1 or more, found {tp_size}.")
-    parameters = {"checkpoint": checkpoint, "revision": revision, "tp_size": tp_size, "nodes": nodes,
-                  "read_gb_per_s": read_gb_per_s}
+    parameters = {
+        "checkpoint": checkpoint,
+        "revision": revision,
+        "tp_size": tp_size,
+        "nodes": nodes,
+        "read_gb_per_s": read_gb_per_s,
+    }
     with Stage(folder, *STAGE).work(parameters, {}) as work:
         if work.done:
             return work.manifest
         model = read_checkpoint(checkpoint, revision)
         part, ranks_a_node = rank_bytes(model, tp_size), tp_size // nodes
         held = part["split"] + part["whole"]
-        plan = {"checkpoint": model.name, "tensors": len(model.tensors), "bytes": model.bytes, "rank_bytes": part,
-                "bytes_a_rank": held, "bytes_of_all_shards": held * tp_size,
-                "load_s": {"every rank reads all": ranks_a_node * model.bytes / read_gb_per_s / 1e9,
-                           "a node reads all once": model.bytes / read_gb_per_s / 1e9,
-                           "every rank reads its shard": ranks_a_node * held / read_gb_per_s / 1e9}}
+        plan = {
+            "checkpoint": model.name,
+            "tensors": len(model.tensors),
+            "bytes": model.bytes,
+            "rank_bytes": part,
+            "bytes_a_rank": held,
+            "bytes_of_all_shards": held * tp_size,
+            "load_s": {
+                "every rank reads all": ranks_a_node * model.bytes / read_gb_per_s / 1e9,
+                "a node reads all once": model.bytes / read_gb_per_s / 1e9,
+                "every rank reads its shard": ranks_a_node * held / read_gb_per_s / 1e9,
+            },
+        }
         files.write_json(work.folder / "plan.json", plan)
-        return work.finish(rows_in=len(model.tensors), rows_out=len(model.tensors), plan=plan,
-                           outputs=[work.folder / "plan.json"])
+        return work.finish(
+            rows_in=len(model.tensors), rows_out=len(model.tensors), plan=plan, outputs=[work.folder / "plan.json"]
+        )

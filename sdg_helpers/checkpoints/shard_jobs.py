@@ -1,4 +1,5 @@
 """Stage 02, for real: bring the checkpoint here and shard it, as jobs where the profile says so."""
+
 from __future__ import annotations
 
 from functools import partial
@@ -17,8 +18,16 @@ from sdg_helpers.serving.server_specs import ServerSpec
 from sdg_helpers.serving.sglang.sharded import MANIFEST, check_sharded
 
 
-def make_shards(run: Run, stage: Path, *, checkpoint: str, tp_size: int, revision: str = "main", role: str = "solver",
-                on_progress: OnProgress | None = None) -> dict[str, Any] | None:
+def make_shards(
+    run: Run,
+    stage: Path,
+    *,
+    checkpoint: str,
+    tp_size: int,
+    revision: str = "main",
+    role: str = "solver",
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any] | None:
     """Make the sharded checkpoint that the profile's server of a role loads; returns what its manifest says.
 
     None when that server needs none (`load_format` is not sharded_state). checkpoint: a folder, or a model of the hub,
@@ -29,8 +38,10 @@ def make_shards(run: Run, stage: Path, *, checkpoint: str, tp_size: int, revisio
     if spec.engine != "sglang" or spec.load_format != "sharded_state":
         return None
     if spec.tp_size != tp_size:
-        raise SdgError(f"TP_SIZE: expected {spec.tp_size}, as the profile's {role} has it (tp_size), found {tp_size}. "
-                       "Set one of them.")
+        raise SdgError(
+            f"TP_SIZE: expected {spec.tp_size}, as the profile's {role} has it (tp_size), found {tp_size}. "
+            "Set one of them."
+        )
     folder = Path(spec.model).expanduser().absolute()
     if not (folder / MANIFEST).exists():
         source = Path(checkpoint).expanduser()
@@ -41,15 +52,20 @@ def make_shards(run: Run, stage: Path, *, checkpoint: str, tp_size: int, revisio
     return check_sharded(folder, tp_size)
 
 
-def _download(stage: Path, repo: str, folder: Path, revision: str, jobs: JobSpec | None,
-              on_progress: OnProgress | None) -> None:
+def _download(
+    stage: Path, repo: str, folder: Path, revision: str, jobs: JobSpec | None, on_progress: OnProgress | None
+) -> None:
     if jobs is None:
         download_checkpoint(repo, folder, revision, on_progress)
         return
     beside = stage.with_name(f"{stage.name}-download")  # its jobs are told from those that shard
     function = partial(_download_in_job, repo=repo, folder=folder, revision=revision)
-    cluster.run_chunks(function, jobs.model_copy(update={"num_chunks": 1}), beside,
-                       lambda num_chunks: [] if (folder / downloading.MANIFEST).exists() else [0])
+    cluster.run_chunks(
+        function,
+        jobs.model_copy(update={"num_chunks": 1}),
+        beside,
+        lambda num_chunks: [] if (folder / downloading.MANIFEST).exists() else [0],
+    )
 
 
 def _download_in_job(chunk: int, num_chunks: int, *, repo: str, folder: Path, revision: str) -> None:
@@ -62,8 +78,12 @@ def _shard(stage: Path, source: Path, folder: Path, spec: ServerSpec, logs: Path
         shard_checkpoint(source, folder, spec, logs)
         return
     function = partial(_shard_in_job, source=source.absolute(), folder=folder, spec=spec, logs=logs)
-    cluster.run_chunks(function, jobs.model_copy(update={"num_chunks": 1}), stage,
-                       lambda num_chunks: [] if (folder / MANIFEST).exists() else [0])
+    cluster.run_chunks(
+        function,
+        jobs.model_copy(update={"num_chunks": 1}),
+        stage,
+        lambda num_chunks: [] if (folder / MANIFEST).exists() else [0],
+    )
 
 
 def _shard_in_job(chunk: int, num_chunks: int, *, source: Path, folder: Path, spec: ServerSpec, logs: Path) -> None:

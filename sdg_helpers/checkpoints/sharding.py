@@ -1,4 +1,5 @@
 """Stage 02, for real: a checkpoint written as the ranks of a server hold it, so that each reads a file of its own."""
+
 from __future__ import annotations
 
 import os
@@ -38,8 +39,9 @@ def shard_checkpoint(source: Path, folder: Path, spec: ServerSpec, logs: Path) -
     """
     source, folder = source.expanduser().absolute(), folder.expanduser().absolute()
     group = ranks.current()
-    spec = spec.model_copy(update={"model": str(source), "load_format": "auto", "num_servers": 1,
-                                   "served_model_name": None})
+    spec = spec.model_copy(
+        update={"model": str(source), "load_format": "auto", "num_servers": 1, "served_model_name": None}
+    )
     if group.rank:
         return follow(spec, logs.absolute(), group)
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,8 +61,10 @@ def shard_checkpoint(source: Path, folder: Path, spec: ServerSpec, logs: Path) -
 
 def _same(manifest: dict[str, Any], source: Path, folder: Path) -> dict[str, Any]:
     if manifest["source"] != (told := _source(source)):
-        raise SdgError(f"{folder}: expected shards of {told}, found them of {manifest['source']}. Give another folder, "
-                       "or remove this one.")
+        raise SdgError(
+            f"{folder}: expected shards of {told}, found them of {manifest['source']}. Give another folder, "
+            "or remove this one."
+        )
     return manifest
 
 
@@ -85,8 +89,9 @@ def _write(crew: Crew, folder: Path) -> None:
         if crew.returned(down):
             return
         error = down.end_with or TryAgain
-        raise error(f"{folder}: the model could not be sharded: {down.why}\nMend what the log tells, then run "
-                    "again.") from None
+        raise error(
+            f"{folder}: the model could not be sharded: {down.why}\nMend what the log tells, then run again."
+        ) from None
 
 
 def _finish(source: Path, folder: Path, spec: ServerSpec, group: Group, version: str) -> dict[str, Any]:
@@ -96,16 +101,25 @@ def _finish(source: Path, folder: Path, spec: ServerSpec, group: Group, version:
         if (found := sum((folder / name).stat().st_size for name in _names(folder))) != written:
             written, end = found, time.monotonic() + _SETTLE_S  # another node is still writing
         elif time.monotonic() > end:
-            raise TryAgain(f"{folder}: {wrong}. The first rank has reported success all the same: see the logs of the "
-                           "other nodes, then run again.")
+            raise TryAgain(
+                f"{folder}: {wrong}. The first rank has reported success all the same: see the logs of the "
+                "other nodes, then run again."
+            )
         time.sleep(1)
     for name in _names(folder):
         os.chmod(folder / name, 0o666 & ~files._umask())  # safetensors writes for its own user only
     _copy_metadata(source, folder)
     sizes = {name: (folder / name).stat().st_size for name in _names(folder)}
-    manifest = {"tp_size": spec.tp_size, "nodes": group.num_nodes, "sglang": version, "source": _source(source),
-                "bytes": sum(sizes.values()), "tensors_a_rank": len(_tensors(folder)[0]), "files": sizes,
-                "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    manifest = {
+        "tp_size": spec.tp_size,
+        "nodes": group.num_nodes,
+        "sglang": version,
+        "source": _source(source),
+        "bytes": sum(sizes.values()),
+        "tensors_a_rank": len(_tensors(folder)[0]),
+        "files": sizes,
+        "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
     files.write_json(folder / MANIFEST, manifest)
     return manifest
 

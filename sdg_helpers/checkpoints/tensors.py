@@ -1,4 +1,5 @@
 """The tensors of a checkpoint, read from headers alone, and how tensor parallelism places each of them."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """`python -m sdg_helpers.cli`, where the command `sdg` is not on the path."""
+
 import sys
 
 from sdg_helpers.cli.main import main

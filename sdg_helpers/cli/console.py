@@ -1,4 +1,5 @@
 """What the commands share: tables, questions to the user, paths and commands as the user would type them."""
+
 from __future__ import annotations
 
 import os

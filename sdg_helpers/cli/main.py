@@ -1,4 +1,5 @@
 """The command `sdg`. Every command imports what it needs when it runs, so that `sdg --help` answers at once."""
+
 from __future__ import annotations
 
 import argparse
@@ -32,9 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if arguments.debug or error.filename is None:  # of no file: not the user's to mend
             raise
-        print(f"sdg: {error.filename}: expected a place that can be read and written, found: {error.strerror}. Give "
-              "another one (SDG_OUTPUTS, or the path on the command line), or mend it, then run again.",
-              file=sys.stderr)
+        print(
+            f"sdg: {error.filename}: expected a place that can be read and written, found: {error.strerror}. Give "
+            "another one (SDG_OUTPUTS, or the path on the command line), or mend it, then run again.",
+            file=sys.stderr,
+        )
         return BAD_INPUT
 
 
@@ -42,7 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     from sdg_helpers.cli import run, run_folders, tools
 
     parser = argparse.ArgumentParser(
-        prog="sdg", description="Open Reasoning Cookbook: from hard problems to reasoning data for fine-tuning.")
+        prog="sdg", description="Open Reasoning Cookbook: from hard problems to reasoning data for fine-tuning."
+    )
     parser.add_argument("--version", action="version", version=f"sdg {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -1,4 +1,5 @@
 """`sdg run`: which notebooks, with which values, in which run; and what to say when it stops."""
+
 from __future__ import annotations
 
 import argparse
@@ -21,15 +22,28 @@ def add_commands(add: Add) -> None:
     """run"""
     run = add("run", _run, "execute notebooks in order, from where the run stands")
     run.add_argument("tracks", nargs="*", metavar="TRACK", help="start, math, …; default: start math")
-    run.add_argument("--profile", metavar="P", help="where to run: a name, or a .yaml file (default: the one that the "
-                                                    "run was begun with, else demo)")
+    run.add_argument(
+        "--profile",
+        metavar="P",
+        help="where to run: a name, or a .yaml file (default: the one that the run was begun with, else demo)",
+    )
     run.add_argument("--run", metavar="NAME", help="the folder in outputs/ (default: the profile's name)")
     run.add_argument("--from", dest="first", metavar="03", help="the first notebook to execute")
     run.add_argument("--to", dest="last", metavar="06", help="the last one")
-    run.add_argument("-p", dest="overrides", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
-                     help="a parameter, for every selected notebook that has it; may be repeated")
-    run.add_argument("--submit", action="store_true",
-                     help="run the driver itself as a small job of Slurm, so that the login session may close")
+    run.add_argument(
+        "-p",
+        dest="overrides",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("KEY", "VALUE"),
+        help="a parameter, for every selected notebook that has it; may be repeated",
+    )
+    run.add_argument(
+        "--submit",
+        action="store_true",
+        help="run the driver itself as a small job of Slurm, so that the login session may close",
+    )
     run.add_argument("--again", action="store_true", help="execute complete notebooks too (nothing is made twice)")
 
 
@@ -60,8 +74,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.debug:
             raise
         return _stopped(error, arguments, name)
-    print(f"Complete. Executed notebooks: {shown(run.folder / 'notebooks')}   How far it is: "
-          f"{program()} status {name}")
+    print(f"Complete. Executed notebooks: {shown(run.folder / 'notebooks')}   How far it is: {program()} status {name}")
     return 0
 
 
@@ -79,8 +92,10 @@ def _submit(run: Run, arguments: argparse.Namespace, name: str) -> int:
     arguments.profile = run.profile.key  # the job begins in another folder
     words = ["run", *_words(arguments, name), *(["--again"] if arguments.again else [])]
     job_id, log = submit_driver(run.folder, run.profile.jobs.spec("driver"), words)
-    print(f"Submitted as job {job_id}; its log: {shown(log)}   How far it is: {program()} status {name}   To stop: "
-          f"{program()} cancel {name}")
+    print(
+        f"Submitted as job {job_id}; its log: {shown(log)}   How far it is: {program()} status {name}   To stop: "
+        f"{program()} cancel {name}"
+    )
     return 0
 
 
@@ -111,8 +126,10 @@ def _selected(arguments: argparse.Namespace) -> list[Notebook]:
     first, last = _number("--from", arguments.first, found, "00"), _number("--to", arguments.last, found, "99")
     selected = [one for one in found if first <= one.number <= last]
     if not selected:
-        raise SdgError(f"--from {first} --to {last}: expected at least one notebook between, found none. Notebooks: "
-                       f"{', '.join(one.key for one in found)}.")
+        raise SdgError(
+            f"--from {first} --to {last}: expected at least one notebook between, found none. Notebooks: "
+            f"{', '.join(one.key for one in found)}."
+        )
     return selected
 
 

@@ -1,4 +1,5 @@
 """`sdg status`, `reset`, `cancel`: a run that is there."""
+
 from __future__ import annotations
 
 import argparse
@@ -26,8 +27,11 @@ def _status(arguments: argparse.Namespace) -> None:
     from sdg_helpers import paths, runs
     from sdg_helpers.runs import status
 
-    rows = [vars(one) for one in status.run_status(runs.existing_run(arguments.run))] if arguments.run \
+    rows = (
+        [vars(one) for one in status.run_status(runs.existing_run(arguments.run))]
+        if arguments.run
         else status.runs_table()
+    )
     if arguments.json:
         import json
 

@@ -1,4 +1,5 @@
 """Exchange with other tools, explanations of notebooks, checks of a cluster, fetched weights."""
+
 from __future__ import annotations
 
 import argparse
@@ -23,8 +24,13 @@ def add_commands(add: Add) -> None:
     check = add("cluster", _check, "see whether a cluster has all that a profile asks for")
     check.add_argument("action", choices=["check"])
     check.add_argument("--profile", metavar="P", default="slurm")
-    check.add_argument("--wait", metavar="MINUTES", type=float, default=10.0,
-                       help="how long the small jobs that look at a node may wait to begin (default: 10)")
+    check.add_argument(
+        "--wait",
+        metavar="MINUTES",
+        type=float,
+        default=10.0,
+        help="how long the small jobs that look at a node may wait to begin (default: 10)",
+    )
     add("notebooks", _notebooks, "list the notebooks and what they make")
     params = add("params", _params, "explain the parameters of a notebook")
     params.add_argument("notebook", metavar="NOTEBOOK", help="math/03, or math/03_generate_solutions")

@@ -1,4 +1,5 @@
 """A stage's work cut into chunks, each a job of its own; the driver shows the sum of what their sessions tell."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -17,8 +18,14 @@ def chunk_range(count: int, chunk: int, num_chunks: int) -> range:
     return range(chunk * count // num_chunks, (chunk + 1) * count // num_chunks)
 
 
-def run_in_jobs(work: Work, function: Callable[[int, int], Any], jobs: JobSpec,
-                left: Callable[[int], Mapping[int, int]], before: int, total: int) -> None:
+def run_in_jobs(
+    work: Work,
+    function: Callable[[int, int], Any],
+    jobs: JobSpec,
+    left: Callable[[int], Mapping[int, int]],
+    before: int,
+    total: int,
+) -> None:
     """Run a stage's chunks as jobs, and show how many of its rows are done.
 
     left(num_chunks): chunk -> rows that are left to do; it looks at what is on disk. before: rows done when we begin,
@@ -36,8 +43,12 @@ def run_in_jobs(work: Work, function: Callable[[int, int], Any], jobs: JobSpec,
         """Rows that were on disk at the last look, and those that the sessions have finished since."""
         now, states = standing(sessions), Counter(job.state for job in live)
         done = known["done"] + now.pop("rows", 0) - known["rows"]
-        work.progress(min(done, total), total, **{name: round(value, 2) for name, value in now.items()},
-                      jobs=", ".join(f"{count} {state.lower()}" for state, count in sorted(states.items())))
+        work.progress(
+            min(done, total),
+            total,
+            **{name: round(value, 2) for name, value in now.items()},
+            jobs=", ".join(f"{count} {state.lower()}" for state, count in sorted(states.items())),
+        )
 
     work.progress(before, total, force=True)
     run_chunks(function, jobs, work.folder, look, on_poll)

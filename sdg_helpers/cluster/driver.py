@@ -3,6 +3,7 @@
 A job is one chunk: `function(chunk, num_chunks)`, on every node of the job. Whether work is done is never read off a
 job's end, but asked of the stage (`left`). Everything that a later driver must know is in the stage's jobs/ folder.
 """
+
 from __future__ import annotations
 
 import os
@@ -21,8 +22,13 @@ from sdg_helpers.cluster.slurm import SlurmJob
 from sdg_helpers.errors import SdgError
 
 
-def run_chunks(function: Callable[[int, int], Any], spec: JobSpec, stage: Path, left: Callable[[int], list[int]],
-               on_poll: Callable[[list[SlurmJob]], None] | None = None) -> None:
+def run_chunks(
+    function: Callable[[int, int], Any],
+    spec: JobSpec,
+    stage: Path,
+    left: Callable[[int], list[int]],
+    on_poll: Callable[[list[SlurmJob]], None] | None = None,
+) -> None:
     """Run `function(chunk, num_chunks)` for every chunk that `left(num_chunks)` names, as jobs of Slurm.
 
     Jobs of an earlier driver are taken up again, whatever split they have; what is left after them is split anew.
@@ -65,12 +71,18 @@ def cancel_jobs(stage: Path) -> list[SlurmJob]:
 class _Driver:
     """One call of run_chunks."""
 
-    def __init__(self, function: Callable[[int, int], Any], spec: JobSpec, records: Records,
-                 left: Callable[[int], list[int]], on_poll: Callable[[list[SlurmJob]], None]):
+    def __init__(
+        self,
+        function: Callable[[int, int], Any],
+        spec: JobSpec,
+        records: Records,
+        left: Callable[[int], list[int]],
+        on_poll: Callable[[list[SlurmJob]], None],
+    ):
         self.function, self.spec, self.records, self.left, self.on_poll = function, spec, records, left, on_poll
-        self.returned: set[int] = set()     # chunks of our own split whose job returned
+        self.returned: set[int] = set()  # chunks of our own split whose job returned
         self.attempts: Counter = Counter()  # submissions of ours, by chunk
-        self.ours: set[str] = set()         # names of our submissions
+        self.ours: set[str] = set()  # names of our submissions
         self._silent_since = 0.0
 
     # --- what is to be done
@@ -88,14 +100,19 @@ class _Driver:
         if hopeless:
             told = "\n".join(cause.text for cause in hopeless[:3])
             more = f"\n… and {len(hopeless) - 3} more chunks" if len(hopeless) > 3 else ""
-            raise SdgError(f"{self.records.stage}: {len(hopeless)} of {self.spec.num_chunks} chunks could not be "
-                           f"finished.\n{told}{more}\nWhat was written is kept. Mend the cause, then run again.")
+            raise SdgError(
+                f"{self.records.stage}: {len(hopeless)} of {self.spec.num_chunks} chunks could not be "
+                f"finished.\n{told}{more}\nWhat was written is kept. Mend the cause, then run again."
+            )
         return chunks
 
     def _last_end(self, chunk: int, jobs: list[SlurmJob]) -> SlurmJob | None:
         """The latest job of ours for this chunk, which has ended; GONE when Slurm remembers it no longer."""
-        tried = [one for one in self.records.submissions
-                 if one.name in self.ours and one.fate == "submitted" and chunk in one.chunks]
+        tried = [
+            one
+            for one in self.records.submissions
+            if one.name in self.ours and one.fate == "submitted" and chunk in one.chunks
+        ]
         if not tried:
             return None
         known = {job.name: job for job in jobs if job.index == chunk}
@@ -115,8 +132,10 @@ class _Driver:
         from submitit.core.utils import cloudpickle_dump
 
         if lacking := [name for name in self.spec.pass_environment if name not in os.environ]:
-            raise SdgError(f"jobs: pass_environment: expected {', '.join(lacking)} in the environment, found none. Set "
-                           "it where sdg is started: jobs get it from there, and it is written nowhere.")
+            raise SdgError(
+                f"jobs: pass_environment: expected {', '.join(lacking)} in the environment, found none. Set "
+                "it where sdg is started: jobs get it from there, and it is written nowhere."
+            )
         with self.records.submitting() as hold:
             logs = Path(self.spec.log_folder).expanduser() if self.spec.log_folder else None
             one = self.records.begin(chunks, self.spec.num_chunks, logs)
@@ -187,8 +206,10 @@ class _Driver:
                 now = time.time()
                 self._silent_since = self._silent_since or now
                 if now - self._silent_since > self.spec.slurm_deadline_s:
-                    raise SdgError(f"Slurm does not answer since {now - self._silent_since:.0f} s ({error}). Jobs go "
-                                   "on without us: run again when it is back, they are taken up again.") from None
+                    raise SdgError(
+                        f"Slurm does not answer since {now - self._silent_since:.0f} s ({error}). Jobs go "
+                        "on without us: run again when it is back, they are taken up again."
+                    ) from None
                 time.sleep(min(self.spec.poll_s, 5))
 
     def _note(self, jobs: list[SlurmJob]) -> None:
@@ -196,16 +217,22 @@ class _Driver:
         for job in jobs:
             before = self.records.states.get(job.job_id, {})
             if (job.state, job.reason in slurm.OURS) != (before.get("state"), before.get("reason") in slurm.OURS):
-                self.records.note("state", job=job.job_id, name=job.name, chunk=job.index, state=job.state,
-                                  nodes=job.nodes, reason=job.reason)
+                self.records.note(
+                    "state",
+                    job=job.job_id,
+                    name=job.name,
+                    chunk=job.index,
+                    state=job.state,
+                    nodes=job.nodes,
+                    reason=job.reason,
+                )
             if job.state == "COMPLETED" and job.name in self.ours:
                 self.returned.add(job.index)
 
     def _all_done(self, jobs: list[SlurmJob]) -> bool:
         """Whether all chunks of our array have returned, so that what lives are its continuations only."""
         asked = {job.index for job in jobs if job.name in self.ours}
-        return bool(asked) and asked <= self.returned and all(
-            job.state == "PENDING" for job in jobs if not job.ended)
+        return bool(asked) and asked <= self.returned and all(job.state == "PENDING" for job in jobs if not job.ended)
 
     def _refuse_waiting(self, live: list[SlurmJob]) -> None:
         deadline_s = 60 * self.spec.pending_deadline_min
@@ -216,5 +243,7 @@ class _Driver:
             if never or late:
                 slurm.cancel([one.job_id for one in live if one.state == "PENDING"])
                 why = "time will not cure that" if never else f"for {waited_s / 60:.0f} minutes (pending_deadline_min)"
-                raise SdgError(f"job {job.job_id} waits ({job.reason}): {why}. It was cancelled, with the others that "
-                               "wait. Ask for what the cluster can give (jobs: in the profile), then run again.")
+                raise SdgError(
+                    f"job {job.job_id} waits ({job.reason}): {why}. It was cancelled, with the others that "
+                    "wait. Ask for what the cluster can give (jobs: in the profile), then run again."
+                )

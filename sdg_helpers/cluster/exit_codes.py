@@ -1,4 +1,5 @@
 """How the work of a job can end: exit statuses, which its batch script reads, and the exceptions behind them."""
+
 from __future__ import annotations
 
 from sdg_helpers.errors import SdgError

@@ -1,4 +1,5 @@
 """Why a job did not do its work, in words, with the end of its log and what to do about it."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -45,8 +46,12 @@ def cause_of(job: SlurmJob, records: Records, chunk: int) -> Cause:
     where = f" on {job.nodes}" if job.nodes else ""
     code = f", exit code {job.exit_code}" if job.exit_code not in ("", "0:0") else ""
     reason = f" ({job.reason})" if job.reason else ""
-    lines = [f"chunk {chunk}: job {job.job_id} ended as {job.state}{reason}{where}{code}: {todo}.",
-             *([f"  it said: {said}"] if said else []), f"  the end of its log, {log}:", *tail(log)]
+    lines = [
+        f"chunk {chunk}: job {job.job_id} ended as {job.state}{reason}{where}{code}: {todo}.",
+        *([f"  it said: {said}"] if said else []),
+        f"  the end of its log, {log}:",
+        *tail(log),
+    ]
     return Cause("\n".join(lines), better)
 
 
@@ -75,19 +80,32 @@ def refused(error: slurm.Refused, spec: JobSpec) -> SdgError:
     try:
         if "partition" in said:
             known = slurm.partitions()
-            hints.append(f"jobs: partition is {spec.partition!r}.{did_you_mean(spec.partition or '', known)} "
-                         f"Partitions here: {'; '.join(f'{name} ({what})' for name, what in known.items())}")
+            hints.append(
+                f"jobs: partition is {spec.partition!r}.{did_you_mean(spec.partition or '', known)} "
+                f"Partitions here: {'; '.join(f'{name} ({what})' for name, what in known.items())}"
+            )
         if "account" in said or "qos" in said:
             known = slurm.accounts()
-            hints.append(f"jobs: account is {spec.account!r}, qos is {spec.qos!r}; yours: "
-                         f"{', '.join(sorted(known['account'])) or 'unknown'}; "
-                         f"{', '.join(sorted(known['qos'])) or 'unknown'}")
+            hints.append(
+                f"jobs: account is {spec.account!r}, qos is {spec.qos!r}; yours: "
+                f"{', '.join(sorted(known['account'])) or 'unknown'}; "
+                f"{', '.join(sorted(known['qos'])) or 'unknown'}"
+            )
     except SdgError:
         pass  # Slurm's own words will have to do
     if "time limit" in said or "node configuration" in said or "requested" in said or "memory" in said:
-        hints.append(f"asked for were nodes={spec.nodes}, gpus_per_node={spec.gpus_per_node}, cpus_per_task="
-                     f"{spec.cpus_per_task}, memory_gb={spec.memory_gb}, time_limit_min={spec.time_limit_min}")
+        hints.append(
+            f"asked for were nodes={spec.nodes}, gpus_per_node={spec.gpus_per_node}, cpus_per_task="
+            f"{spec.cpus_per_task}, memory_gb={spec.memory_gb}, time_limit_min={spec.time_limit_min}"
+        )
     if "array" in said:
         hints.append(f"num_chunks is {spec.num_chunks}: the cluster's limit on array indices (MaxArraySize) is lower")
-    return SdgError("\n  ".join([f"Slurm refused the job: {error.said}", *hints,
-                                 "Nothing was submitted. Mend jobs: in the profile, then run again."]))
+    return SdgError(
+        "\n  ".join(
+            [
+                f"Slurm refused the job: {error.said}",
+                *hints,
+                "Nothing was submitted. Mend jobs: in the profile, then run again.",
+            ]
+        )
+    )

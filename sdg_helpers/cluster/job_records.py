@@ -7,6 +7,7 @@
 
 A submission is written down under a job name of its own before sbatch is called. Whoever finds one that has no job id
 (its driver was killed) waits until that sbatch has ended, reads what it left, and else asks Slurm for the name."""
+
 from __future__ import annotations
 
 import fcntl
@@ -94,8 +95,14 @@ class Records:
         folder.mkdir()
         logs = log_folder or self.folder / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        self.note("submitting", submission=number, name=f"{self.prefix}-{number:04d}", chunks=list(chunks),
-                  num_chunks=num_chunks, logs=str(logs))
+        self.note(
+            "submitting",
+            submission=number,
+            name=f"{self.prefix}-{number:04d}",
+            chunks=list(chunks),
+            num_chunks=num_chunks,
+            logs=str(logs),
+        )
         return self.submissions[-1]
 
     @property
@@ -127,8 +134,10 @@ class Records:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 if time.time() > deadline:
-                    raise SdgError(f"{file.name}: an sbatch of another driver holds this lock since {_SBATCH_S} s. "
-                                   "See `ps` on the machine where it was started, end it, then run again.")
+                    raise SdgError(
+                        f"{file.name}: an sbatch of another driver holds this lock since {_SBATCH_S} s. "
+                        "See `ps` on the machine where it was started, end it, then run again."
+                    )
                 time.sleep(0.2)
             os.set_inheritable(file.fileno(), True)
             yield file.fileno()
@@ -147,9 +156,17 @@ class Records:
             self.submissions, self.states = [], {}
         elif kind == "submitting":
             number = event["submission"]
-            self.submissions.append(Submission(
-                number, event["name"], event["chunks"], event["num_chunks"], event["at"],
-                self._submission_folder(number), Path(event["logs"])))
+            self.submissions.append(
+                Submission(
+                    number,
+                    event["name"],
+                    event["chunks"],
+                    event["num_chunks"],
+                    event["at"],
+                    self._submission_folder(number),
+                    Path(event["logs"]),
+                )
+            )
         elif kind == "state":
             self.states[event["job"]] = event
         else:

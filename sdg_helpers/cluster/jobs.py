@@ -1,4 +1,5 @@
 """The `jobs:` section of a profile: what a job asks of this machine or of Slurm, role by role."""
+
 from __future__ import annotations
 
 import re
@@ -10,14 +11,33 @@ from sdg_helpers.errors import SdgError, did_you_mean
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What run_chunks itself says to sbatch and srun, and the key of ours that it follows from.
-_OURS = {"job-name": "no key: names tell this run's jobs apart", "array": "num_chunks and max_parallel",
-         "dependency": "dependent_jobs", "output": "log_folder", "error": "log_folder", "open-mode": "log_folder",
-         "requeue": "max_requeues", "no-requeue": "max_requeues", "signal": "stop_before_limit_s",
-         "ntasks": "nodes", "ntasks-per-node": "nodes", "parsable": "no key", "wait": "no key", "kill-on-bad-exit":
-         "no key: a job ends when one of its ranks does", "account": "account", "partition": "partition", "qos": "qos",
-         "time": "time_limit_min", "nodes": "nodes", "gpus-per-node": "gpus_per_node", "mem": "memory_gb",
-         "cpus-per-task": "cpus_per_task", "exclusive": "exclusive", "container-image": "container_image",
-         "container-mounts": "container_mounts"}
+_OURS = {
+    "job-name": "no key: names tell this run's jobs apart",
+    "array": "num_chunks and max_parallel",
+    "dependency": "dependent_jobs",
+    "output": "log_folder",
+    "error": "log_folder",
+    "open-mode": "log_folder",
+    "requeue": "max_requeues",
+    "no-requeue": "max_requeues",
+    "signal": "stop_before_limit_s",
+    "ntasks": "nodes",
+    "ntasks-per-node": "nodes",
+    "parsable": "no key",
+    "wait": "no key",
+    "kill-on-bad-exit": "no key: a job ends when one of its ranks does",
+    "account": "account",
+    "partition": "partition",
+    "qos": "qos",
+    "time": "time_limit_min",
+    "nodes": "nodes",
+    "gpus-per-node": "gpus_per_node",
+    "mem": "memory_gb",
+    "cpus-per-task": "cpus_per_task",
+    "exclusive": "exclusive",
+    "container-image": "container_image",
+    "container-mounts": "container_mounts",
+}
 
 
 class JobSpec(BaseModel):
@@ -66,8 +86,9 @@ class JobSpec(BaseModel):
         for name, one in given.items():
             _refuse_ours(name)
             if not isinstance(one, str | int | float | bool):
-                raise ValueError(f"{name}: expected a text, a number, or true for an option without value, "
-                                 f"found {one!r}")
+                raise ValueError(
+                    f"{name}: expected a text, a number, or true for an option without value, found {one!r}"
+                )
         return given
 
     @field_validator("srun")
@@ -123,17 +144,24 @@ class Jobs(BaseModel):
             if spec.where == "local" and spec.nodes > 1:
                 raise ValueError(f"{role}.nodes: {spec.nodes} nodes need `where: slurm`; locally there is one")
             if spec.where == "slurm" and spec.stop_before_limit_s >= limit_s:
-                raise ValueError(f"{role}.stop_before_limit_s: expected less than the time limit of {limit_s} s "
-                                 f"(time_limit_min), found {spec.stop_before_limit_s}")
+                raise ValueError(
+                    f"{role}.stop_before_limit_s: expected less than the time limit of {limit_s} s "
+                    f"(time_limit_min), found {spec.stop_before_limit_s}"
+                )
         return self
 
     def spec(self, role: str) -> JobSpec:
         """The settings of one role. Raises SdgError for a role that there is not."""
         if role not in type(self).model_fields:
-            raise SdgError(f"jobs of the role {role!r}: expected one of {', '.join(type(self).model_fields)}."
-                           f"{did_you_mean(role, type(self).model_fields)}")
-        given = {name: getattr(spec, name) for spec in (self.all, getattr(self, role))
-                 for name in sorted(spec.model_fields_set)}
+            raise SdgError(
+                f"jobs of the role {role!r}: expected one of {', '.join(type(self).model_fields)}."
+                f"{did_you_mean(role, type(self).model_fields)}"
+            )
+        given = {
+            name: getattr(spec, name)
+            for spec in (self.all, getattr(self, role))
+            for name in sorted(spec.model_fields_set)
+        }
         return JobSpec(**given)
 
 

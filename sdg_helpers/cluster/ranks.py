@@ -3,6 +3,7 @@
 The first rank listens on a port of its own choice and leaves host, port and a secret in a file of the shared folder;
 the others connect and stay connected. A rank that ends, however it does, closes its connection, so all others know
 at once; keep-alive probes notice a node without power."""
+
 from __future__ import annotations
 
 import hmac
@@ -131,8 +132,10 @@ def _gather(meeting_point: Path, size: int) -> Group:
         while len(hosts) < size:
             if time.time() > end:
                 missing = sorted(set(range(size)) - set(hosts))
-                raise TryAgain(f"ranks {missing} did not come within {_MEET_S} s; their nodes or containers did not "
-                               "start, or cannot reach this node")
+                raise TryAgain(
+                    f"ranks {missing} did not come within {_MEET_S} s; their nodes or containers did not "
+                    "start, or cannot reach this node"
+                )
             with suppress(OSError, ValueError):
                 line = _Line(server.accept()[0])
                 hello = line.first()
@@ -175,8 +178,13 @@ class _Line:
     def __init__(self, connection: socket.socket):
         connection.settimeout(None)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3),
-                              ("TCP_USER_TIMEOUT", 15_000), ("TCP_NODELAY", 1)):
+        for option, value in (
+            ("TCP_KEEPIDLE", 5),
+            ("TCP_KEEPINTVL", 2),
+            ("TCP_KEEPCNT", 3),
+            ("TCP_USER_TIMEOUT", 15_000),
+            ("TCP_NODELAY", 1),
+        ):
             if hasattr(socket, option):
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         self._connection, self._file, self._lock = connection, connection.makefile("rb"), threading.Lock()

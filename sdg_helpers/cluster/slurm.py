@@ -1,4 +1,5 @@
 """Slurm's own commands: submit, look, cancel, and put into words why a job ended or waits."""
+
 from __future__ import annotations
 
 import os
@@ -11,19 +12,51 @@ from pathlib import Path
 
 from sdg_helpers.errors import SdgError
 
-ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
-         "REVOKED", "TIMEOUT", "GONE"}
+ENDED = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+    "GONE",
+}
 # reasons for waiting that time does not cure
-NEVER = {"AccountNotAllowed", "BadConstraints", "DependencyNeverSatisfied", "PartitionNodeLimit", "PartitionTimeLimit",
-         "QOSNotAllowed", "QOSMaxWallDurationPerJobLimit", "QOSMaxNodePerJobLimit", "QOSMaxGRESPerJob",
-         "AssocMaxWallDurationPerJobLimit", "AssocMaxNodePerJobLimit", "AssocMaxGRESPerJob", "InvalidAccount",
-         "InvalidQOS"}
+NEVER = {
+    "AccountNotAllowed",
+    "BadConstraints",
+    "DependencyNeverSatisfied",
+    "PartitionNodeLimit",
+    "PartitionTimeLimit",
+    "QOSNotAllowed",
+    "QOSMaxWallDurationPerJobLimit",
+    "QOSMaxNodePerJobLimit",
+    "QOSMaxGRESPerJob",
+    "AssocMaxWallDurationPerJobLimit",
+    "AssocMaxNodePerJobLimit",
+    "AssocMaxGRESPerJob",
+    "InvalidAccount",
+    "InvalidQOS",
+}
 # reasons for waiting that lie in what we asked for ourselves (one after the other, so many at a time, not before), or
 # in a requeue: the cluster does not keep such a job waiting
 OURS = {"BeginTime", "Dependency", "JobArrayTaskLimit"}
-_PASSING = ("socket timed out", "unable to contact slurm", "resource temporarily unavailable", "connection refused",
-            "temporarily unable to accept job", "zero bytes were transmitted", "connection timed out",
-            "unexpected message received", "communication connection failure", "transport endpoint")
+_PASSING = (
+    "socket timed out",
+    "unable to contact slurm",
+    "resource temporarily unavailable",
+    "connection refused",
+    "temporarily unable to accept job",
+    "zero bytes were transmitted",
+    "connection timed out",
+    "unexpected message received",
+    "communication connection failure",
+    "transport endpoint",
+)
 _FORMAT = "%i|%A|%K|%j|%T|%N|%M|%r"
 _COMMAND_S = 60
 
@@ -62,8 +95,17 @@ class NoAnswer(SdgError):
 def environment() -> dict[str, str]:
     """The environment for Slurm's commands: without what the job we run in says of itself, nor a person's formats and
     filters, which would change what the commands mean."""
-    kept = {"SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION",
-            "SBATCH_CONSTRAINT", "SBATCH_WCKEY", "SBATCH_CLUSTERS"}
+    kept = {
+        "SLURM_CONF",
+        "SLURM_CLUSTERS",
+        "SBATCH_ACCOUNT",
+        "SBATCH_PARTITION",
+        "SBATCH_QOS",
+        "SBATCH_RESERVATION",
+        "SBATCH_CONSTRAINT",
+        "SBATCH_WCKEY",
+        "SBATCH_CLUSTERS",
+    }
     ours = re.compile(r"(SLURM|SLURMD|SBATCH|SQUEUE|SACCT|SINFO|SCANCEL|SUBMITIT|SRUN)_")
     clean = {name: value for name, value in os.environ.items() if name in kept or not ours.match(name)}
     return {**clean, "SLURM_TIME_FORMAT": "standard"}
@@ -80,8 +122,15 @@ def submit(script: Path, hold: int, without: Iterable[str] = ()) -> str | None:
     clean = {name: value for name, value in environment().items() if name not in set(without)}
     with open(script.with_name("sbatch.out"), "wb") as out, open(script.with_name("sbatch.err"), "wb") as err:
         try:
-            sbatch = subprocess.Popen(["sbatch", "--parsable", str(script)], stdin=subprocess.DEVNULL, stdout=out,
-                                      stderr=err, env=clean, pass_fds=[hold], start_new_session=True)
+            sbatch = subprocess.Popen(
+                ["sbatch", "--parsable", str(script)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=clean,
+                pass_fds=[hold],
+                start_new_session=True,
+            )
         except FileNotFoundError:
             raise _no_slurm("sbatch") from None
         sbatch.wait()
@@ -110,12 +159,28 @@ def jobs(names: Sequence[str]) -> list[SlurmJob]:
     """The jobs with these names that slurmctld remembers: all live ones, and those that ended lately."""
     if not names:
         return []
-    told = _ask("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", f"--name={','.join(names)}",
-                f"--format={_FORMAT}")
+    told = _ask(
+        "squeue",
+        "--noheader",
+        "--array",
+        "--states=all",
+        f"--user={os.getuid()}",
+        f"--name={','.join(names)}",
+        f"--format={_FORMAT}",
+    )
     rows = (line.split("|", 7) for line in told.splitlines())
-    return [SlurmJob(job_id, int(index) if index.isdigit() else 0, name, state, nodes, elapsed,
-                     "" if reason == "None" else reason)
-            for job_id, _, index, name, state, nodes, elapsed, reason in rows]
+    return [
+        SlurmJob(
+            job_id,
+            int(index) if index.isdigit() else 0,
+            name,
+            state,
+            nodes,
+            elapsed,
+            "" if reason == "None" else reason,
+        )
+        for job_id, _, index, name, state, nodes, elapsed, reason in rows
+    ]
 
 
 def ended_jobs(names: Sequence[str], since: float) -> list[SlurmJob]:
@@ -125,9 +190,16 @@ def ended_jobs(names: Sequence[str], since: float) -> list[SlurmJob]:
     """
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 86400))
     try:
-        told = _ask("sacct", "--noheader", "--allocations", "--parsable2", f"--uid={os.getuid()}",
-                    f"--name={','.join(names)}", f"--starttime={start}",
-                    "--format=JobID,JobName,State,ExitCode,NodeList,Elapsed")
+        told = _ask(
+            "sacct",
+            "--noheader",
+            "--allocations",
+            "--parsable2",
+            f"--uid={os.getuid()}",
+            f"--name={','.join(names)}",
+            f"--starttime={start}",
+            "--format=JobID,JobName,State,ExitCode,NodeList,Elapsed",
+        )
     except SdgError:
         return []
     found = []
@@ -154,7 +226,7 @@ def cancel(job_ids: Sequence[str]) -> None:
     """scancel; jobs that have ended meanwhile are no error."""
     for start in range(0, len(job_ids), 200):
         try:
-            _ask("scancel", "--quiet", *job_ids[start:start + 200])
+            _ask("scancel", "--quiet", *job_ids[start : start + 200])
         except NoAnswer as error:
             if "Invalid job id" not in str(error):
                 raise
@@ -169,8 +241,9 @@ def partitions() -> dict[str, str]:
 def accounts() -> dict[str, set[str]]:
     """The accounts and qualities of service that this user may name; empty where there is no accounting."""
     try:
-        told = _ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={_user()}",
-                    "format=account,qos")
+        told = _ask(
+            "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={_user()}", "format=account,qos"
+        )
     except SdgError:
         return {"account": set(), "qos": set()}
     rows = [line.split("|") for line in told.splitlines()]
@@ -209,5 +282,7 @@ def _ask(*command: str) -> str:
 
 
 def _no_slurm(command: str) -> SdgError:
-    return SdgError(f"`where: slurm` (jobs, in the profile): expected Slurm's {command} on this machine, found none. "
-                    "Run on a login node of the cluster, or choose `where: local`.")
+    return SdgError(
+        f"`where: slurm` (jobs, in the profile): expected Slurm's {command} on this machine, found none. "
+        "Run on a login node of the cluster, or choose `where: local`."
+    )

@@ -1,5 +1,6 @@
 """What runs on a node: one chunk of a stage's work, on every rank of its job:
 `python -m sdg_helpers.cluster.worker FOLDER`."""
+
 from __future__ import annotations
 
 import json
@@ -56,8 +57,15 @@ class Attempt:
         """folder: the submission's."""
         self.chunk = chunk
         self.path = folder.parents[2] / "attempts" / f"{chunk:04d}-{job_id}-{restart}-rank{rank}.json"
-        self.told = {"chunk": chunk, "job": job_id, "restart": restart, "rank": rank, "host": socket.gethostname(),
-                     "pid": os.getpid(), "began_at": time.time()}
+        self.told = {
+            "chunk": chunk,
+            "job": job_id,
+            "restart": restart,
+            "rank": rank,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "began_at": time.time(),
+        }
 
     def run(self, function: Callable[[int, int], Any], num_chunks: int) -> int:
         """Call the function; returns the exit status. What it raises is printed, and kept in the attempt's file."""
@@ -95,8 +103,10 @@ def _load(folder: Path) -> tuple[Callable[[int, int], Any], int] | None:
     end = time.time() + _FILES_S
     while not (folder / "work.pkl").exists():
         if time.time() > end:
-            raise SdgError(f"{folder}/work.pkl: expected the work of this job, found none on {socket.gethostname()}. "
-                           "Is the run's folder on a file system that this node shares with the login node?")
+            raise SdgError(
+                f"{folder}/work.pkl: expected the work of this job, found none on {socket.gethostname()}. "
+                "Is the run's folder on a file system that this node shares with the login node?"
+            )
         time.sleep(0.5)
     if (folder / "abandoned.json").exists():
         print("This submission was given up before it became known to Slurm; others do its work.", flush=True)

@@ -1,4 +1,5 @@
 """Fenced blocks of code in an answer, and which of them is the program."""
+
 from __future__ import annotations
 
 import re
@@ -58,4 +59,4 @@ def _joined(lines: list[str]) -> str:
 
 def _without(line: str, indent: int) -> str:
     """A line without the indentation that its fence has, as far as it is blank."""
-    return line[min(indent, len(line) - len(line.lstrip(" \t"))):]
+    return line[min(indent, len(line) - len(line.lstrip(" \t"))) :]

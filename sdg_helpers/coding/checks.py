@@ -1,4 +1,5 @@
 """Which programs give the right output: the example tests of their problem, run in the sandbox, each program once."""
+
 from __future__ import annotations
 
 import hashlib
@@ -29,8 +30,17 @@ CHECKS = ("auto", "yes", "no")
 _LIMITS = RunLimits()
 
 
-def check_programs(solutions: Path, verdicts: Path, questions: Path, folder: Path, *, check: str = "auto",
-                   limits: RunLimits = _LIMITS, max_tests: int = 20, workers: int | None = None) -> dict[str, Any]:
+def check_programs(
+    solutions: Path,
+    verdicts: Path,
+    questions: Path,
+    folder: Path,
+    *,
+    check: str = "auto",
+    limits: RunLimits = _LIMITS,
+    max_tests: int = 20,
+    workers: int | None = None,
+) -> dict[str, Any]:
     """Write verdicts.parquet (as the filter does) and pass_rates.parquet: id, solutions, programs, right, pass_rate.
 
     verdicts: those of the filter; questions: the folder of problems.jsonl and tests.jsonl. check: "yes" runs programs,
@@ -40,19 +50,29 @@ def check_programs(solutions: Path, verdicts: Path, questions: Path, folder: Pat
     what was seen of each program, once for equal programs of a problem. Returns the manifest.
     """
     if check not in CHECKS:
-        raise SdgError(f"check: expected one of {', '.join(CHECKS)}, found {check!r}."
-                       f"{did_you_mean(str(check), CHECKS)}")
+        raise SdgError(
+            f"check: expected one of {', '.join(CHECKS)}, found {check!r}.{did_you_mean(str(check), CHECKS)}"
+        )
     seeds = seed_files.seed_files(solutions)
     parameters = {"check": check, "max_tests": max_tests, **asdict(limits)}
-    inputs = {"verdicts": verdicts, "problems": questions / "problems.jsonl", "tests": questions / "tests.jsonl",
-              **{path.name: path for path in seeds.values()}}
+    inputs = {
+        "verdicts": verdicts,
+        "problems": questions / "problems.jsonl",
+        "tests": questions / "tests.jsonl",
+        **{path.name: path for path in seeds.values()},
+    }
     with Stage(folder, *STAGE).work(parameters, inputs) as work:
         if not work.done:
             sandbox, told = _sandbox(check, limits)
             if sandbox is not None:
                 with TestIndex(questions / "tests.jsonl") as tests:
-                    _run_all(work, _Runner(sandbox, tests, limits, max_tests), seeds, verdicts,
-                             workers or len(os.sched_getaffinity(0)))
+                    _run_all(
+                        work,
+                        _Runner(sandbox, tests, limits, max_tests),
+                        seeds,
+                        verdicts,
+                        workers or len(os.sched_getaffinity(0)),
+                    )
             _finish(work, seeds, verdicts, questions / "problems.jsonl", sandbox=told)
         return work.manifest
 
@@ -84,7 +104,7 @@ class _Runner:
 
     def run(self, row: dict[str, Any], program: str) -> Report | None:
         """The report on one program; None when there is nothing to run it with or on."""
-        tests = self.tests.of(row["question_id"])[:self.max_tests]
+        tests = self.tests.of(row["question_id"])[: self.max_tests]
         if not tests or not can_run(self.sandbox, row["language"]):
             return None
         return run_tests(self.sandbox, program, row["language"], tests, self.limits)
@@ -140,8 +160,15 @@ def _finish(work: Work, seeds: dict[int, Path], verdicts: Path, problems: Path, 
                 correct, how = _decided(verdict, store)
                 table.add(verdict.id, seed, verdict.predicted_answer, verdict.expected_answer, correct, how)
     rates = pass_rates.write(work.folder / "pass_rates.parquet", problems, path)
-    work.finish(rows_in=rows, rows_out=rows, outputs=[path, rates, *([checks] if checks.exists() else [])],
-                rows_by_how=dict(table.by_how), verdicts=dict(table.by_verdict), programs_run=len(store), **more)
+    work.finish(
+        rows_in=rows,
+        rows_out=rows,
+        outputs=[path, rates, *([checks] if checks.exists() else [])],
+        rows_by_how=dict(table.by_how),
+        verdicts=dict(table.by_verdict),
+        programs_run=len(store),
+        **more,
+    )
 
 
 def _decided(verdict: Verdict, store: CheckStore) -> tuple[bool | None, str]:
@@ -150,6 +177,8 @@ def _decided(verdict: Verdict, store: CheckStore) -> tuple[bool | None, str]:
     if reason is None:
         return verdict.correct, verdict.how
     return {PASSED: True, "missing_module": None}.get(reason, False), reason
+
+
 _CODES = (PASSED, *REASONS)
 
 
@@ -167,7 +196,7 @@ class CheckStore:
         return len(self._keys)
 
     def find(self, problem_id: str, program: str) -> str | None:
-        """"tests" or why it failed; None for a program that was not run."""
+        """ "tests" or why it failed; None for a program that was not run."""
         key = np.uint64(_key(problem_id, program))
         place = int(np.searchsorted(self._keys, key))
         known = place < len(self._keys) and self._keys[place] == key

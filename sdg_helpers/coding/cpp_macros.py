@@ -2,6 +2,7 @@
 
 A text replacement with a bound on its length, for looking only: no program is made of it.
 """
+
 from __future__ import annotations
 
 import re
@@ -10,11 +11,13 @@ import re
 _TOKEN = re.compile(
     r'(?P<skip>(?P<comment>//(?:[^\n\\]|\\.)*|/\*.*?\*/)|/\*.*|R"(?P<mark>[^()\\\s]{0,16})\((?:.*?\)(?P=mark)"|.*)|'
     r'"(?:[^"\\\n]|\\.)*"|(?<![0-9A-Fa-f])\'(?:[^\'\\\n]|\\.)*\')|'
-    r"(?P<hash>(?<!#)#[ \t]*)?\b(?P<word>[A-Za-z_]\w*)", re.DOTALL)
+    r"(?P<hash>(?<!#)#[ \t]*)?\b(?P<word>[A-Za-z_]\w*)",
+    re.DOTALL,
+)
 _DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.)*", re.MULTILINE | re.DOTALL)
 _DEFINE = re.compile(r"[ \t]*#[ \t]*define[ \t]+([A-Za-z_]\w*)(\(([^()]*)\))?[ \t]*(.*)", re.DOTALL)
 _OPENING = re.compile(r"\s*\(")
-_PUNCTUATION = re.compile(r'''"(?:[^"\\\n]|\\.)*"|(?<![0-9A-Fa-f])'(?:[^'\\\n]|\\.)*'|[()\[\]{},]''')
+_PUNCTUATION = re.compile(r""""(?:[^"\\\n]|\\.)*"|(?<![0-9A-Fa-f])'(?:[^'\\\n]|\\.)*'|[()\[\]{},]""")
 _GROWTH, _ROUNDS, _LONGEST_ARGUMENT = 4, 8, 20_000
 
 
@@ -57,7 +60,7 @@ def _replaced(text: str, macros: dict[str, tuple[list[str] | None, str]], limit:
         if arguments is None:
             continue
         piece = body if names is None else _filled(body, names, arguments)
-        out += [text[place:match.start()], piece]
+        out += [text[place : match.start()], piece]
         length += match.start() - place + max(len(piece), len(body))  # a body costs its time, whatever is left of it
         place = skipped
         if length > limit:
@@ -77,9 +80,9 @@ def _arguments(text: str, start: int) -> tuple[int, list[str] | None]:
         elif match[0] in ")]}":
             depth -= 1
             if not depth:
-                return match.end(), [*found, text[begin:match.start()].strip()]
+                return match.end(), [*found, text[begin : match.start()].strip()]
         elif match[0] == "," and depth == 1:
-            found.append(text[begin:match.start()].strip())
+            found.append(text[begin : match.start()].strip())
             begin = match.end()
         if match.start() - begin > _LONGEST_ARGUMENT:
             return match.start(), None
@@ -90,7 +93,7 @@ def _filled(body: str, names: list[str], arguments: list[str]) -> str:
     values = dict(zip(names, arguments, strict=False))
     if names and names[-1].endswith("..."):
         rest = names[-1].removesuffix("...").strip() or "__VA_ARGS__"
-        values[rest] = ", ".join(arguments[len(names) - 1:])
+        values[rest] = ", ".join(arguments[len(names) - 1 :])
         if not values[rest]:  # the comma goes with what is not there: `f(a, ##__VA_ARGS__)` is f(a)
             body = re.sub(rf",\s*##\s*{re.escape(rest)}\b", "", body)
     return re.sub(r"(?<!\s)\s*##\s*", "", _TOKEN.sub(lambda match: _argument(match, values), body))
@@ -101,15 +104,20 @@ def _argument(match: re.Match[str], values: dict[str, str]) -> str:
     if match["word"] not in values:
         return match[0]
     return '"text"' if match["hash"] else values[match["word"]]
-_IDIOMS = tuple((re.compile(pattern), plain) for pattern, plain in (
-    (r"(\bnew\s[\w:\s]{1,99}(?:<[^;(){}]{0,99}>)?)\s*\*[\s*]*(?=[\[;,)])", r"\1"),  # new int*[n]: new int[n]
-    # (a = b, c): (a == b, c)
-    (r"(\(\s*\*?\w(?:[\w.]|->|\[[^;{}\[\]]{0,99}\]){0,99}\s*)(?:[-+*/%&|^]|<<|>>)?=(?!=)", r"\1=="),
-    (r"=\s*(?=\{[^;{}]{0,199}\}\s*[,)])", "=T"),                                    # f(P p = {1, 2}): f(P p =T{1, 2})
-    (r"((?:[=(,]|\breturn)\s*)typename\b(?=\s+[\w:]{1,99}[({])", r"\1"),            # x = typename A::B(): x = A::B()
-    (r"(\bcase\b(?:[^;{}?\":]|::){1,99}?[\w')]\s?)\.\.\.", r"\1+"),                 # case 1 ... 5: case 1 + 5
-    (r"([?:]\s*)throw\b", r"\1"),                                                   # a ? b : throw c: a ? b : c
-))
+
+
+_IDIOMS = tuple(
+    (re.compile(pattern), plain)
+    for pattern, plain in (
+        (r"(\bnew\s[\w:\s]{1,99}(?:<[^;(){}]{0,99}>)?)\s*\*[\s*]*(?=[\[;,)])", r"\1"),  # new int*[n]: new int[n]
+        # (a = b, c): (a == b, c)
+        (r"(\(\s*\*?\w(?:[\w.]|->|\[[^;{}\[\]]{0,99}\]){0,99}\s*)(?:[-+*/%&|^]|<<|>>)?=(?!=)", r"\1=="),
+        (r"=\s*(?=\{[^;{}]{0,199}\}\s*[,)])", "=T"),  # f(P p = {1, 2}): f(P p =T{1, 2})
+        (r"((?:[=(,]|\breturn)\s*)typename\b(?=\s+[\w:]{1,99}[({])", r"\1"),  # x = typename A::B(): x = A::B()
+        (r"(\bcase\b(?:[^;{}?\":]|::){1,99}?[\w')]\s?)\.\.\.", r"\1+"),  # case 1 ... 5: case 1 + 5
+        (r"([?:]\s*)throw\b", r"\1"),  # a ? b : throw c: a ? b : c
+    )
+)
 
 
 def plain(source: str) -> str:

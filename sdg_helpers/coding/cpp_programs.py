@@ -1,4 +1,5 @@
 """What is wrong with a C++ program that reads its input and prints its answer, seen without compiling it."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -10,17 +11,52 @@ import tree_sitter_cpp
 
 from sdg_helpers.coding import cpp_macros
 
-_READS = {"cin", "wcin", "scanf", "getline", "gets", "fgets", "getchar", "getchar_unlocked", "getc", "fgetc", "fread",
-          "read", "stdin", "getwchar", "scanf_s", "fscanf", "mmap", "ifstream", "__builtin_scanf"}
-_PRINTS = {"cout", "wcout", "printf", "puts", "putchar", "putchar_unlocked", "putc", "fputc", "fputs", "fwrite",
-           "fprintf", "write", "stdout", "print", "println", "ofstream"}
+_READS = {
+    "cin",
+    "wcin",
+    "scanf",
+    "getline",
+    "gets",
+    "fgets",
+    "getchar",
+    "getchar_unlocked",
+    "getc",
+    "fgetc",
+    "fread",
+    "read",
+    "stdin",
+    "getwchar",
+    "scanf_s",
+    "fscanf",
+    "mmap",
+    "ifstream",
+    "__builtin_scanf",
+}
+_PRINTS = {
+    "cout",
+    "wcout",
+    "printf",
+    "puts",
+    "putchar",
+    "putchar_unlocked",
+    "putc",
+    "fputc",
+    "fputs",
+    "fwrite",
+    "fprintf",
+    "write",
+    "stdout",
+    "print",
+    "println",
+    "ofstream",
+}
 _MAIN_NAMES = {"main", "solve", "solution", "wmain"}
 _BLOCK = 1 << 16
 _FEWEST_STEPS, _STEPS_A_BYTE = 1000, 0.2  # of a thousand real programs none took more than 0.034 a byte
 
 
 def flaw(source: str) -> str:
-    """"" or the first that applies: syntax_error, placeholder, runs_nothing, reads_no_input, prints_nothing."""
+    """ "" or the first that applies: syntax_error, placeholder, runs_nothing, reads_no_input, prints_nothing."""
     # `rep(i, 0, n) {` is C++ only after its macro
     root = _root(source) or _root(cpp_macros.plain(cpp_macros.expanded(source)))
     if root is None:
@@ -46,8 +82,11 @@ def _root(source: str) -> tree_sitter.Node | None:
     data, steps = source.encode("utf-8", "replace"), count(1)
     most = _FEWEST_STEPS + _STEPS_A_BYTE * len(data)
     try:
-        root = _parser().parse(lambda start, _: data[start:start + _BLOCK],
-                               progress_callback=lambda *_: next(steps) > most).root_node
+        root = (
+            _parser()
+            .parse(lambda start, _: data[start : start + _BLOCK], progress_callback=lambda *_: next(steps) > most)
+            .root_node
+        )
     except ValueError:  # stopped by us
         _parser().reset()
         return None
@@ -78,5 +117,6 @@ def _does_something(statement: tree_sitter.Node) -> bool:
     """False for a comment, an empty statement, and `return 0`."""
     if statement.type == "return_statement":
         return not all(child.type in ("number_literal", "comment") for child in statement.named_children)
-    return statement.type != "comment" and bool(statement.named_children or statement.type not in (
-        "expression_statement", "compound_statement"))
+    return statement.type != "comment" and bool(
+        statement.named_children or statement.type not in ("expression_statement", "compound_statement")
+    )

@@ -1,4 +1,5 @@
 """Example tests of a problem: cleaned when questions are prepared, found by id when programs are run."""
+
 from __future__ import annotations
 
 import os
@@ -45,8 +46,9 @@ class TestIndex:
         try:
             self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
         except FileNotFoundError:
-            raise SdgError(f"{path}: expected the questions' tests, found none. Run code/01_prepare_questions "
-                           "first.") from None
+            raise SdgError(
+                f"{path}: expected the questions' tests, found none. Run code/01_prepare_questions first."
+            ) from None
         for number, line in enumerate(self._file, 1):
             self._places[files.parse_row(line, path, number)["id"]] = offset, len(line)
             offset += len(line)

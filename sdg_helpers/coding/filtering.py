@@ -1,5 +1,6 @@
 """Which solutions hold a program: finished, with a last block of the asked language that is whole, parses, reads and
 prints. Every solution gets a verdict with the reason."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -17,8 +18,19 @@ from sdg_helpers.stages import Stage
 
 STAGE = ("filtered", "code/03_filter_solutions")
 # Why a solution has no program that is worth running, in the order in which it is looked at.
-REASONS = ("unfinished", "thinking_not_closed", "no_code_block", "other_language", "unclosed_block", "too_long",
-           "syntax_error", "placeholder", "runs_nothing", "reads_no_input", "prints_nothing")
+REASONS = (
+    "unfinished",
+    "thinking_not_closed",
+    "no_code_block",
+    "other_language",
+    "unclosed_block",
+    "too_long",
+    "syntax_error",
+    "placeholder",
+    "runs_nothing",
+    "reads_no_input",
+    "prints_nothing",
+)
 MAX_PROGRAM = 100_000  # characters
 _FLAWS = {"python": python_programs.flaw, "cpp": cpp_programs.flaw}
 
@@ -44,11 +56,18 @@ def filter_solutions(solutions: Path, folder: Path, *, reasoning: bool = True) -
                     rows += 1
                     counts = by_language.setdefault(row["language"], {})
                     counts[reason or "filter"] = counts.get(reason or "filter", 0) + 1
-                    table.add(row["id"], seed, program_id(program) if not reason else None, "", not reason,
-                              reason or "filter")
+                    table.add(
+                        row["id"], seed, program_id(program) if not reason else None, "", not reason, reason or "filter"
+                    )
                     work.progress(rows, None)
-        return work.finish(rows_in=rows, rows_out=rows, outputs=[path], rows_by_how=dict(table.by_how),
-                           verdicts=dict(table.by_verdict), by_language=by_language)
+        return work.finish(
+            rows_in=rows,
+            rows_out=rows,
+            outputs=[path],
+            rows_by_how=dict(table.by_how),
+            verdicts=dict(table.by_verdict),
+            by_language=by_language,
+        )
 
 
 def program_of(row: Mapping[str, Any], reasoning: bool = True) -> tuple[str, str]:
@@ -58,8 +77,10 @@ def program_of(row: Mapping[str, Any], reasoning: bool = True) -> tuple[str, str
     """
     language = row.get("language")
     if language not in FENCE_NAMES:
-        raise SdgError(f"solution {row.get('id')!r}: expected a `language` ({', '.join(FENCE_NAMES)}), found "
-                       f"{language!r}. Make the questions with code/01_prepare_questions, or add the key.")
+        raise SdgError(
+            f"solution {row.get('id')!r}: expected a `language` ({', '.join(FENCE_NAMES)}), found "
+            f"{language!r}. Make the questions with code/01_prepare_questions, or add the key."
+        )
     if row["finish_reason"] != "stop":
         return "", "unfinished"
     generation = row["generation"]
@@ -70,7 +91,7 @@ def program_of(row: Mapping[str, Any], reasoning: bool = True) -> tuple[str, str
 
 
 def program_flaw(program: str, language: str) -> str:
-    """"" or what is wrong with a program: one of REASONS from "too_long" on."""
+    """ "" or what is wrong with a program: one of REASONS from "too_long" on."""
     return "too_long" if len(program) > MAX_PROGRAM else _FLAWS[language](program)
 
 

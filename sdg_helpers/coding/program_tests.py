@@ -1,4 +1,5 @@
 """Run a program on its problem's example tests in the sandbox, and say how it went."""
+
 from __future__ import annotations
 
 import os
@@ -14,8 +15,16 @@ from sdg_helpers.coding.sandboxed_process import Outcome, RunLimits
 
 PASSED = "tests"
 # How a program fails: the reason of its first test that does not pass.
-REASONS = ("compile_error", "wrong_output", "crashed", "time_limit", "memory_limit", "output_limit", "process_limit",
-           "missing_module")
+REASONS = (
+    "compile_error",
+    "wrong_output",
+    "crashed",
+    "time_limit",
+    "memory_limit",
+    "output_limit",
+    "process_limit",
+    "missing_module",
+)
 # What the compiler may use.
 COMPILING = RunLimits(seconds=20, memory_mb=1536, files_mb=64)
 _STOPS = {"time_limit", "memory_limit", "output_limit", "process_limit", "missing_module"}
@@ -33,8 +42,9 @@ class Report:
     detail: str
 
 
-def run_tests(sandbox: Sandbox, program: str, language: str, tests: Sequence[Mapping[str, str]],
-              limits: RunLimits) -> Report:
+def run_tests(
+    sandbox: Sandbox, program: str, language: str, tests: Sequence[Mapping[str, str]], limits: RunLimits
+) -> Report:
     """Compile if need be, then run on every test: input in, output compared. A test that hits a limit is the last."""
     with _folder() as folder:
         command, failed = _prepared(sandbox, folder, program, language)
@@ -61,8 +71,10 @@ def same_output(found: str, expected: str) -> bool:
     """Equal words in equal lines. Blanks at the ends do not count, and numbers with a decimal point may differ by one
     in a million, as judges of contests allow."""
     ours, theirs = ([line.split() for line in text.rstrip().split("\n")] for text in (found, expected))
-    return ours == theirs or (len(ours) == len(theirs) and all(
-        len(a) == len(b) and all(map(_same_word, a, b)) for a, b in zip(ours, theirs, strict=True)))
+    return ours == theirs or (
+        len(ours) == len(theirs)
+        and all(len(a) == len(b) and all(map(_same_word, a, b)) for a, b in zip(ours, theirs, strict=True))
+    )
 
 
 def _same_word(found: str, expected: str) -> bool:
@@ -108,14 +120,23 @@ def _prepared(sandbox: Sandbox, folder: Path, program: str, language: str) -> tu
 
 def _compiled(sandbox: Sandbox, folder: Path, standard: str) -> Outcome:
     """As the judges of contests compile: GNU's words allowed, and ONLINE_JUDGE defined."""
-    command = [sandbox.compiler, f"-std={standard}", "-DONLINE_JUDGE", "-O2", "-w", "-o", "/program/main",
-               "/program/main.cpp"]
+    command = [
+        sandbox.compiler,
+        f"-std={standard}",
+        "-DONLINE_JUDGE",
+        "-O2",
+        "-w",
+        "-o",
+        "/program/main",
+        "/program/main.cpp",
+    ]
     return sandbox.run(command, folder, COMPILING, writable=True)
 
 
 def _seen(outcome: Outcome, reason: str) -> str:
-    return (f" printed: {_tail(outcome.stdout) or 'nothing'}" if reason == "wrong_output" else
-            f": {_tail(outcome.stderr)}")
+    return (
+        f" printed: {_tail(outcome.stdout) or 'nothing'}" if reason == "wrong_output" else f": {_tail(outcome.stderr)}"
+    )
 
 
 def _tail(text: bytes) -> str:

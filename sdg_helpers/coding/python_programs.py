@@ -1,4 +1,5 @@
 """What is wrong with a Python program that reads its input and prints its answer, seen without running it."""
+
 from __future__ import annotations
 
 import ast
@@ -10,12 +11,26 @@ _PRINTS = {"print", "stdout", "write", "writelines", "exec", "eval"}
 _MAIN_NAMES = {"main", "solve", "solution"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Decorators that do not call what they are given; any other may.
-_QUIET = {"staticmethod", "classmethod", "property", "cached_property", "setter", "abstractmethod", "overload", "wraps",
-          "cache", "lru_cache", "dataclass", "total_ordering", "jit", "njit"}
+_QUIET = {
+    "staticmethod",
+    "classmethod",
+    "property",
+    "cached_property",
+    "setter",
+    "abstractmethod",
+    "overload",
+    "wraps",
+    "cache",
+    "lru_cache",
+    "dataclass",
+    "total_ordering",
+    "jit",
+    "njit",
+}
 
 
 def flaw(source: str) -> str:
-    """"" or the first that applies: syntax_error, placeholder, runs_nothing, reads_no_input, prints_nothing.
+    """ "" or the first that applies: syntax_error, placeholder, runs_nothing, reads_no_input, prints_nothing.
 
     The words are looked for in the syntax tree: "passengers", an empty class or `except: pass` is no placeholder.
     """
@@ -56,8 +71,12 @@ def _is_placeholder(tree: ast.Module, nodes: list[ast.AST]) -> bool:
         return True
     bare_calls = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
     for node in nodes:  # what a function returns that has no body is used
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in stubs \
-                and id(node) not in bare_calls:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in stubs
+            and id(node) not in bare_calls
+        ):
             return True
     return any(map(_leaves_out, nodes))
 
@@ -72,8 +91,9 @@ def _leaves_out(node: ast.AST) -> bool:
 
 
 def _is_stub(function: ast.AST) -> bool:
-    return all(_is_nothing(statement) or _is_not_implemented(statement)
-               for statement in _without_docstring(function.body))
+    return all(
+        _is_nothing(statement) or _is_not_implemented(statement) for statement in _without_docstring(function.body)
+    )
 
 
 def _is_nothing(statement: ast.stmt) -> bool:
@@ -81,26 +101,39 @@ def _is_nothing(statement: ast.stmt) -> bool:
 
 
 def _is_ellipsis(statement: ast.stmt) -> bool:
-    return (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-            and statement.value.value is Ellipsis)
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and statement.value.value is Ellipsis
+    )
 
 
 def _is_not_implemented(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Raise) and any(
-        isinstance(node, ast.Name) and node.id == "NotImplementedError" for node in ast.walk(statement))
+        isinstance(node, ast.Name) and node.id == "NotImplementedError" for node in ast.walk(statement)
+    )
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    return [statement for statement in body if not (
-        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str))]
+    return [
+        statement
+        for statement in body
+        if not (
+            isinstance(statement, ast.Expr)
+            and isinstance(statement.value, ast.Constant)
+            and isinstance(statement.value.value, str)
+        )
+    ]
 
 
 def _does_something(statement: ast.stmt) -> bool:
     """False for what only prepares: imports, definitions, constants."""
     if isinstance(statement, (ast.ClassDef, *_FUNCTIONS)):
-        return (any(not _QUIET & {*_names(ast.walk(decorator))} for decorator in statement.decorator_list)
-                or isinstance(statement, ast.ClassDef) and any(map(_does_something, statement.body)))
+        return (
+            any(not _QUIET & {*_names(ast.walk(decorator))} for decorator in statement.decorator_list)
+            or isinstance(statement, ast.ClassDef)
+            and any(map(_does_something, statement.body))
+        )
     if isinstance(statement, (ast.Import, ast.ImportFrom)) or _is_nothing(statement):
         return False
     return any(isinstance(node, ast.Call) for node in ast.walk(statement))
@@ -118,5 +151,10 @@ def _names(nodes: list[ast.AST]) -> Iterator[str]:
 
 def _uses_os(nodes: list[ast.AST], name: str) -> bool:
     """Whether os.read or os.write (of a file descriptor) is called."""
-    return any(isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.value, ast.Name)
-               and node.value.id == "os" for node in nodes)
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr == name
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+        for node in nodes
+    )

@@ -1,4 +1,5 @@
 """Code 01: programming questions, each once, in the languages asked for, with their example tests apart."""
+
 from __future__ import annotations
 
 import os
@@ -36,10 +37,19 @@ class Question:
     about: dict[str, Any]
 
 
-def prepare_questions(folder: Path, *, source: str = SOURCE, revision: str | None = None,
-                      splits: Sequence[str] = ("python", "cpp"), languages: Sequence[str] = ("python", "cpp"),
-                      max_tokens: int = 3200, tokenizer: str = "chatml", max_questions: int | None = None,
-                      max_tests: int = 20, max_test_bytes: int = 10_000) -> dict[str, Any]:
+def prepare_questions(
+    folder: Path,
+    *,
+    source: str = SOURCE,
+    revision: str | None = None,
+    splits: Sequence[str] = ("python", "cpp"),
+    languages: Sequence[str] = ("python", "cpp"),
+    max_tokens: int = 3200,
+    tokenizer: str = "chatml",
+    max_questions: int | None = None,
+    max_tests: int = 20,
+    max_test_bytes: int = 10_000,
+) -> dict[str, Any]:
     """Write problems.jsonl, a row a question and language, and tests.jsonl, a row a question that has tests.
 
     problems.jsonl: id ("{question_id}-{language}"), problem, expected_answer (""), question_id, language,
@@ -50,12 +60,21 @@ def prepare_questions(folder: Path, *, source: str = SOURCE, revision: str | Non
     """
     for language in languages:
         if language not in FENCE_NAMES:
-            raise SdgError(f"language {language!r}: expected one of {', '.join(FENCE_NAMES)}."
-                           f"{did_you_mean(language, FENCE_NAMES)}")
+            raise SdgError(
+                f"language {language!r}: expected one of {', '.join(FENCE_NAMES)}.{did_you_mean(language, FENCE_NAMES)}"
+            )
     path = DEMO if source == "demo" else paths.resolve_path(source) if source.endswith(".jsonl") else None
     hub = {} if path else {"revision": revision, "splits": list(splits)}
-    parameters = {"source": source, "languages": list(languages), "max_tokens": max_tokens, "tokenizer": tokenizer,
-                  "max_questions": max_questions, "max_tests": max_tests, "max_test_bytes": max_test_bytes, **hub}
+    parameters = {
+        "source": source,
+        "languages": list(languages),
+        "max_tokens": max_tokens,
+        "tokenizer": tokenizer,
+        "max_questions": max_questions,
+        "max_tests": max_tests,
+        "max_test_bytes": max_test_bytes,
+        **hub,
+    }
     with Stage(folder, *STAGE).work(parameters, {"source": path} if path else {}) as work:
         if not work.done:
             tally = _Tally()
@@ -90,11 +109,19 @@ def _write(work: Work, questions: Iterator[Question], parameters: dict[str, Any]
             work.progress(kept, parameters["max_questions"])
         dropped["repeated"] = tally.repeated
         if not kept:
-            raise SdgError(f"{parameters['source']}: expected at least one question, found none in {tally.rows} rows "
-                           f"(dropped: {dict(+dropped)}). Give another SOURCE, or a larger MAX_TOKENS.")
-    work.finish(rows_in=tally.rows, rows_out=kept, dropped=dropped, outputs=[problems, tests],
-                problems=kept * len(parameters["languages"]), questions_with_tests=with_tests,
-                questions_by_source=dict(by_source.most_common()))
+            raise SdgError(
+                f"{parameters['source']}: expected at least one question, found none in {tally.rows} rows "
+                f"(dropped: {dict(+dropped)}). Give another SOURCE, or a larger MAX_TOKENS."
+            )
+    work.finish(
+        rows_in=tally.rows,
+        rows_out=kept,
+        dropped=dropped,
+        outputs=[problems, tests],
+        problems=kept * len(parameters["languages"]),
+        questions_with_tests=with_tests,
+        questions_by_source=dict(by_source.most_common()),
+    )
 
 
 def _reason_to_drop(question: Question, length: Any, max_tokens: int) -> str:
@@ -106,8 +133,15 @@ def _reason_to_drop(question: Question, length: Any, max_tokens: int) -> str:
 
 
 def _row(question: Question, language: str) -> dict[str, Any]:
-    return {"id": f"{question.id}-{language}", "problem": question.text, "expected_answer": "",
-            "question_id": question.id, "language": language, **question.about, "num_tests": len(question.tests)}
+    return {
+        "id": f"{question.id}-{language}",
+        "problem": question.text,
+        "expected_answer": "",
+        "question_id": question.id,
+        "language": language,
+        **question.about,
+        "num_tests": len(question.tests),
+    }
 
 
 def _from_file(path: Path, parameters: dict[str, Any], tally: _Tally) -> Iterator[Question]:
@@ -118,21 +152,29 @@ def _from_file(path: Path, parameters: dict[str, Any], tally: _Tally) -> Iterato
         tally.rows += 1
         text, given = row.get("problem"), row.get("tests") or []
         if not isinstance(text, str) or not all(isinstance(test, dict) for test in given):
-            raise SdgError(f"{path}, row {tally.rows}: expected a text under the key 'problem' and, under 'tests', a "
-                           f"list of {{\"input\": …, \"output\": …}}, found {', '.join(row) or 'no keys'}. "
-                           "Mend that row.")
+            raise SdgError(
+                f"{path}, row {tally.rows}: expected a text under the key 'problem' and, under 'tests', a "
+                f'list of {{"input": …, "output": …}}, found {", ".join(row) or "no keys"}. '
+                "Mend that row."
+            )
         question_id, digest = str(row.get("id") or files.content_id(text)), files.content_id(text)
         if question_id in seen:
             if seen[question_id] != digest:
-                raise SdgError(f"{path}, row {tally.rows}: expected every id for one question, found {question_id!r} "
-                               "again with another text. Give the rows ids of their own, or none.")
+                raise SdgError(
+                    f"{path}, row {tally.rows}: expected every id for one question, found {question_id!r} "
+                    "again with another text. Give the rows ids of their own, or none."
+                )
             tally.repeated += 1
             continue
         seen[question_id] = digest
         pairs = [(test.get("input"), test.get("output")) for test in given]
         rest = {key: value for key, value in row.items() if key not in ("id", "problem", "tests", "expected_answer")}
-        yield Question(question_id, text, clean_tests(pairs, parameters["max_tests"], parameters["max_test_bytes"]),
-                       {"problem_source": "own", **rest})
+        yield Question(
+            question_id,
+            text,
+            clean_tests(pairs, parameters["max_tests"], parameters["max_test_bytes"]),
+            {"problem_source": "own", **rest},
+        )
 
 
 def _from_hub(work: Work, parameters: dict[str, Any], tally: _Tally) -> Iterator[Question]:
@@ -147,8 +189,9 @@ def _from_hub(work: Work, parameters: dict[str, Any], tally: _Tally) -> Iterator
     shutil.rmtree(work.folder / "partial", ignore_errors=True)
     with files.AppendLog(work.folder / "partial" / "texts.jsonl") as log:
         for (dataset, split), wanted in places.items():
-            for index, text, tests in read_questions(dataset, split, sorted(wanted), parameters["max_tests"],
-                                                     parameters["max_test_bytes"]):
+            for index, text, tests in read_questions(
+                dataset, split, sorted(wanted), parameters["max_tests"], parameters["max_test_bytes"]
+            ):
                 line, start = files.dumps({"text": text, "tests": tests}), log.size
                 log.append(line)
                 where.update({position: (start, len(line)) for position in wanted[index]})
@@ -173,8 +216,10 @@ def _first_occurrences(parameters: dict[str, Any], tally: _Tally) -> list[tuple[
             else:
                 first[str(row["question_id"])] = _about(row, parameters["source"])
     if not first:
-        raise SdgError(f"{parameters['source']}: expected rows in the splits {', '.join(parameters['splits'])}, found "
-                       "none. Give other SPLITS.")
+        raise SdgError(
+            f"{parameters['source']}: expected rows in the splits {', '.join(parameters['splits'])}, found "
+            "none. Give other SPLITS."
+        )
     return list(first.items())
 
 
@@ -182,7 +227,12 @@ def _about(row: dict[str, Any], source: str) -> dict[str, Any]:
     try:
         index = int(row["index"])
     except ValueError:
-        raise SdgError(f"{source}, question {row['question_id']!r}: expected a number as index, found "
-                       f"{row['index']!r}. Give another REVISION.") from None
-    return {"problem_source": row.get("source"), **{key: row[key] for key in _ABOUT if row.get(key) is not None},
-            "index": index}
+        raise SdgError(
+            f"{source}, question {row['question_id']!r}: expected a number as index, found "
+            f"{row['index']!r}. Give another REVISION."
+        ) from None
+    return {
+        "problem_source": row.get("source"),
+        **{key: row[key] for key in _ABOUT if row.get(key) is not None},
+        "index": index,
+    }

@@ -1,4 +1,5 @@
 """Watch a confined process: feed it, read it, and end it when it takes more than it may."""
+
 from __future__ import annotations
 
 import os
@@ -12,14 +13,20 @@ import psutil
 
 from sdg_helpers.errors import SdgError
 
-_LOOK_S = 0.1        # how often time and memory are looked at
-_END_S = 10.0        # longest time from the end of a process until its pipes are closed
+_LOOK_S = 0.1  # how often time and memory are looked at
+_END_S = 10.0  # longest time from the end of a process until its pipes are closed
 _KEPT_STDERR = 8192  # bytes, of the end
 _KILLED = {152: "time_limit", 153: "output_limit"}  # 128 + SIGXCPU, SIGXFSZ
-_TOLD = ((b"MemoryError", "memory_limit"), (b"std::bad_alloc", "memory_limit"),
-         (b"Cannot allocate memory", "memory_limit"), (b"File too large", "output_limit"),
-         (b"No space left on device", "output_limit"), (b"Resource temporarily unavailable", "process_limit"),
-         (b"can't start new thread", "process_limit"), (b"ModuleNotFoundError", "missing_module"))
+_TOLD = (
+    (b"MemoryError", "memory_limit"),
+    (b"std::bad_alloc", "memory_limit"),
+    (b"Cannot allocate memory", "memory_limit"),
+    (b"File too large", "output_limit"),
+    (b"No space left on device", "output_limit"),
+    (b"Resource temporarily unavailable", "process_limit"),
+    (b"can't start new thread", "process_limit"),
+    (b"ModuleNotFoundError", "missing_module"),
+)
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,11 @@ def watch(process: subprocess.Popen, limits: RunLimits, data: bytes = b"") -> Ou
     start = time.monotonic()
     talk = _Talk(memoryview(data))
     with selectors.DefaultSelector() as selector:
-        for stream, events in ((process.stdin, selectors.EVENT_WRITE), (process.stdout, selectors.EVENT_READ),
-                               (process.stderr, selectors.EVENT_READ)):
+        for stream, events in (
+            (process.stdin, selectors.EVENT_WRITE),
+            (process.stdout, selectors.EVENT_READ),
+            (process.stderr, selectors.EVENT_READ),
+        ):
             os.set_blocking(stream.fileno(), False)
             selector.register(stream, events)
         try:
@@ -85,12 +95,18 @@ def watch(process: subprocess.Popen, limits: RunLimits, data: bytes = b"") -> Ou
             process.wait()
         _drain(selector, talk)
     seconds = time.monotonic() - start
-    return Outcome(reason or _reason(process.returncode, bytes(talk.stderr), seconds, limits), process.returncode,
-                   bytes(talk.stdout), bytes(talk.stderr), seconds)
+    return Outcome(
+        reason or _reason(process.returncode, bytes(talk.stderr), seconds, limits),
+        process.returncode,
+        bytes(talk.stdout),
+        bytes(talk.stderr),
+        seconds,
+    )
 
 
-def _converse(process: subprocess.Popen, selector: selectors.BaseSelector, talk: _Talk, limits: RunLimits,
-              start: float) -> str:
+def _converse(
+    process: subprocess.Popen, selector: selectors.BaseSelector, talk: _Talk, limits: RunLimits, start: float
+) -> str:
     """Until it ends by itself (""), or the reason to end it."""
     deadline, looked = start + limits.clock_s, start
     while process.poll() is None or any(key.fileobj is not process.stdin for key in selector.get_map().values()):
@@ -116,7 +132,7 @@ def _move(process: subprocess.Popen, selector: selectors.BaseSelector, stream, t
     """One portion into or out of a pipe."""
     if stream is process.stdin:
         try:
-            talk.data = talk.data[os.write(stream.fileno(), talk.data[:1 << 16]):]
+            talk.data = talk.data[os.write(stream.fileno(), talk.data[: 1 << 16]) :]
         except BrokenPipeError:
             talk.data = talk.data[:0]
         except BlockingIOError:
@@ -149,8 +165,10 @@ def _drain(selector: selectors.BaseSelector, talk: _Talk) -> None:
             if not os.read(key.fd, 1 << 16):
                 selector.unregister(key.fileobj)
     if selector.get_map():
-        raise SdgError(f"sandbox: expected that a program's processes are gone {_END_S:g} s after its end, found that "
-                       "some are not. Nothing more is run: look at the processes of this machine.")
+        raise SdgError(
+            f"sandbox: expected that a program's processes are gone {_END_S:g} s after its end, found that "
+            "some are not. Nothing more is run: look at the processes of this machine."
+        )
 
 
 def _memory(pid: int) -> int:

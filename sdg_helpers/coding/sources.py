@@ -1,5 +1,6 @@
 """Programming questions where they are published: OpenCodeReasoning-2 names a place (dataset, split, index), and the
 text stands there. Files are read as they lie on the hub (parquet, arrow, jsonl); no loading script is run."""
+
 from __future__ import annotations
 
 import io
@@ -14,8 +15,12 @@ from sdg_helpers.coding.example_tests import clean_tests
 from sdg_helpers.errors import SdgError, did_you_mean
 
 REFERENCE_COLUMNS = ("question_id", "dataset", "split", "index", "source", "difficulty", "license")
-_REFERENCE_FILES = ("train/{split}/train-*.parquet", "train/{split}/*.parquet", "train/{split}/*.jsonl",
-                    "train/{split}.jsonl")
+_REFERENCE_FILES = (
+    "train/{split}/train-*.parquet",
+    "train/{split}/*.parquet",
+    "train/{split}/*.jsonl",
+    "train/{split}.jsonl",
+)
 _BATCH = 500
 
 
@@ -35,21 +40,26 @@ def read_references(repo: str, split: str, revision: str | None = None) -> Itera
     needed = REFERENCE_COLUMNS[:4]
     for row in _rows(repo, _REFERENCE_FILES, split, REFERENCE_COLUMNS, revision):
         if missing := [name for name in needed if row.get(name) in (None, "")]:
-            raise SdgError(f"{repo}, split {split!r}: expected {', '.join(needed)} in every row, found a row without "
-                           f"{', '.join(missing)}. Give another REVISION, or a file of your own.")
+            raise SdgError(
+                f"{repo}, split {split!r}: expected {', '.join(needed)} in every row, found a row without "
+                f"{', '.join(missing)}. Give another REVISION, or a file of your own."
+            )
         yield row
 
 
 def collection(dataset: str) -> Collection:
     """The collection of a name; raises SdgError for one that we do not know."""
     if dataset not in COLLECTIONS:
-        raise SdgError(f"dataset {dataset!r}: expected one of {', '.join(COLLECTIONS)}."
-                       f"{did_you_mean(dataset, COLLECTIONS)} Leave its rows out, or give a file of your own.")
+        raise SdgError(
+            f"dataset {dataset!r}: expected one of {', '.join(COLLECTIONS)}."
+            f"{did_you_mean(dataset, COLLECTIONS)} Leave its rows out, or give a file of your own."
+        )
     return COLLECTIONS[dataset]
 
 
-def read_questions(dataset: str, split: str, wanted: Sequence[int], max_tests: int,
-                   max_test_bytes: int) -> Iterator[tuple[int, str, list[dict[str, str]]]]:
+def read_questions(
+    dataset: str, split: str, wanted: Sequence[int], max_tests: int, max_test_bytes: int
+) -> Iterator[tuple[int, str, list[dict[str, str]]]]:
     """(index, question, its tests) of the wanted rows of one split, in order; rows that are not there are left out.
 
     Raises SdgError for a dataset that we do not know, and when it cannot be read.
@@ -63,8 +73,9 @@ def read_questions(dataset: str, split: str, wanted: Sequence[int], max_tests: i
             return
 
 
-def _rows(repo: str, patterns: Sequence[str], split: str, columns: Sequence[str],
-          revision: str | None) -> Iterator[dict[str, Any]]:
+def _rows(
+    repo: str, patterns: Sequence[str], split: str, columns: Sequence[str], revision: str | None
+) -> Iterator[dict[str, Any]]:
     from huggingface_hub import HfFileSystem
 
     where = f"{repo}, split {split!r}" + (f", revision {revision!r}" if revision else "")
@@ -77,9 +88,11 @@ def _rows(repo: str, patterns: Sequence[str], split: str, columns: Sequence[str]
         raise
     except Exception as error:  # the hub's, the network's and the formats' errors have no common type
         told = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-        raise SdgError(f"{where}: expected a dataset that the hub lets us read, found none ({told}). Check the name, "
-                       "the revision and the network; a private or gated one needs HF_TOKEN in the environment, a "
-                       "mirror HF_ENDPOINT. Nothing was written.") from error
+        raise SdgError(
+            f"{where}: expected a dataset that the hub lets us read, found none ({told}). Check the name, "
+            "the revision and the network; a private or gated one needs HF_TOKEN in the environment, a "
+            "mirror HF_ENDPOINT. Nothing was written."
+        ) from error
 
 
 def _files(hub: Any, root: str, patterns: Sequence[str], where: str) -> list[str]:
@@ -88,8 +101,10 @@ def _files(hub: Any, root: str, patterns: Sequence[str], where: str) -> list[str
     for pattern in patterns:
         if found := sorted(hub.glob(f"{root}/{pattern}")):
             return found
-    raise SdgError(f"{where}: expected files such as {' or '.join(patterns)}, found none. The dataset may have been "
-                   "laid out anew: give the questions as a file of your own.")
+    raise SdgError(
+        f"{where}: expected files such as {' or '.join(patterns)}, found none. The dataset may have been "
+        "laid out anew: give the questions as a file of your own."
+    )
 
 
 def _parquet_rows(hub: Any, path: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -127,8 +142,10 @@ _READERS = {"parquet": _parquet_rows, "arrow": _arrow_rows, "jsonl": _jsonl_rows
 def _held(present: list[str], columns: Sequence[str], path: str) -> list[str]:
     """The columns that are there; the first of the wanted ones must be."""
     if columns[0] not in present:
-        raise SdgError(f"{path}: expected the columns {', '.join(columns)}, found {', '.join(present) or 'none'} of "
-                       "them. The dataset may have changed: give another revision, or a file of your own.")
+        raise SdgError(
+            f"{path}: expected the columns {', '.join(columns)}, found {', '.join(present) or 'none'} of "
+            "them. The dataset may have changed: give another revision, or a file of your own."
+        )
     return present
 
 
@@ -137,8 +154,11 @@ def _codeforces_text(row: Mapping[str, Any]) -> str:
     parts = [row.get("description") or ""]
     if not parts[0].strip():
         return ""
-    parts += [f"{title}\n\n{row[key]}" for title, key in (("Input", "input_format"), ("Output", "output_format"))
-              if row.get(key)]
+    parts += [
+        f"{title}\n\n{row[key]}"
+        for title, key in (("Input", "input_format"), ("Output", "output_format"))
+        if row.get(key)
+    ]
     for example in row.get("examples") or ():
         parts.append(f"Example\n\nInput\n\n{example.get('input', '')}\n\nOutput\n\n{example.get('output', '')}")
     return "\n\n".join([*parts, *([f"Note\n\n{row['note']}"] if row.get("note") else [])])
@@ -180,13 +200,32 @@ def _description(row: Mapping[str, Any]) -> str:
 
 # By the names that OpenCodeReasoning-2 has for them.
 COLLECTIONS = {
-    "taco": Collection("BAAI/TACO", ("ALL/{split}-*.parquet", "{split}/data-*.arrow"), ("question", "input_output"),
-                       _question, _json_tests),
-    "apps": Collection("codeparrot/apps", ("{split}.jsonl", "all/{split}-*.parquet"), ("question", "input_output"),
-                       _question, _json_tests),
-    "code_contests": Collection("deepmind/code_contests", ("data/{split}-*.parquet",), ("description", "public_tests"),
-                                _description, _public_tests),
-    "open-r1/codeforces": Collection("open-r1/codeforces", ("data/{split}-*.parquet",),
-                                     ("description", "input_format", "output_format", "examples", "note"),
-                                     _codeforces_text, _examples),
+    "taco": Collection(
+        "BAAI/TACO",
+        ("ALL/{split}-*.parquet", "{split}/data-*.arrow"),
+        ("question", "input_output"),
+        _question,
+        _json_tests,
+    ),
+    "apps": Collection(
+        "codeparrot/apps",
+        ("{split}.jsonl", "all/{split}-*.parquet"),
+        ("question", "input_output"),
+        _question,
+        _json_tests,
+    ),
+    "code_contests": Collection(
+        "deepmind/code_contests",
+        ("data/{split}-*.parquet",),
+        ("description", "public_tests"),
+        _description,
+        _public_tests,
+    ),
+    "open-r1/codeforces": Collection(
+        "open-r1/codeforces",
+        ("data/{split}-*.parquet",),
+        ("description", "input_format", "output_format", "examples", "note"),
+        _codeforces_text,
+        _examples,
+    ),
 }

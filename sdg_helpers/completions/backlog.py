@@ -1,4 +1,5 @@
 """What is still to be sent: a lazy input, and the requests that wait for another attempt."""
+
 from __future__ import annotations
 
 import heapq
@@ -8,12 +9,13 @@ from collections.abc import Iterable
 
 from sdg_helpers.completions.types import Request
 
-_DIED_WITHIN_S = 5.0   # connections lost this long before the server is found gone were lost with it
-_MOST_PARDONS = 10     # … but not for ever: perhaps this request is what kills the server
+_DIED_WITHIN_S = 5.0  # connections lost this long before the server is found gone were lost with it
+_MOST_PARDONS = 10  # … but not for ever: perhaps this request is what kills the server
 
 
 class Job:
     """A request on its way: how often it was sent, what went wrong, and whether it probes the limit now."""
+
     __slots__ = ("request", "sent", "failures", "pushbacks", "pardons", "first_pushback", "lost_at", "probe")
 
     def __init__(self, request: Request):

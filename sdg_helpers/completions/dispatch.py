@@ -1,4 +1,5 @@
 """Many requests through one server: who is sent next, what is tried again, when to wait and when to give up."""
+
 from __future__ import annotations
 
 import asyncio
@@ -23,9 +24,15 @@ class Dispatcher:
     no new input is pulled. All methods run in the loop's thread, and the callbacks are called from it.
     """
 
-    def __init__(self, requests: Iterable[Request], transport: Transport, limits: Limits,
-                 on_completion: Callable[[Request, Completion], None],
-                 on_failure: Callable[[Request, Failure], None], on_progress: Callable[[Progress], None] | None):
+    def __init__(
+        self,
+        requests: Iterable[Request],
+        transport: Transport,
+        limits: Limits,
+        on_completion: Callable[[Request, Completion], None],
+        on_failure: Callable[[Request, Failure], None],
+        on_progress: Callable[[Progress], None] | None,
+    ):
         self._backlog = Backlog(requests, max(1000, 2 * limits.concurrency))
         self._transport, self._limits = transport, limits
         self._on_completion, self._on_failure, self._on_progress = on_completion, on_failure, on_progress
@@ -33,10 +40,10 @@ class Dispatcher:
         self._idle: list[asyncio.Future[Job]] = []
         self._in_flight = self._failed_in_a_row = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._since: dict[str, float] = {}      # kind of trouble -> when it began; emptied by a completion
+        self._since: dict[str, float] = {}  # kind of trouble -> when it began; emptied by a completion
         self._trouble, self._pause_until, self._pause_s = "", 0.0, 0.0
         self._outage = False
-        self._scout: Job | None = None         # the one request that finds out whether the server is back
+        self._scout: Job | None = None  # the one request that finds out whether the server is back
         self._stopped, self._error, self._ended = False, None, asyncio.Event()
 
     async def run(self) -> Progress:
@@ -191,8 +198,11 @@ class Dispatcher:
             job.lost_at = time.monotonic()
         else:
             self._pace.refused(job.probe)
-            self._check(AGAIN, self._limits.outage_deadline_s + 2 * (self._limits.timeout_s or 0.0),
-                        f"answers nothing in time ({trouble.detail})")
+            self._check(
+                AGAIN,
+                self._limits.outage_deadline_s + 2 * (self._limits.timeout_s or 0.0),
+                f"answers nothing in time ({trouble.detail})",
+            )
         told_s = trouble.retry_after_s or 0.0
         if job.failures > self._limits.max_retries or told_s > self._limits.pushback_deadline_s:
             self._give_up(job, trouble.reason, trouble.detail)
@@ -233,14 +243,18 @@ class Dispatcher:
         self._on_failure(job.request, Failure(reason, detail, job.sent))
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= self._limits.max_failures_in_a_row:
-            raise SdgError(f"{self._transport.base_url}: {self._failed_in_a_row} requests in a row failed, the last of "
-                           f"them with {reason} ({detail}). Nothing that was answered is lost: mend the cause, then "
-                           "run again and it goes on from there.")
+            raise SdgError(
+                f"{self._transport.base_url}: {self._failed_in_a_row} requests in a row failed, the last of "
+                f"them with {reason} ({detail}). Nothing that was answered is lost: mend the cause, then "
+                "run again and it goes on from there."
+            )
 
     def _check(self, kind: str, allowed_s: float, what: str) -> None:
         """Stop when this kind of trouble has lasted too long without one completion."""
         now = time.monotonic()
         lasted = now - self._since.setdefault(kind, now)
         if lasted > allowed_s:
-            raise ServerGone(f"{self._transport.base_url} {what}, for {lasted:.0f} s now. Nothing is lost: see whether "
-                             "the server is alive (its log), then run again and it goes on where it stopped.")
+            raise ServerGone(
+                f"{self._transport.base_url} {what}, for {lasted:.0f} s now. Nothing is lost: see whether "
+                "the server is alive (its log), then run again and it goes on where it stopped."
+            )

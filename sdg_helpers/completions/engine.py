@@ -8,6 +8,7 @@ Every request ends in exactly one call of on_completion or on_failure, unless th
 (the types), transport and replies (one attempt), pacing (how many at a time), backlog and dispatch (which one next),
 meter (what came of it).
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -22,9 +23,17 @@ from sdg_helpers.completions.transport import Transport
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling
 
 
-def complete(requests: Iterable[Request], client: Any, *, model: str, sampling: Sampling, limits: Limits,
-             on_completion: Callable[[Request, Completion], None], on_failure: Callable[[Request, Failure], None],
-             on_progress: Callable[[Progress], None] | None = None) -> Progress:
+def complete(
+    requests: Iterable[Request],
+    client: Any,
+    *,
+    model: str,
+    sampling: Sampling,
+    limits: Limits,
+    on_completion: Callable[[Request, Completion], None],
+    on_failure: Callable[[Request, Failure], None],
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Progress:
     """Ask for every request; return when each has been answered or given up.
 
     requests are pulled lazily, one when a slot is free. client: an openai client (sync or async), read for base_url,

@@ -1,4 +1,5 @@
 """What a run of many requests has done so far: counts, tokens, rates and latencies, in memory that does not grow."""
+
 from __future__ import annotations
 
 import math
@@ -6,7 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-_PER_DECADE = 40             # histogram bins for each factor of ten: quantiles are right within 3 %
+_PER_DECADE = 40  # histogram bins for each factor of ten: quantiles are right within 3 %
 _SHORTEST_S, _DECADES = 1e-4, 10
 _RECENT_S = 60.0
 
@@ -15,6 +16,7 @@ _RECENT_S = 60.0
 class Progress:
     """Where a run stands. Rates are over the whole run, recent rates over the last minute; latencies are seconds from
     sending to the whole reply. `trouble` is a sentence while the server is away, else empty."""
+
     done: int
     failed: int
     retried: int
@@ -70,11 +72,25 @@ class Meter:
         since, done, tokens = self._recent[0]
         self._recent.append((now, self.done, self.completion_tokens))
         return Progress(
-            self.done, self.failed, self.retried, self.pushed_back, in_flight, waiting, limit,
-            self.prompt_tokens, self.completion_tokens, elapsed,
-            _rate(self.done, elapsed), _rate(self.completion_tokens, elapsed),
-            _rate(self.done - done, now - since), _rate(self.completion_tokens - tokens, now - since),
-            self.latency_s(0.5), self.latency_s(0.9), self.latency_s(0.99), trouble)
+            self.done,
+            self.failed,
+            self.retried,
+            self.pushed_back,
+            in_flight,
+            waiting,
+            limit,
+            self.prompt_tokens,
+            self.completion_tokens,
+            elapsed,
+            _rate(self.done, elapsed),
+            _rate(self.completion_tokens, elapsed),
+            _rate(self.done - done, now - since),
+            _rate(self.completion_tokens - tokens, now - since),
+            self.latency_s(0.5),
+            self.latency_s(0.9),
+            self.latency_s(0.99),
+            trouble,
+        )
 
 
 def _rate(count: int, seconds: float) -> float:

@@ -1,4 +1,5 @@
 """How many requests may be in flight, following what the server takes, and how long to wait after a failure."""
+
 from __future__ import annotations
 
 import random
@@ -6,7 +7,7 @@ import time
 from email.utils import parsedate_to_datetime
 
 _GENTLE = 0.05  # slots regained for each reply while the server is full: what it costs to notice new room
-_BOLD = 2.0     # the same, after regained slots have proved good
+_BOLD = 2.0  # the same, after regained slots have proved good
 _BOTTOM = 0.25  # share of the way from one slot to the next that a reply is worth when there are only a few
 
 

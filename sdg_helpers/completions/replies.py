@@ -1,4 +1,5 @@
 """Reading what a server sent: a completion, or what kind of trouble it is."""
+
 from __future__ import annotations
 
 import json
@@ -12,10 +13,10 @@ from sdg_helpers.completions.types import Completion
 from sdg_helpers.files import mended
 
 # What to do about a trouble.
-BUSY = "busy"                # 429, 503: the server has no room; fewer at a time, and this one again later
-AGAIN = "again"              # may go better next time; counts as an attempt
-HOPELESS = "hopeless"        # this request will never be answered
-STOP = "stop"                # no request will: wrong key, wrong model, wrong address
+BUSY = "busy"  # 429, 503: the server has no room; fewer at a time, and this one again later
+AGAIN = "again"  # may go better next time; counts as an attempt
+HOPELESS = "hopeless"  # this request will never be answered
+STOP = "stop"  # no request will: wrong key, wrong model, wrong address
 UNREACHABLE = "unreachable"  # no server there at the moment
 
 _FINISH_REASON = re.compile(r"[A-Za-z_]{1,64}")  # it is written into rows, whose ends are read without a JSON parser
@@ -25,6 +26,7 @@ _ABSURD_TOKENS = 1 << 31
 @dataclass(slots=True, frozen=True)
 class Trouble:
     """Why an attempt gave no completion. kind: one of this module's constants; reason: a short code for counting."""
+
     kind: str
     reason: str
     detail: str

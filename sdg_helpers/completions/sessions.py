@@ -1,5 +1,6 @@
 """Sessions of a stage: every stretch of requests keeps on disk what it did and took. Their sum is what the stage took,
 however often it was stopped, and in however many jobs it ran."""
+
 from __future__ import annotations
 
 import os
@@ -12,7 +13,7 @@ from typing import Any
 from sdg_helpers import files
 from sdg_helpers.completions.meter import Progress
 
-_EVERY_S = 2   # so much of a session's count is lost when it is killed
+_EVERY_S = 2  # so much of a session's count is lost when it is killed
 _STALE_S = 120  # a session that has noted nothing for so long adds nothing to the rates
 _COUNTED = ("done", "failed", "retried", "pushed_back", "prompt_tokens", "completion_tokens", "elapsed_s")
 _LATENCIES = ("latency_p50_s", "latency_p90_s", "latency_p99_s")
@@ -59,9 +60,13 @@ def took(folder: Path) -> dict[str, Any]:
         return {}
     sums = {name: sum(one[name] for one in told) for name in _COUNTED}
     done, elapsed = max(1, sums["done"]), max(1e-9, sums["elapsed_s"])
-    return {"sessions": len(told), **sums, "requests_per_s": sums["done"] / elapsed,
-            "tokens_per_s": sums["completion_tokens"] / elapsed,
-            **{name: sum(one[name] * one["done"] for one in told) / done for name in _LATENCIES}}
+    return {
+        "sessions": len(told),
+        **sums,
+        "requests_per_s": sums["done"] / elapsed,
+        "tokens_per_s": sums["completion_tokens"] / elapsed,
+        **{name: sum(one[name] * one["done"] for one in told) / done for name in _LATENCIES},
+    }
 
 
 def _all(folder: Path) -> list[dict[str, Any]]:

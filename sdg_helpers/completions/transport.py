@@ -3,6 +3,7 @@
 The `openai` client that users configure says where and with which key. The bytes go over aiohttp and orjson, which
 carry about ten times as many requests a second as the client's own transport.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -40,25 +41,44 @@ class Transport:
     def __init__(self, client: Any, model: str, sampling: Sampling, timeout_s: float | None):
         base_url = str(client.base_url).rstrip("/")
         if urlsplit(base_url).scheme not in ("http", "https") or "@" in urlsplit(base_url).netloc:
-            raise SdgError("base_url: expected http://host:port/v1 or https://host/v1 without name and password, found "
-                           f"{urlsplit(base_url)._replace(netloc=urlsplit(base_url).netloc.split('@')[-1]).geturl()!r}."
-                           " Give the key as api_key.")
+            raise SdgError(
+                "base_url: expected http://host:port/v1 or https://host/v1 without name and password, found "
+                f"{urlsplit(base_url)._replace(netloc=urlsplit(base_url).netloc.split('@')[-1]).geturl()!r}."
+                " Give the key as api_key."
+            )
         self.base_url, self.model = base_url, model
         self._client, self._proxy, self._doubted = client, _proxy(base_url), set()
         self._headers, self._timeout = _headers(client), _timeout(client, timeout_s)
-        self._common = {"model": model, **{name: value for name, value in (
-            ("temperature", sampling.temperature), ("top_p", sampling.top_p), ("max_tokens", sampling.max_tokens),
-        ) if value is not None}, **sampling.extra_body}
+        self._common = {
+            "model": model,
+            **{
+                name: value
+                for name, value in (
+                    ("temperature", sampling.temperature),
+                    ("top_p", sampling.top_p),
+                    ("max_tokens", sampling.max_tokens),
+                )
+                if value is not None
+            },
+            **sampling.extra_body,
+        }
 
     async def __aenter__(self) -> Transport:
         # Kept-alive connections are dropped before the five seconds after which common servers drop theirs.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4, socket_factory=_socket)
         self._session = aiohttp.ClientSession(
-            connector=connector, headers=self._headers, timeout=self._timeout, request_class=_Request,
-            cookie_jar=aiohttp.DummyCookieJar())
+            connector=connector,
+            headers=self._headers,
+            timeout=self._timeout,
+            request_class=_Request,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
         self._url = f"{self.base_url}/chat/completions"
-        self._options = {"params": dict(self._client.default_query) or None, "proxy": self._proxy,
-                         "allow_redirects": False}
+        self._options = {
+            "params": dict(self._client.default_query) or None,
+            "proxy": self._proxy,
+            "allow_redirects": False,
+        }
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -108,18 +128,26 @@ class Transport:
             try:
                 data = orjson.dumps(mended(json.loads(json.dumps(body))))
             except (TypeError, ValueError) as error:
-                raise SdgError(f"request {request.key!r}: expected messages of plain JSON values, found something else "
-                               f"({error}).") from None
+                raise SdgError(
+                    f"request {request.key!r}: expected messages of plain JSON values, found something else ({error})."
+                ) from None
         return data if len(data) < 1 << 20 else io.BytesIO(data)
 
     def _no_answer(self, error: Exception) -> Trouble:
         said = self._hide(f"{type(error).__name__}: {error}")
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            return Trouble(STOP, "too_many_files", "Too many open files: lower the concurrency, or raise the limit "
-                                                   "(`ulimit -n 65536`) and run again.")
+            return Trouble(
+                STOP,
+                "too_many_files",
+                "Too many open files: lower the concurrency, or raise the limit (`ulimit -n 65536`) and run again.",
+            )
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            return Trouble(STOP, "certificate", f"{self.base_url}: expected a certificate this machine trusts, found "
-                                                f"none ({said}). Check the address, or set SSL_CERT_FILE.")
+            return Trouble(
+                STOP,
+                "certificate",
+                f"{self.base_url}: expected a certificate this machine trusts, found "
+                f"none ({said}). Check the address, or set SSL_CERT_FILE.",
+            )
         if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
             return Trouble(UNREACHABLE, "unreachable", said)
         if isinstance(error, asyncio.TimeoutError):
@@ -138,8 +166,12 @@ class Transport:
         if status == 404:
             return Trouble(STOP, reason, await self._not_found(said))
         if 300 <= status < 400:
-            return Trouble(STOP, reason, f"{self.base_url} has moved (HTTP {status} to {headers.get('Location')!r}). "
-                                         "Set base_url to where the server really is.")
+            return Trouble(
+                STOP,
+                reason,
+                f"{self.base_url} has moved (HTTP {status} to {headers.get('Location')!r}). "
+                "Set base_url to where the server really is.",
+            )
         if status in (429, 503, 529):
             return Trouble(BUSY, reason, detail, wait)
         if status >= 500 or status in (408, 409, 425) or status < 400:
@@ -151,10 +183,14 @@ class Transport:
             async with self._session.get(f"{self.base_url}/models", proxy=self._proxy) as response:
                 served = [model["id"] for model in orjson.loads(await response.read())["data"]]
         except Exception:  # best effort: only the message suffers
-            return (f"{self._url}: expected model {self.model!r} there, found nothing (HTTP 404: {said}). Check "
-                    "base_url (it mostly ends in /v1) and the model's name.")
-        return (f"{self.base_url}: expected a server of model {self.model!r}, found {', '.join(served) or 'no model'} "
-                f"(HTTP 404: {said}).{did_you_mean(self.model, served)} Set the model's name to one that is served.")
+            return (
+                f"{self._url}: expected model {self.model!r} there, found nothing (HTTP 404: {said}). Check "
+                "base_url (it mostly ends in /v1) and the model's name."
+            )
+        return (
+            f"{self.base_url}: expected a server of model {self.model!r}, found {', '.join(served) or 'no model'} "
+            f"(HTTP 404: {said}).{did_you_mean(self.model, served)} Set the model's name to one that is served."
+        )
 
     def _hide(self, text: str) -> str:
         """Text from outside, short and without the key, which some servers quote."""
@@ -199,8 +235,14 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
 def _headers(client: Any) -> dict[str, str]:
     """The client's headers, without those that describe the openai library (unset ones are not strings)."""
     headers = {**client.default_headers, **client.auth_headers}
-    return {"Accept-Encoding": "identity", **{name: value for name, value in headers.items()
-            if isinstance(value, str) and not name.lower().startswith("x-stainless")}}
+    return {
+        "Accept-Encoding": "identity",
+        **{
+            name: value
+            for name, value in headers.items()
+            if isinstance(value, str) and not name.lower().startswith("x-stainless")
+        },
+    }
 
 
 def _timeout(client: Any, timeout_s: float | None) -> aiohttp.ClientTimeout:

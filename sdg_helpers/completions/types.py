@@ -1,4 +1,5 @@
 """What is asked of a model server, within which limits, and what may come of it."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from sdg_helpers.errors import SdgError
 @dataclass(slots=True)
 class Request:
     """One chat completion to ask for. `key` is the caller's own and is handed back untouched."""
+
     key: Any
     messages: list[dict[str, Any]]
     seed: int | None = None
@@ -18,15 +20,18 @@ class Request:
 @dataclass(frozen=True)
 class Sampling:
     """How the model samples; None leaves a setting to the server. extra_body: further fields of the request's body."""
+
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
     extra_body: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, fits, expected in (("temperature", lambda value: value >= 0, "0 or more"),
-                                     ("top_p", lambda value: 0 < value <= 1, "more than 0, 1 at most"),
-                                     ("max_tokens", lambda value: value >= 1, "1 or more")):
+        for name, fits, expected in (
+            ("temperature", lambda value: value >= 0, "0 or more"),
+            ("top_p", lambda value: 0 < value <= 1, "more than 0, 1 at most"),
+            ("max_tokens", lambda value: value >= 1, "1 or more"),
+        ):
             if (value := getattr(self, name)) is not None and not fits(value):
                 raise SdgError(f"{name}: expected {expected}, found {value!r}.")
 
@@ -34,6 +39,7 @@ class Sampling:
 @dataclass(slots=True, frozen=True)
 class Completion:
     """A model's reply. reasoning: what the server's reasoning parser set apart, or ""; seconds: of this attempt."""
+
     content: str
     reasoning: str
     finish_reason: str
@@ -56,6 +62,7 @@ class Limits:
     error, before it is a failure. outage_deadline_s: longest time the server may be unreachable, or refuse everything,
     before the run stops. max_failures_in_a_row: so many failures without one success stop the run.
     """
+
     concurrency: int = 64
     max_retries: int = 5
     timeout_s: float | None = 3600.0
@@ -77,6 +84,7 @@ class Limits:
 class Failure:
     """A request that was given up. reason: a short code for counting (http_400, http_500, timeout, disconnected,
     bad_json, bad_reply, empty_choices, pushed_back, …); detail: what was seen last; attempts: times it was sent."""
+
     reason: str
     detail: str
     attempts: int

@@ -1,4 +1,5 @@
 """Questions of benchmarks, from files or from the hub, that training data must not contain."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -34,8 +35,10 @@ class BenchmarkSource:
         name, *more = name.split(":")
         repo, _, revision = name.partition("@")
         if repo.count("/") != 1 or len(more) > 2 or not all(repo.split("/")):
-            raise SdgError(f"benchmark {text!r}: expected the path of a .jsonl or .parquet file, or a dataset of the "
-                           "hub such as TIGER-Lab/MMLU-Pro:test#question (owner/name@revision:config:split#column).")
+            raise SdgError(
+                f"benchmark {text!r}: expected the path of a .jsonl or .parquet file, or a dataset of the "
+                "hub such as TIGER-Lab/MMLU-Pro:test#question (owner/name@revision:config:split#column)."
+            )
         config, split = (more[0], more[1]) if len(more) == 2 else ("", more[0] if more else "test")
         return cls(repo, revision, config, split, key)
 
@@ -56,21 +59,26 @@ class BenchmarkSource:
         for row in self._rows():
             key = key or self._find_key(row)
             if key not in row:
-                raise SdgError(f"benchmark {self.name}: expected the key {key!r}, found {', '.join(map(str, row))}. "
-                               f"Name the key: {self.name}#KEY.")
+                raise SdgError(
+                    f"benchmark {self.name}: expected the key {key!r}, found {', '.join(map(str, row))}. "
+                    f"Name the key: {self.name}#KEY."
+                )
             text = row[key]
             if isinstance(text, str) and text.strip():
                 found += 1
                 yield text.strip()
         if not found:
-            raise SdgError(f"benchmark {self.name}: expected at least one question, found none. Give another file, "
-                           "split or key.")
+            raise SdgError(
+                f"benchmark {self.name}: expected at least one question, found none. Give another file, split or key."
+            )
 
     def _find_key(self, row: dict[str, Any]) -> str:
         found = next((key for key in _KEYS if isinstance(row.get(key), str)), None)
         if found is None:
-            raise SdgError(f"benchmark {self.name}: expected one of the keys {', '.join(_KEYS)}, found "
-                           f"{', '.join(map(str, row))}. Name the key: {self.name}#KEY.")
+            raise SdgError(
+                f"benchmark {self.name}: expected one of the keys {', '.join(_KEYS)}, found "
+                f"{', '.join(map(str, row))}. Name the key: {self.name}#KEY."
+            )
         return found
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -88,8 +96,10 @@ class BenchmarkSource:
         try:
             table = parquet.ParquetFile(self.path)
         except (OSError, pyarrow.ArrowInvalid) as error:
-            raise SdgError(f"{self.path}: expected a parquet file of benchmark questions, found that it cannot be read "
-                           f"({error}). Give the right path.") from None
+            raise SdgError(
+                f"{self.path}: expected a parquet file of benchmark questions, found that it cannot be read "
+                f"({error}). Give the right path."
+            ) from None
         for batch in table.iter_batches(batch_size=_BATCH, use_threads=False):
             yield from batch.to_pylist()
 
@@ -97,16 +107,19 @@ class BenchmarkSource:
         import datasets
 
         try:
-            rows = datasets.load_dataset(self.name, self.config or None, split=self.split, streaming=True,
-                                         revision=self.revision or None)
+            rows = datasets.load_dataset(
+                self.name, self.config or None, split=self.split, streaming=True, revision=self.revision or None
+            )
             for batch in rows.with_format("arrow").iter(batch_size=_BATCH):
                 yield from batch.to_pylist()
         except Exception as error:  # the hub's, the network's and parquet's errors have no common type
             told = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-            raise SdgError(f"benchmark {self.name}, split {self.split!r}: expected a dataset that the hub lets us "
-                           f"read, found none ({told}). Check name, configuration, split and network; a gated one "
-                           "needs HF_TOKEN in the environment; a file of its questions will do too. Nothing was "
-                           "written.") from error
+            raise SdgError(
+                f"benchmark {self.name}, split {self.split!r}: expected a dataset that the hub lets us "
+                f"read, found none ({told}). Check name, configuration, split and network; a gated one "
+                "needs HF_TOKEN in the environment; a file of its questions will do too. Nothing was "
+                "written."
+            ) from error
 
 
 def read_benchmarks(sources: Sequence[str]) -> tuple[list[str], list[str]]:

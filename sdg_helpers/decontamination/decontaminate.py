@@ -2,6 +2,7 @@
 
 Usable by every track: any problems.jsonl, and contamination.jsonl is what the export's filter reads.
 """
+
 from __future__ import annotations
 
 import re
@@ -28,14 +29,25 @@ REASONS = ("equal", "judged_same", "undecided")
 WAYS = ("problem_first", "benchmark_first")
 _BATCH = 256
 _KEPT_OF_REPLY = 500  # characters of a reply's end
-_FIRST_WORD = re.compile(r"[\s*_`\"'$\[({]*(?:answer|judge?ment|verdict)?[\s*_:]*(yes|true|no|false)(?![A-Za-z])"
-                         r"(?!\W{0,5}(?:or\b|/))", re.IGNORECASE)
+_FIRST_WORD = re.compile(
+    r"[\s*_`\"'$\[({]*(?:answer|judge?ment|verdict)?[\s*_:]*(yes|true|no|false)(?![A-Za-z])"
+    r"(?!\W{0,5}(?:or\b|/))",
+    re.IGNORECASE,
+)
 _OPTIONS = re.compile(r"\n\s*\(?A[.):]\s")
 
 
-def find_candidates(problems: Path, benchmarks: Sequence[str], folder: Path, *, min_similarity: float = 0.45,
-                    min_overlap: float = 0.25, ngram: int = 8, max_candidates: int = 5,
-                    stage: tuple[str, str] = ("candidates", NOTEBOOK)) -> dict[str, Any]:
+def find_candidates(
+    problems: Path,
+    benchmarks: Sequence[str],
+    folder: Path,
+    *,
+    min_similarity: float = 0.45,
+    min_overlap: float = 0.25,
+    ngram: int = 8,
+    max_candidates: int = 5,
+    stage: tuple[str, str] = ("candidates", NOTEBOOK),
+) -> dict[str, Any]:
     """Write pairs.jsonl, the pairs of a problem and a benchmark question that may be the same, and candidates.jsonl:
     for each that is not equal word for word two rows to ask a model about, one either way round.
 
@@ -43,17 +55,25 @@ def find_candidates(problems: Path, benchmarks: Sequence[str], folder: Path, *, 
     more, or the share of common runs of `ngram` words min_overlap or more; of a problem at most max_candidates are,
     the most alike. Options do not count, a problem's question does. Returns the manifest.
     """
-    parameters = {"benchmarks": list(benchmarks), "min_similarity": min_similarity, "min_overlap": min_overlap,
-                  "ngram": ngram, "max_candidates": max_candidates}
+    parameters = {
+        "benchmarks": list(benchmarks),
+        "min_similarity": min_similarity,
+        "min_overlap": min_overlap,
+        "ngram": ngram,
+        "max_candidates": max_candidates,
+    }
     paths = [source.path for source in map(BenchmarkSource.parse, benchmarks) if source.path]
-    inputs = {"problems": problems, **{f"benchmark {number} ({path.name})": path
-                                       for number, path in enumerate(paths, 1)}}
+    inputs = {
+        "problems": problems,
+        **{f"benchmark {number} ({path.name})": path for number, path in enumerate(paths, 1)},
+    }
     with Stage(folder, *stage).work(parameters, inputs) as work:
         return work.manifest if work.done else _find(work, problems, parameters)
 
 
-def compare_candidates(candidates: Path, folder: Path, *, stage: tuple[str, str] = ("compared", NOTEBOOK),
-                       **how: Any) -> dict[str, Any]:
+def compare_candidates(
+    candidates: Path, folder: Path, *, stage: tuple[str, str] = ("compared", NOTEBOOK), **how: Any
+) -> dict[str, Any]:
     """Ask a model about every row of candidates.jsonl; `how` as for generate_solutions. Nothing to ask: no server."""
     if candidates.stat().st_size:
         return generate_solutions(candidates, folder, num_seeds=1, stage=stage, **how)
@@ -61,8 +81,9 @@ def compare_candidates(candidates: Path, folder: Path, *, stage: tuple[str, str]
         return work.manifest or work.finish(rows_in=0, rows_out=0)
 
 
-def drop_contaminated(problems: Path, candidates: Path, compared: Path, folder: Path, *,
-                      stage: tuple[str, str] = ("clean", NOTEBOOK)) -> dict[str, Any]:
+def drop_contaminated(
+    problems: Path, candidates: Path, compared: Path, folder: Path, *, stage: tuple[str, str] = ("clean", NOTEBOOK)
+) -> dict[str, Any]:
     """Write problems.jsonl without the problems that stand in a benchmark, and contamination.jsonl, a row a pair: id,
     problem, contaminated, reason, benchmark, benchmark_question, similarity, overlap, replies.
 
@@ -71,8 +92,11 @@ def drop_contaminated(problems: Path, candidates: Path, compared: Path, folder: 
     """
     Stage(candidates, "candidates", NOTEBOOK).require()
     Stage(compared, "compared", NOTEBOOK).require()
-    inputs = {"problems": problems, "pairs": candidates / "pairs.jsonl",
-              **{path.name: path for path in seed_files.seed_files(compared).values()}}
+    inputs = {
+        "problems": problems,
+        "pairs": candidates / "pairs.jsonl",
+        **{path.name: path for path in seed_files.seed_files(compared).values()},
+    }
     with Stage(folder, *stage).work({}, inputs) as work:
         return work.manifest if work.done else _drop(work, problems, candidates / "pairs.jsonl", compared)
 
@@ -93,7 +117,7 @@ def question_of(problem: Mapping[str, Any]) -> str:
     """A problem's question without its options."""
     text = problem["problem"].strip()
     found = _OPTIONS.search(text) if problem.get("options") else None
-    return text[:found.start()].strip() if found else text
+    return text[: found.start()].strip() if found else text
 
 
 def _find(work: Work, problems: Path, how: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,10 +138,17 @@ def _find(work: Work, problems: Path, how: Mapping[str, Any]) -> dict[str, Any]:
                     pairs.write(files.dumps(pair))
                     candidates.writelines(files.dumps(_question(pair, way)) for way in WAYS if not match.equal)
             work.progress(counts["problems"], None)
-    return work.finish(rows_in=counts["problems"], rows_out=counts["problems"], outputs=outputs,
-                       benchmark_questions=len(texts), questions_by_benchmark=dict(Counter(labels)),
-                       problems_with_candidates=counts["with_candidates"], pairs=counts["pairs"],
-                       equal=counts["equal"], to_ask=2 * (counts["pairs"] - counts["equal"]))
+    return work.finish(
+        rows_in=counts["problems"],
+        rows_out=counts["problems"],
+        outputs=outputs,
+        benchmark_questions=len(texts),
+        questions_by_benchmark=dict(Counter(labels)),
+        problems_with_candidates=counts["with_candidates"],
+        pairs=counts["pairs"],
+        equal=counts["equal"],
+        to_ask=2 * (counts["pairs"] - counts["equal"]),
+    )
 
 
 def _batches(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
@@ -127,17 +158,30 @@ def _batches(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[st
 
 
 def _pair(problem: Mapping[str, Any], benchmark: str, text: str, match: Match) -> dict[str, Any]:
-    return {"id": files.content_id(problem["id"], benchmark, text), "problem_id": problem["id"],
-            "question": question_of(problem), "benchmark": benchmark, "benchmark_question": text,
-            "similarity": match.similarity, "overlap": match.overlap, "equal": match.equal}
+    return {
+        "id": files.content_id(problem["id"], benchmark, text),
+        "problem_id": problem["id"],
+        "question": question_of(problem),
+        "benchmark": benchmark,
+        "benchmark_question": text,
+        "similarity": match.similarity,
+        "overlap": match.overlap,
+        "equal": match.equal,
+    }
 
 
 def _question(pair: Mapping[str, Any], way: str) -> dict[str, Any]:
     """A row for the model: which of the two questions it reads first."""
     shown = [pair["question"], pair["benchmark_question"]]
     first, second = shown if way == WAYS[0] else reversed(shown)
-    return {"id": files.content_id(pair["id"], way), "problem": pair["question"], "pair": pair["id"], "way": way,
-            "first": first, "second": second}
+    return {
+        "id": files.content_id(pair["id"], way),
+        "problem": pair["question"],
+        "pair": pair["id"],
+        "way": way,
+        "first": first,
+        "second": second,
+    }
 
 
 def _drop(work: Work, problems: Path, pairs: Path, compared: Path) -> dict[str, Any]:
@@ -158,11 +202,19 @@ def _drop(work: Work, problems: Path, pairs: Path, compared: Path) -> dict[str, 
     decided.check_end()
     kept = counts["problems"] - dropped.total()
     if not kept:
-        raise SdgError(f"{work.folder}: expected at least one problem that stands in no benchmark, found none of "
-                       f"{counts['problems']} ({dict(dropped)}). Look at contamination.jsonl; raise MIN_SIMILARITY, or "
-                       "give another judge.")
-    return work.finish(rows_in=counts["problems"], rows_out=kept, outputs=outputs, pairs=counts["pairs"],
-                       dropped={reason: dropped[reason] for reason in REASONS}, unreadable_replies=decided.unreadable)
+        raise SdgError(
+            f"{work.folder}: expected at least one problem that stands in no benchmark, found none of "
+            f"{counts['problems']} ({dict(dropped)}). Look at contamination.jsonl; raise MIN_SIMILARITY, or "
+            "give another judge."
+        )
+    return work.finish(
+        rows_in=counts["problems"],
+        rows_out=kept,
+        outputs=outputs,
+        pairs=counts["pairs"],
+        dropped={reason: dropped[reason] for reason in REASONS},
+        unreadable_replies=decided.unreadable,
+    )
 
 
 class _Decided:
@@ -189,13 +241,20 @@ class _Decided:
         said = [says_same(replies[way]) if way in replies else None for way in WAYS]
         self.unreadable += sum(one is None for one in said) if not pair["equal"] else 0
         reason = "equal" if pair["equal"] else "judged_same" if True in said else "undecided" if None in said else ""
-        return {"id": problem["id"], "problem": problem["problem"], "contaminated": bool(reason), "reason": reason,
-                **{key: pair[key] for key in ("question", "benchmark", "benchmark_question", "similarity", "overlap")},
-                "replies": {way: reply[-_KEPT_OF_REPLY:] for way, reply in replies.items()}}
+        return {
+            "id": problem["id"],
+            "problem": problem["problem"],
+            "contaminated": bool(reason),
+            "reason": reason,
+            **{key: pair[key] for key in ("question", "benchmark", "benchmark_question", "similarity", "overlap")},
+            "replies": {way: reply[-_KEPT_OF_REPLY:] for way, reply in replies.items()},
+        }
 
     def check_end(self) -> None:
         """Raise SdgError when pairs or replies are left: they belong to other problems."""
         left = self._pair or self._reply
         if left is not None:
-            raise SdgError(f"{self._path}: expected pairs and replies on the problems given, in their order, found "
-                           f"{left['id']!r} left over. Give the files of one run.")
+            raise SdgError(
+                f"{self._path}: expected pairs and replies on the problems given, in their order, found "
+                f"{left['id']!r} left over. Give the files of one run."
+            )

@@ -1,4 +1,5 @@
 """Texts that are almost one another: MinHash finds who may be, their shingles decide."""
+
 from __future__ import annotations
 
 import re
@@ -12,7 +13,7 @@ from sdg_helpers.errors import SdgError
 
 _WORD = re.compile(r"\w+")
 _LABEL = re.compile(r"[ \t]*\(?[a-j][.):][ \t]+")
-_WORDS = 3        # words a shingle
+_WORDS = 3  # words a shingle
 _PERMUTATIONS, _BANDS, _SEED = 64, 16, 42  # of the pairs that share 70 % of their shingles, 98.8 % are found
 
 
@@ -24,8 +25,10 @@ class NearDuplicates:
 
     def __init__(self, threshold: float = 0.7):
         if not 0.6 <= threshold <= 1:
-            raise SdgError(f"threshold for near-duplicates: expected 0.6 to 1, found {threshold}. Below 0.6 texts on "
-                           "one subject are taken for copies.")
+            raise SdgError(
+                f"threshold for near-duplicates: expected 0.6 to 1, found {threshold}. Below 0.6 texts on "
+                "one subject are taken for copies."
+            )
         self.threshold = threshold
         self._index = RMinHashLSH(0.5, _PERMUTATIONS, _BANDS)
         self._shingles: list[np.ndarray] = []
@@ -34,8 +37,10 @@ class NearDuplicates:
         """(number of the most similar text that was added, share of common shingles) from the threshold on, else None.
         Of equally similar ones, the first that was added."""
         mine = _hashes(text)
-        best = max(((_jaccard(mine, self._shingles[number]), -number)
-                    for number in set(self._index.query(_sketch(mine)))), default=(0.0, 0))
+        best = max(
+            ((_jaccard(mine, self._shingles[number]), -number) for number in set(self._index.query(_sketch(mine)))),
+            default=(0.0, 0),
+        )
         return (-best[1], round(best[0], 4)) if best[0] >= self.threshold else None
 
     def add(self, text: str) -> int:
@@ -55,7 +60,7 @@ def shingles(text: str) -> Iterator[str]:
         if 0 < len(words) < _WORDS:
             yield " ".join(words)
         for start in range(len(words) - _WORDS + 1):
-            yield " ".join(words[start:start + _WORDS])
+            yield " ".join(words[start : start + _WORDS])
 
 
 def _hashes(text: str) -> np.ndarray:

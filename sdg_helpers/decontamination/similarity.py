@@ -1,4 +1,5 @@
 """How alike a text and a set of questions are: by their words in a row, and by their meaning."""
+
 from __future__ import annotations
 
 import logging
@@ -43,8 +44,7 @@ class QuestionIndex:
         self._sizes = np.array([len(one) for one in grams], dtype=np.int32)
         hashes = np.concatenate([*grams, np.empty(0, dtype=np.uint64)])
         order = np.argsort(hashes, kind="stable")
-        self._hashes, self._owners = hashes[order], np.repeat(np.arange(len(grams), dtype=np.int32),
-                                                              self._sizes)[order]
+        self._hashes, self._owners = hashes[order], np.repeat(np.arange(len(grams), dtype=np.int32), self._sizes)[order]
 
     def matches(self, texts: Sequence[str], min_similarity: float, min_overlap: float, most: int) -> list[list[Match]]:
         """For each text the questions with at least one of both, the `most` likely first; ties in the set's order."""
@@ -56,9 +56,18 @@ class QuestionIndex:
             close = np.flatnonzero(row >= min_similarity)
             closest = close[np.argsort(-row[close], kind="stable")][:most].tolist()
             numbers = {*closest, *(number for number, share in overlaps.items() if share >= min_overlap)}
-            ranked = sorted((Match(number, round(float(row[number]), 4), round(overlaps.get(number, 0.0), 4),
-                                   bool(words) and words == self._words[number]) for number in numbers),
-                            key=lambda one: (not one.equal, -max(one.similarity, one.overlap), one.number))
+            ranked = sorted(
+                (
+                    Match(
+                        number,
+                        round(float(row[number]), 4),
+                        round(overlaps.get(number, 0.0), 4),
+                        bool(words) and words == self._words[number],
+                    )
+                    for number in numbers
+                ),
+                key=lambda one: (not one.equal, -max(one.similarity, one.overlap), one.number),
+            )
             found.append(ranked[:most])
         return found
 
@@ -66,8 +75,12 @@ class QuestionIndex:
         """Share of common runs with every question that has one in common, by its number."""
         starts = np.searchsorted(self._hashes, grams, side="left")
         ends = np.searchsorted(self._hashes, grams, side="right")
-        common = Counter(owner for start, end in zip(starts.tolist(), ends.tolist(), strict=True) if end > start
-                         for owner in self._owners[start:end].tolist())
+        common = Counter(
+            owner
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+            if end > start
+            for owner in self._owners[start:end].tolist()
+        )
         return {owner: count / min(len(grams), int(self._sizes[owner])) for owner, count in common.items()}
 
 
@@ -103,7 +116,7 @@ def _grams(words: list[str], size: int) -> np.ndarray:
     """The set of runs of `size` words, as numbers; a shorter text is one run."""
     if not words:
         return np.empty(0, dtype=np.uint64)
-    runs = {" ".join(words[start:start + size]) for start in range(max(1, len(words) - size + 1))}
+    runs = {" ".join(words[start : start + size]) for start in range(max(1, len(words) - size + 1))}
     return np.sort(np.array([_hash(run) for run in runs], dtype=np.uint64))
 
 

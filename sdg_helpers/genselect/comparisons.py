@@ -3,6 +3,7 @@
 The method is GenSelect of the OpenMathReasoning paper (arXiv 2504.16891): candidates are the short texts after the
 thinking; a comparison shows 2 to 16 of them, at least one right, no more right than wrong.
 """
+
 from __future__ import annotations
 
 import random
@@ -43,9 +44,9 @@ class Candidate:
 class Rules:
     """Which problems are compared and how often; the defaults are the paper's."""
 
-    max_characters: int = 3000    # longest candidate
-    min_candidates: int = 4       # a problem with fewer different ones is left out
-    max_comparisons: int = 8      # a problem
+    max_characters: int = 3000  # longest candidate
+    min_candidates: int = 4  # a problem with fewer different ones is left out
+    max_comparisons: int = 8  # a problem
 
     def __post_init__(self) -> None:
         for name, least in (("max_characters", 1), ("min_candidates", 2), ("max_comparisons", 1)):
@@ -53,8 +54,9 @@ class Rules:
                 raise SdgError(f"{name}: expected {least} or more, found {getattr(self, name)}.")
 
 
-def draw_comparisons(solutions: Path, verdicts: Path, problems: Path, folder: Path, *, rules: Rules | None = None,
-                     run_seed: int = 0) -> dict[str, Any]:
+def draw_comparisons(
+    solutions: Path, verdicts: Path, problems: Path, folder: Path, *, rules: Rules | None = None, run_seed: int = 0
+) -> dict[str, Any]:
     """Write comparisons.jsonl: id, problem, problem_id, expected_answer, original_expected_answer (of the reference),
     solutions (the text shown), num_solutions, max_index, seeds, answers and right (bool), these three in the order
     shown. Returns the manifest.
@@ -63,15 +65,19 @@ def draw_comparisons(solutions: Path, verdicts: Path, problems: Path, folder: Pa
     """
     rules = rules or Rules()
     parameters = {**vars(rules), "run_seed": run_seed, "row_format": ROW_FORMAT}
-    inputs = {"verdicts": verdicts, "problems": problems,
-              **{path.name: path for path in seed_files.seed_files(solutions).values()}}
+    inputs = {
+        "verdicts": verdicts,
+        "problems": problems,
+        **{path.name: path for path in seed_files.seed_files(solutions).values()},
+    }
     Stage(solutions, "solutions", "math/03_generate_solutions").require()
     with Stage(folder, *STAGE).work(parameters, inputs) as work:
         return work.manifest if work.done else _draw(work, solutions, verdicts, problems, rules, run_seed)
 
 
-def candidates_of(rows: Iterator[tuple[bytes, Path, Verdict | None]], rules: Rules,
-                  dropped: Counter) -> list[Candidate]:
+def candidates_of(
+    rows: Iterator[tuple[bytes, Path, Verdict | None]], rules: Rules, dropped: Counter
+) -> list[Candidate]:
     """The candidates among the solutions of one problem: finished, judged, with exactly one box, short, all different.
 
     rows: (line, file, verdict); why the others are none is counted in `dropped`.
@@ -79,7 +85,7 @@ def candidates_of(rows: Iterator[tuple[bytes, Path, Verdict | None]], rules: Rul
     found: dict[str, Candidate] = {}
     for line, path, verdict in rows:
         solution = parse_solution(line, path, 0)
-        text = orjson.loads(b'"' + solution.text[max(0, answer_start(solution.text)):] + b'"').strip()
+        text = orjson.loads(b'"' + solution.text[max(0, answer_start(solution.text)) :] + b'"').strip()
         if verdict is None or verdict.correct is None or not verdict.predicted_answer:
             dropped["no_answer_or_verdict"] += 1
         elif text.count(r"\boxed") != 1:
@@ -101,8 +107,11 @@ def draw(candidates: list[Candidate], rules: Rules, rng: random.Random) -> list[
     right, wrong = ([one for one in candidates if one.correct is kind] for kind in (True, False))
     if not right or not wrong or len(candidates) < rules.min_candidates:
         return []
-    largest = max(size for size in range(2, min(MOST_CANDIDATES, len(candidates)) + 1)
-                  if _fewest_right(size, wrong) <= min(len(right), size // 2))
+    largest = max(
+        size
+        for size in range(2, min(MOST_CANDIDATES, len(candidates)) + 1)
+        if _fewest_right(size, wrong) <= min(len(right), size // 2)
+    )
     drawn: dict[frozenset[int], list[Candidate]] = {}
     for _ in range(4 * rules.max_comparisons):
         size = _size(largest, rng)
@@ -144,12 +153,20 @@ def _draw(work: Work, solutions: Path, verdicts: Path, problems: Path, rules: Ru
                 dropped[_reason(candidates, rules)] += 1
             work.progress(rows_in, None)
         if not rows_out:
-            raise SdgError(f"{work.folder}: expected at least one problem with right and wrong solutions to compare, "
-                           f"found none of {rows_in} ({dict(dropped)}). Generate more solutions per problem "
-                           "(NUM_SEEDS), or lower MIN_CANDIDATES.")
-    return work.finish(rows_in=rows_in, rows_out=rows_out, dropped=dropped, comparisons=sum(shown.values()),
-                       comparisons_by_size={str(size): shown[size] for size in sorted(shown)},
-                       solutions_left_out=dict(candidates_dropped), outputs=[path])
+            raise SdgError(
+                f"{work.folder}: expected at least one problem with right and wrong solutions to compare, "
+                f"found none of {rows_in} ({dict(dropped)}). Generate more solutions per problem "
+                "(NUM_SEEDS), or lower MIN_CANDIDATES."
+            )
+    return work.finish(
+        rows_in=rows_in,
+        rows_out=rows_out,
+        dropped=dropped,
+        comparisons=sum(shown.values()),
+        comparisons_by_size={str(size): shown[size] for size in sorted(shown)},
+        solutions_left_out=dict(candidates_dropped),
+        outputs=[path],
+    )
 
 
 def _reason(candidates: list[Candidate], rules: Rules) -> str:
@@ -161,12 +178,20 @@ def _reason(candidates: list[Candidate], rules: Rules) -> str:
 def comparison_row(problem: dict[str, Any], chosen: list[Candidate]) -> dict[str, Any]:
     """One row of comparisons.jsonl: a problem to a solving stage, whose prompt shows the candidates by number."""
     text = "\n\n".join(f"Solution {number}:\n{one.text}" for number, one in enumerate(chosen))
-    return {"id": files.content_id(problem["id"], *(one.text for one in chosen)), "problem": problem["problem"],
-            "problem_id": problem["id"], "expected_answer": chosen[0].expected_answer,
-            "original_expected_answer": problem.get("expected_answer", ""),
-            "problem_source": problem.get("problem_source"), "solutions": text, "num_solutions": len(chosen),
-            "max_index": len(chosen) - 1, "seeds": [one.seed for one in chosen],
-            "answers": [one.answer for one in chosen], "right": [one.correct for one in chosen]}
+    return {
+        "id": files.content_id(problem["id"], *(one.text for one in chosen)),
+        "problem": problem["problem"],
+        "problem_id": problem["id"],
+        "expected_answer": chosen[0].expected_answer,
+        "original_expected_answer": problem.get("expected_answer", ""),
+        "problem_source": problem.get("problem_source"),
+        "solutions": text,
+        "num_solutions": len(chosen),
+        "max_index": len(chosen) - 1,
+        "seeds": [one.seed for one in chosen],
+        "answers": [one.answer for one in chosen],
+        "right": [one.correct for one in chosen],
+    }
 
 
 def _by_problem(solutions: Path, verdicts: Path, problems: Path) -> Iterator[tuple[dict[str, Any], Iterator]]:
@@ -198,5 +223,7 @@ class _SeedReader:
 
     def check_end(self) -> None:
         if self._line:
-            raise SdgError(f"{self._path}: expected the solutions in the order of the problems, found "
-                           f"{self._line[:60]!r} out of order. Give the files of one run.")
+            raise SdgError(
+                f"{self._path}: expected the solutions in the order of the problems, found "
+                f"{self._line[:60]!r} out of order. Give the files of one run."
+            )

@@ -1,4 +1,5 @@
 """Stage 08, second part: what the model picked in each comparison, whether it is right, and how that compares."""
+
 from __future__ import annotations
 
 import re
@@ -21,15 +22,28 @@ from sdg_helpers.stages import Stage, Work
 
 STAGE = ("genselect_picks", "math/08_build_genselect")
 _MARK = re.compile(r"judge?ment\W{0,4}:", re.IGNORECASE)
-_PICK = re.compile(r"[\s*_`$\[({]*(?:\\boxed\{|\\text\{|solution|attempt|number|index|\s)*[\s*_`\[({#]*"
-                   r"(\d{1,3})(?![\d.]*\d)(?!\W{0,6}(?:and|or|,|/|&)\W{0,6}\d|[^\w\n]{0,6}[-–—][^\w\n]{0,6}\d)",
-                   re.IGNORECASE)  # a dash in the next line begins a list
+_PICK = re.compile(
+    r"[\s*_`$\[({]*(?:\\boxed\{|\\text\{|solution|attempt|number|index|\s)*[\s*_`\[({#]*"
+    r"(\d{1,3})(?![\d.]*\d)(?!\W{0,6}(?:and|or|,|/|&)\W{0,6}\d|[^\w\n]{0,6}[-–—][^\w\n]{0,6}\d)",
+    re.IGNORECASE,
+)  # a dash in the next line begins a list
 _TAIL = 400  # characters after the mark that are looked at
 _BATCH = 20_000  # rows a row group
-_SCHEMA = pa.schema([("id", pa.string()), ("seed", pa.int32()), ("predicted_answer", pa.string()),
-                     ("expected_answer", pa.string()), ("correct", pa.bool_()), ("how", pa.string()),
-                     ("pick", pa.int32()), ("num_solutions", pa.int32()), ("num_right", pa.int32()),
-                     ("first_right", pa.int32()), ("majority_right", pa.float32())])
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("seed", pa.int32()),
+        ("predicted_answer", pa.string()),
+        ("expected_answer", pa.string()),
+        ("correct", pa.bool_()),
+        ("how", pa.string()),
+        ("pick", pa.int32()),
+        ("num_solutions", pa.int32()),
+        ("num_right", pa.int32()),
+        ("first_right", pa.int32()),
+        ("majority_right", pa.float32()),
+    ]
+)
 
 
 def picked(generation: str, num_solutions: int) -> int | None:
@@ -37,7 +51,7 @@ def picked(generation: str, num_solutions: int) -> int | None:
     more than one. `Judgment: [2]`, `**Judgement:** 2` and `Judgment: Solution 2` are all 2."""
     _, reply = split_thinking(generation)
     marks = list(_MARK.finditer(reply))
-    found = _PICK.match(reply[marks[-1].end():marks[-1].end() + _TAIL]) if marks else None
+    found = _PICK.match(reply[marks[-1].end() : marks[-1].end() + _TAIL]) if marks else None
     return int(found[1]) if found and int(found[1]) < num_solutions else None
 
 
@@ -94,12 +108,19 @@ def verdict_row(shown: dict[str, Any], row: dict[str, Any], seed: int, reasoning
     finished = is_finished(row["finish_reason"], row["generation"], reasoning)
     pick = picked(row["generation"], shown["num_solutions"]) if finished else None
     right = shown["right"]
-    return {"id": shown["id"], "seed": seed, "expected_answer": shown["expected_answer"],
-            "predicted_answer": shown["answers"][pick] if pick is not None else None,
-            "correct": right[pick] if pick is not None else None,
-            "how": "picked" if pick is not None else "unreadable" if finished else "unfinished",
-            "pick": -1 if pick is None else pick, "num_solutions": shown["num_solutions"], "num_right": sum(right),
-            "first_right": right.index(True), "majority_right": majority_right(shown["answers"], right)}
+    return {
+        "id": shown["id"],
+        "seed": seed,
+        "expected_answer": shown["expected_answer"],
+        "predicted_answer": shown["answers"][pick] if pick is not None else None,
+        "correct": right[pick] if pick is not None else None,
+        "how": "picked" if pick is not None else "unreadable" if finished else "unfinished",
+        "pick": -1 if pick is None else pick,
+        "num_solutions": shown["num_solutions"],
+        "num_right": sum(right),
+        "first_right": right.index(True),
+        "majority_right": majority_right(shown["answers"], right),
+    }
 
 
 def report(verdicts: Path | str) -> dict[str, Any]:
@@ -111,11 +132,15 @@ def report(verdicts: Path | str) -> dict[str, Any]:
     """
     table = pd.read_parquet(verdicts, columns=["correct", "num_right", "num_solutions", "majority_right", "pick"])
     right, majority = table["correct"].fillna(False).astype(bool), table["majority_right"]
-    return {"comparisons": len(table), "readable": int((table["pick"] >= 0).sum()),
-            "pick_right": _mean(right), "majority_right": _mean(majority),
-            "chance_right": _mean(table["num_right"] / table["num_solutions"]),
-            "pick_beats_majority": int((right & (majority < 0.5)).sum()),
-            "majority_beats_pick": int((~right & (majority > 0.5)).sum())}
+    return {
+        "comparisons": len(table),
+        "readable": int((table["pick"] >= 0).sum()),
+        "pick_right": _mean(right),
+        "majority_right": _mean(majority),
+        "chance_right": _mean(table["num_right"] / table["num_solutions"]),
+        "pick_beats_majority": int((right & (majority < 0.5)).sum()),
+        "majority_beats_pick": int((~right & (majority > 0.5)).sum()),
+    }
 
 
 def _mean(values: pd.Series) -> float:

@@ -1,4 +1,5 @@
 """Put the comparisons that no rule decides before the judge model; each reply is on disk at once."""
+
 from __future__ import annotations
 
 import secrets
@@ -34,8 +35,9 @@ class Judging:
     max_tokens: int
 
 
-def ask_judge(pending: Path, server: Server, how: Judging, work: Work | None = None, chunk: int = 0,
-              num_chunks: int = 1) -> None:
+def ask_judge(
+    pending: Path, server: Server, how: Judging, work: Work | None = None, chunk: int = 0, num_chunks: int = 1
+) -> None:
     """Ask the questions of a chunk (every num_chunks-th row of pending.jsonl) that have no reply yet.
 
     Rows of pending.jsonl: id, problem, predicted_answer, expected_answer. Appends to replies-{writer}.jsonl beside it,
@@ -52,12 +54,14 @@ def ask_judge(pending: Path, server: Server, how: Judging, work: Work | None = N
 def unanswered(pending: Path, num_chunks: int) -> Counter:
     """Chunk -> its questions that have no reply yet."""
     settled = answered(pending.parent)
-    return Counter(number % num_chunks for number, row in enumerate(files.read_jsonl(pending))
-                   if row_key(row) not in settled)
+    return Counter(
+        number % num_chunks for number, row in enumerate(files.read_jsonl(pending)) if row_key(row) not in settled
+    )
 
 
-def ask_chunk(chunk: int, num_chunks: int, *, pending: Path, open_server: Callable[[], Server | None],
-              how: Judging) -> None:
+def ask_chunk(
+    chunk: int, num_chunks: int, *, pending: Path, open_server: Callable[[], Server | None], how: Judging
+) -> None:
     """What one job does: ask_judge for its chunk, with a server of its own."""
     if chunk in unanswered(pending, num_chunks) and (server := open_server()) is not None:
         ask_judge(pending, server, how, chunk=chunk, num_chunks=num_chunks)
@@ -101,9 +105,14 @@ class _Asking:
                 self.work.progress(self.before + self.rows, self.total, **shown(progress))
 
         progress = server.complete(
-            self._requests(seed), model=self.how.judge.model,
-            sampling=Sampling(temperature=temperature, max_tokens=self.how.max_tokens), limits=self.how.limits,
-            on_completion=self._answered, on_failure=self._failed, on_progress=on_progress)
+            self._requests(seed),
+            model=self.how.judge.model,
+            sampling=Sampling(temperature=temperature, max_tokens=self.how.max_tokens),
+            limits=self.how.limits,
+            on_completion=self._answered,
+            on_failure=self._failed,
+            on_progress=on_progress,
+        )
         session.note(progress, self.rows - before, force=True)
 
     def _requests(self, seed: int) -> Iterator[Request]:
@@ -117,8 +126,17 @@ class _Asking:
         if judgement is not None:
             self.rows += 1
             self.settled.add(row_key(row))
-            self.replies.append(row_of(row["id"], row["predicted_answer"], row["expected_answer"], judgement, "model",
-                                       **asdict(self.how.judge), reply=reply[-_KEPT_OF_REPLY:]))
+            self.replies.append(
+                row_of(
+                    row["id"],
+                    row["predicted_answer"],
+                    row["expected_answer"],
+                    judgement,
+                    "model",
+                    **asdict(self.how.judge),
+                    reply=reply[-_KEPT_OF_REPLY:],
+                )
+            )
         elif self.last:
             self._note(row, "unreadable", reply[-_KEPT_OF_REPLY:])
 
@@ -127,5 +145,10 @@ class _Asking:
         self._note(request.key, failure.reason, failure.detail)
 
     def _note(self, row: dict[str, Any], reason: str, detail: str) -> None:
-        self.failures.append({**{key: row[key] for key in ("id", "predicted_answer", "expected_answer")},
-                              "reason": reason, "detail": detail})
+        self.failures.append(
+            {
+                **{key: row[key] for key in ("id", "predicted_answer", "expected_answer")},
+                "reason": reason,
+                "detail": detail,
+            }
+        )

@@ -1,5 +1,6 @@
 """The comparison store: each (problem, predicted answer, expected answer) is decided once and kept in an append-only
 file, so that judging again, after a crash or against repaired answers, costs only what is new."""
+
 from __future__ import annotations
 
 import hashlib
@@ -92,8 +93,17 @@ class Comparisons:
 
 def row_of(problem_id: str, predicted: str, expected: str, correct: bool | None, how: str, **more: Any) -> bytes:
     """One line of a store. more: for a model's verdict its model, prompt and reply."""
-    return files.dumps({"id": problem_id, "predicted_answer": predicted, "expected_answer": expected,
-                        "judgement": correct, "how": how, "rules": RULES, **more})
+    return files.dumps(
+        {
+            "id": problem_id,
+            "predicted_answer": predicted,
+            "expected_answer": expected,
+            "judgement": correct,
+            "how": how,
+            "rules": RULES,
+            **more,
+        }
+    )
 
 
 def row_key(row: Mapping[str, Any]) -> int:

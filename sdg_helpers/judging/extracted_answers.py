@@ -1,4 +1,5 @@
 """The answers that solutions gave, taken out of the heavy text once, as a small table a seed."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ def predicted_answer(solution: Solution, reasoning: bool = True) -> str | None:
     start = answer_start(solution.text)
     if solution.finish_reason != "stop" or (start < 0 and (reasoning or OPEN.encode() in solution.text)):
         return None
-    tail = solution.text[max(0, start):]
+    tail = solution.text[max(0, start) :]
     if b"\\\\boxed" not in tail:
         return None
     boxed = (extract_boxed(orjson.loads(b'"' + tail + b'"')) or "").strip()
@@ -38,8 +39,11 @@ def take_out(solutions: Path, folder: Path, reasoning: bool = True) -> None:
         if not target.exists():
             with files.atomic_writer(target) as out, parquet.ParquetWriter(out, _SCHEMA) as table:
                 for ids, answers in _batches(path, reasoning):
-                    table.write_table(pa.Table.from_arrays([pa.array(ids, pa.string()),
-                                                            pa.array(answers, pa.string())], schema=_SCHEMA))
+                    table.write_table(
+                        pa.Table.from_arrays(
+                            [pa.array(ids, pa.string()), pa.array(answers, pa.string())], schema=_SCHEMA
+                        )
+                    )
 
 
 def _batches(path: Path, reasoning: bool) -> Iterator[tuple[list[str], list[str | None]]]:

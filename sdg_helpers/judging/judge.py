@@ -1,5 +1,6 @@
 """Stages 04 and 06: is the answer of each solution right? Every different comparison is decided once: by rules where
 they are sure, else by a model."""
+
 from __future__ import annotations
 
 import shutil
@@ -33,10 +34,22 @@ JUDGED = ("judged", "math/04_judge_solutions")
 REJUDGED = ("rejudged", "math/06_rejudge_solutions")
 
 
-def judge_solutions(solutions: Path, problems: Path, folder: Path, *, open_server: OpenServer, model: str,
-                    prompt: Prompt, limits: Limits, tiers: str = "all", reasoning: bool = True, max_tokens: int = 512,
-                    max_failed_fraction: float = 0.01, stage: tuple[str, str] = JUDGED,
-                    jobs: JobSpec | None = None) -> dict[str, Any]:
+def judge_solutions(
+    solutions: Path,
+    problems: Path,
+    folder: Path,
+    *,
+    open_server: OpenServer,
+    model: str,
+    prompt: Prompt,
+    limits: Limits,
+    tiers: str = "all",
+    reasoning: bool = True,
+    max_tokens: int = 512,
+    max_failed_fraction: float = 0.01,
+    stage: tuple[str, str] = JUDGED,
+    jobs: JobSpec | None = None,
+) -> dict[str, Any]:
     """Write verdicts.parquet: id, seed, predicted_answer, expected_answer, correct (null: undecided), how.
 
     solutions: folder of output-rs{seed}.jsonl. reasoning: the model that wrote them thinks, so that an answer without
@@ -59,10 +72,22 @@ def judge_solutions(solutions: Path, problems: Path, folder: Path, *, open_serve
         return _judge(work, pairs, how, tiers, open_server, max_failed_fraction, jobs)
 
 
-def rejudge_solutions(judged: Path, labels: Path, problems: Path, folder: Path, *, open_server: OpenServer,
-                      model: str, prompt: Prompt, limits: Limits, tiers: str = "all", max_tokens: int = 512,
-                      max_failed_fraction: float = 0.01, stage: tuple[str, str] = REJUDGED,
-                      jobs: JobSpec | None = None) -> dict[str, Any]:
+def rejudge_solutions(
+    judged: Path,
+    labels: Path,
+    problems: Path,
+    folder: Path,
+    *,
+    open_server: OpenServer,
+    model: str,
+    prompt: Prompt,
+    limits: Limits,
+    tiers: str = "all",
+    max_tokens: int = 512,
+    max_failed_fraction: float = 0.01,
+    stage: tuple[str, str] = REJUDGED,
+    jobs: JobSpec | None = None,
+) -> dict[str, Any]:
     """The same against labels.parquet. judged: folder of the first judging, whose answers and decisions are used: only
     comparisons with a new answer cost anything, and no solution is read again. Returns the manifest."""
     first = Stage(judged, *JUDGED).require()
@@ -80,10 +105,18 @@ def _parameters(model: str, prompt: Prompt, tiers: str, max_tokens: int) -> dict
     decide("1", "1", tiers=tiers)  # refuses a name that is none
     needed = {"predicted_answer", "expected_answer"}
     if not needed <= set(prompt.fields):
-        raise SdgError(f"prompt {prompt.name}: expected the placeholders {', '.join(sorted(needed))} in a judge's "
-                       f"prompt, found {', '.join(prompt.fields) or 'none'}. Give a prompt such as math/judge.")
-    return {"model": model, "prompt": prompt.id, "prompt_name": prompt.name, "tiers": tiers, "rules": RULES,
-            "max_tokens": max_tokens}
+        raise SdgError(
+            f"prompt {prompt.name}: expected the placeholders {', '.join(sorted(needed))} in a judge's "
+            f"prompt, found {', '.join(prompt.fields) or 'none'}. Give a prompt such as math/judge."
+        )
+    return {
+        "model": model,
+        "prompt": prompt.id,
+        "prompt_name": prompt.name,
+        "tiers": tiers,
+        "rules": RULES,
+        "max_tokens": max_tokens,
+    }
 
 
 def _labels(labels: Path, problems: Path) -> list[str]:
@@ -92,8 +125,10 @@ def _labels(labels: Path, problems: Path) -> list[str]:
     known = dict(zip(table["id"], table["expected_answer"].fillna(""), strict=True))
     ordered = [known.get(row["id"]) for row in read_problems(problems)]
     if None in ordered:
-        raise SdgError(f"{labels}: expected a label for every problem of {problems}, found none for row "
-                       f"{ordered.index(None) + 1}. Give the files of one run.")
+        raise SdgError(
+            f"{labels}: expected a label for every problem of {problems}, found none for row "
+            f"{ordered.index(None) + 1}. Give the files of one run."
+        )
     return [label.strip() for label in ordered]
 
 
@@ -111,13 +146,23 @@ class _Pairs:
             for problem_id, predicted in self._answers.of_seed(seed):
                 problem, expected = next(((one, two) for one, two in problems if one["id"] == problem_id), ({}, ""))
                 if not problem:
-                    raise SdgError(f"{self._problems}: expected the problem {problem_id!r} of a solution with seed "
-                                   f"{seed}, in order, found none. Give the files of one run.")
+                    raise SdgError(
+                        f"{self._problems}: expected the problem {problem_id!r} of a solution with seed "
+                        f"{seed}, in order, found none. Give the files of one run."
+                    )
                 yield seed, problem, predicted, expected
 
 
-def _judge(work: Work, pairs: _Pairs, how: Judging, tiers: str, open_server: OpenServer, max_failed_fraction: float,
-           jobs: JobSpec | None, earlier: list[Path] = ()) -> dict[str, Any]:
+def _judge(
+    work: Work,
+    pairs: _Pairs,
+    how: Judging,
+    tiers: str,
+    open_server: OpenServer,
+    max_failed_fraction: float,
+    jobs: JobSpec | None,
+    earlier: list[Path] = (),
+) -> dict[str, Any]:
     """Rules, then the model, then the table. earlier: stores of stages before this one."""
     folder, store = work.folder / "partial", work.folder / "comparisons.jsonl"
     known = Comparisons(how.judge, tiers)
@@ -130,9 +175,17 @@ def _judge(work: Work, pairs: _Pairs, how: Judging, tiers: str, open_server: Ope
             known.read(path)
     undecided, asked = _undecided(work, known, folder, max_failed_fraction), took(folder)
     decided = _keep_replies(store, folder)
-    return _finish(work, pairs, known, outputs=[work.folder / "verdicts.parquet", store], undecided=dict(undecided),
-                   comparisons_asked=decided + undecided.total(), reference_calls=counts["reference_calls"],
-                   model_calls=asked.get("done", 0) + asked.get("failed", 0), requests=asked)
+    return _finish(
+        work,
+        pairs,
+        known,
+        outputs=[work.folder / "verdicts.parquet", store],
+        undecided=dict(undecided),
+        comparisons_asked=decided + undecided.total(),
+        reference_calls=counts["reference_calls"],
+        model_calls=asked.get("done", 0) + asked.get("failed", 0),
+        requests=asked,
+    )
 
 
 def _ask(work: Work, pending: Path, open_server: OpenServer, how: Judging, jobs: JobSpec | None, count: int) -> None:
@@ -157,8 +210,14 @@ def _apply_rules(work: Work, pairs: _Pairs, known: Comparisons, store: Path, pen
     return counts
 
 
-def _decide(known: Comparisons, problem: Mapping[str, Any], predicted: str, expected: str, log: files.AppendLog,
-            questions: BinaryIO) -> bool:
+def _decide(
+    known: Comparisons,
+    problem: Mapping[str, Any],
+    predicted: str,
+    expected: str,
+    log: files.AppendLog,
+    questions: BinaryIO,
+) -> bool:
     """Whether the model must be asked; what a rule decides is kept."""
     key = comparison_key(problem["id"], predicted, expected)
     if key in known:
@@ -168,8 +227,16 @@ def _decide(known: Comparisons, problem: Mapping[str, Any], predicted: str, expe
     if how:
         log.append(row_of(problem["id"], predicted, expected, correct, how))
     else:
-        questions.write(files.dumps({"id": problem["id"], "problem": problem["problem"],
-                                     "predicted_answer": predicted, "expected_answer": expected}))
+        questions.write(
+            files.dumps(
+                {
+                    "id": problem["id"],
+                    "problem": problem["problem"],
+                    "predicted_answer": predicted,
+                    "expected_answer": expected,
+                }
+            )
+        )
     return not how
 
 
@@ -184,10 +251,12 @@ def _undecided(work: Work, known: Comparisons, folder: Path, max_failed_fraction
     failed = len(lost) - reasons["unreadable"]
     if failed > max_failed_fraction * len(known):
         why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
-        raise SdgError(f"{work.folder}: {failed} of {len(known)} comparisons have no reply ({why}); at most "
-                       f"{max_failed_fraction:.1%} may have none. {folder}/failures-*.jsonl have every failure. "
-                       "Nothing that was decided is lost: run again to ask for the missing ones, or allow more with "
-                       "MAX_FAILED_FRACTION.")
+        raise SdgError(
+            f"{work.folder}: {failed} of {len(known)} comparisons have no reply ({why}); at most "
+            f"{max_failed_fraction:.1%} may have none. {folder}/failures-*.jsonl have every failure. "
+            "Nothing that was decided is lost: run again to ask for the missing ones, or allow more with "
+            "MAX_FAILED_FRACTION."
+        )
     if lost:
         with files.atomic_writer(work.folder / "failures.jsonl") as out:
             out.writelines(files.dumps(told[row_key(row)]) for row in lost if row_key(row) in told)
@@ -213,8 +282,15 @@ def _finish(work: Work, pairs: _Pairs, known: Comparisons, **more: Any) -> dict[
                 correct, how = known.use(comparison_key(problem["id"], predicted, expected))
             table.add(problem["id"], seed, predicted, expected, correct, how)
     total = table.by_how.total()
-    manifest = work.finish(rows_in=total, rows_out=total, seeds=list(pairs.seeds), verdicts=dict(table.by_verdict),
-                           rows_by_how=_ordered(table.by_how), comparisons_by_how=_ordered(known.used), **more)
+    manifest = work.finish(
+        rows_in=total,
+        rows_out=total,
+        seeds=list(pairs.seeds),
+        verdicts=dict(table.by_verdict),
+        rows_by_how=_ordered(table.by_how),
+        comparisons_by_how=_ordered(known.used),
+        **more,
+    )
     shutil.rmtree(work.folder / "partial", ignore_errors=True)
     return manifest
 

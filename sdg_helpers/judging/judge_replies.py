@@ -1,4 +1,5 @@
 """What a judge's reply says: the word after its last `Judgement:`."""
+
 from __future__ import annotations
 
 import re
@@ -6,8 +7,9 @@ import re
 from sdg_helpers.answers.extraction import split_thinking
 
 _MARK = re.compile(r"judge?ment\W{0,4}:", re.IGNORECASE)
-_WORD = re.compile(r"[\s*_`\"'$\[({]{0,20}(?:\\(?:boxed|text|textbf)\{){0,2}(yes|no)(?![a-z])(?!\W{0,5}(?:or\b|/))",
-                   re.IGNORECASE)
+_WORD = re.compile(
+    r"[\s*_`\"'$\[({]{0,20}(?:\\(?:boxed|text|textbf)\{){0,2}(yes|no)(?![a-z])(?!\W{0,5}(?:or\b|/))", re.IGNORECASE
+)
 _TAIL = 60  # characters after the mark that are looked at
 
 
@@ -21,5 +23,5 @@ def read_judgement(reply: str) -> bool | None:
     end = -1
     for match in _MARK.finditer(said):
         end = match.end()
-    word = _WORD.match(said[end:end + _TAIL]) if end >= 0 else None
+    word = _WORD.match(said[end : end + _TAIL]) if end >= 0 else None
     return word[1].lower() == "yes" if word else None

@@ -1,4 +1,5 @@
 """How often a problem is solved: a small table by id, to look at and to select by."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -27,8 +28,15 @@ def write(path: Path, problems: Path, verdicts: Path) -> Path:
             counts[:, position] += 1, verdict.predicted_answer is not None, verdict.correct is True
     solutions, programs, right = counts
     rate = np.divide(right, solutions, out=np.full(len(index), np.nan), where=solutions > 0)
-    table = pa.table({"id": pa.array(list(index), pa.string()), "solutions": solutions, "programs": programs,
-                      "right": right, "pass_rate": pa.array(rate, pa.float64(), from_pandas=True)})
+    table = pa.table(
+        {
+            "id": pa.array(list(index), pa.string()),
+            "solutions": solutions,
+            "programs": programs,
+            "right": right,
+            "pass_rate": pa.array(rate, pa.float64(), from_pandas=True),
+        }
+    )
     with files.atomic_writer(path) as out:
         parquet.write_table(table, out)
     return path

@@ -1,4 +1,5 @@
 """Join verdicts to the rows of a seed file, in step with them and without holding the table."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -71,16 +72,31 @@ def read_batches(path: Path | str, columns: list[str], seed: int | None = None) 
         table = dataset.dataset(str(path), format="parquet")
         missing = {*columns, "seed"} - set(table.schema.names)
     except (OSError, pyarrow.ArrowInvalid) as error:
-        raise SdgError(f"{path}: expected a table of verdicts, found that it cannot be read ({error}). "
-                       "Run the judging notebook first, or give the right path.") from None
+        raise SdgError(
+            f"{path}: expected a table of verdicts, found that it cannot be read ({error}). "
+            "Run the judging notebook first, or give the right path."
+        ) from None
     if missing:
-        raise SdgError(f"{path}: expected the columns {', '.join((*Verdict._fields, 'seed'))}, found "
-                       f"{', '.join(table.schema.names)}. Give the verdicts.parquet of a judging stage.")
+        raise SdgError(
+            f"{path}: expected the columns {', '.join((*Verdict._fields, 'seed'))}, found "
+            f"{', '.join(table.schema.names)}. Give the verdicts.parquet of a judging stage."
+        )
     chosen = None if seed is None else dataset.field("seed") == seed
-    return table.to_batches(columns=columns, filter=chosen, batch_size=1 << 14, batch_readahead=1,
-                            fragment_readahead=1, use_threads=False)
-SCHEMA = pa.schema([("id", pa.string()), ("seed", pa.int32()), ("predicted_answer", pa.string()),
-                    ("expected_answer", pa.string()), ("correct", pa.bool_()), ("how", pa.string())])
+    return table.to_batches(
+        columns=columns, filter=chosen, batch_size=1 << 14, batch_readahead=1, fragment_readahead=1, use_threads=False
+    )
+
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("seed", pa.int32()),
+        ("predicted_answer", pa.string()),
+        ("expected_answer", pa.string()),
+        ("correct", pa.bool_()),
+        ("how", pa.string()),
+    ]
+)
 _BATCH = 1 << 16
 _NAMES = {True: "right", False: "wrong", None: "undecided"}
 
@@ -95,8 +111,9 @@ class VerdictWriter:
         self.by_how, self.by_verdict = Counter(), Counter()
         self._file, self._batch = files.atomic_writer(path), []
 
-    def add(self, problem_id: str, seed: int, predicted: str | None, expected: str, correct: bool | None,
-            how: str) -> None:
+    def add(
+        self, problem_id: str, seed: int, predicted: str | None, expected: str, correct: bool | None, how: str
+    ) -> None:
         """One verdict."""
         self.by_how[how] += 1
         self.by_verdict[_NAMES[correct]] += 1
@@ -114,8 +131,9 @@ class VerdictWriter:
         self._table = parquet.ParquetWriter(self._file.__enter__(), SCHEMA)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if kind is None:
             self._write()
         self._table.close()

@@ -9,6 +9,7 @@
 
 Reading it back is in importing.py. Rows keep our keys id and seed, which NeMo-Skills carries along.
 """
+
 from __future__ import annotations
 
 import shutil
@@ -34,11 +35,16 @@ SAID = {True: "Judgement: Yes", False: "Judgement: No", None: "Judgement: none c
 def export_nemo_skills(run_folder: Path, folder: Path) -> dict[str, int]:
     """Write every stage of the math track that is complete; returns rows by stage. Raises SdgError when none is."""
     track = Track(run_folder / "math", "math")
-    done = [name for name in ("problems", "solutions", "judged", "relabeled", "rejudged", "sft")
-            if track.stage(name).complete]
+    done = [
+        name
+        for name in ("problems", "solutions", "judged", "relabeled", "rejudged", "sft")
+        if track.stage(name).complete
+    ]
     if not done:
-        raise SdgError(f"{track.folder}: expected at least one complete stage to export, found none. Run "
-                       "01_download_problems first.")
+        raise SdgError(
+            f"{track.folder}: expected at least one complete stage to export, found none. Run "
+            "01_download_problems first."
+        )
     rows = {name: _STAGES[name](track, folder) for name in done if name in _STAGES}
     if "sft" in done:
         for name in track.stage("sft").require()["outputs"]:
@@ -60,8 +66,15 @@ def _solutions(track: Track, folder: Path) -> int:
 
 def _judged(track: Track, folder: Path) -> int:
     said = _Replies(track.judged / "comparisons.jsonl")
-    return _write(track, folder / "judged", track.judged, lambda solution, verdict: (
-        solution.keys, {"predicted_answer": verdict.predicted_answer, "judgement": said.of(verdict)}))
+    return _write(
+        track,
+        folder / "judged",
+        track.judged,
+        lambda solution, verdict: (
+            solution.keys,
+            {"predicted_answer": verdict.predicted_answer, "judgement": said.of(verdict)},
+        ),
+    )
 
 
 def _relabeled(track: Track, folder: Path) -> int:
@@ -85,8 +98,13 @@ def _rejudged(track: Track, folder: Path) -> int:
     return _write(track, folder / "rejudged", track.rejudged, row)
 
 
-_STAGES = {"problems": _problems, "solutions": _solutions, "judged": _judged, "relabeled": _relabeled,
-           "rejudged": _rejudged}
+_STAGES = {
+    "problems": _problems,
+    "solutions": _solutions,
+    "judged": _judged,
+    "relabeled": _relabeled,
+    "rejudged": _rejudged,
+}
 
 
 def _labels(track: Track) -> dict[str, dict[str, Any]]:
@@ -97,14 +115,18 @@ def _labels(track: Track) -> dict[str, dict[str, Any]]:
 def _labelled(solution: Solution, labels: Mapping[str, dict[str, Any]]) -> tuple[dict, dict]:
     """The row's keys with its label as expected answer, and the keys that say where the label comes from."""
     label = labels[solution.keys["id"]]
-    return ({**solution.keys, "expected_answer": label["expected_answer"]},
-            {"updated_answer_from_r1": bool(label["relabeled"]),
-             "original_expected_answer": label["original_expected_answer"], "votes": int(label["votes"]),
-             "total_votes": int(label["total"])})
+    return (
+        {**solution.keys, "expected_answer": label["expected_answer"]},
+        {
+            "updated_answer_from_r1": bool(label["relabeled"]),
+            "original_expected_answer": label["original_expected_answer"],
+            "votes": int(label["votes"]),
+            "total_votes": int(label["total"]),
+        },
+    )
 
 
-def _write(track: Track, folder: Path, verdicts: Path,
-           row: Callable[[Solution, Verdict], tuple[dict, dict]]) -> int:
+def _write(track: Track, folder: Path, verdicts: Path, row: Callable[[Solution, Verdict], tuple[dict, dict]]) -> int:
     """Full rows of every seed that have a verdict; the solutions' text is copied as it stands in the file."""
     rows = 0
     for seed, path in seed_files.seed_files(track.solutions).items():
@@ -129,8 +151,12 @@ def read_solutions(path: Path) -> Iterator[Solution]:
 def full_row(solution: Solution, keys: Mapping[str, Any], more: Mapping[str, Any]) -> bytes:
     """A solution's line with changed keys before the text and more keys after it."""
     return b'%b,"generation":"%b","finish_reason":%b,"num_generated_tokens":%d%b}\n' % (
-        orjson.dumps(keys)[:-1], solution.text, orjson.dumps(solution.finish_reason), solution.tokens,
-        b"," + orjson.dumps(more)[1:-1] if more else b"")
+        orjson.dumps(keys)[:-1],
+        solution.text,
+        orjson.dumps(solution.finish_reason),
+        solution.tokens,
+        b"," + orjson.dumps(more)[1:-1] if more else b"",
+    )
 
 
 class _Replies:

@@ -3,6 +3,7 @@
 Rows without an id get one from the text of their problem; thinking that stands apart (`reasoning_content`) is put
 before the answer. Times of generation are not kept: they say nothing about the data.
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -24,10 +25,25 @@ from sdg_helpers.runs.run import Track
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Work
 
-_OF_A_SOLUTION = {"seed", "generation", "finish_reason", "num_generated_tokens", "reasoning_content", "num_generated",
-                  "generation_start_time", "generation_end_time", "generation_time", "_async_position",
-                  "predicted_answer", "judgement", "updated_answer_from_r1", "original_expected_answer", "votes",
-                  "total_votes", "symbolic_correct"}
+_OF_A_SOLUTION = {
+    "seed",
+    "generation",
+    "finish_reason",
+    "num_generated_tokens",
+    "reasoning_content",
+    "num_generated",
+    "generation_start_time",
+    "generation_end_time",
+    "generation_time",
+    "_async_position",
+    "predicted_answer",
+    "judgement",
+    "updated_answer_from_r1",
+    "original_expected_answer",
+    "votes",
+    "total_votes",
+    "symbolic_correct",
+}
 _FROM = {"imported_from": "nemo-skills"}
 
 
@@ -44,8 +60,10 @@ def import_nemo_skills(folder: Path, run_folder: Path) -> dict[str, int]:
     there = {name: _seed_files(path) for name, path in parts.items() if path.is_dir()}
     text = there.get("solutions") or there.get("judged") or there.get("rejudged") or {}
     if not text and not (folder / "problems.jsonl").exists():
-        raise SdgError(f"{folder}: expected problems.jsonl or solutions/output-rs*.jsonl, found neither. Give the "
-                       "folder that `sdg export nemo-skills` or NeMo-Skills wrote.")
+        raise SdgError(
+            f"{folder}: expected problems.jsonl or solutions/output-rs*.jsonl, found neither. Give the "
+            "folder that `sdg export nemo-skills` or NeMo-Skills wrote."
+        )
     rows = {"problems": _problems(track, folder / "problems.jsonl", text)}
     if text:
         rows["solutions"] = _solutions(track, text)
@@ -66,21 +84,27 @@ def _seed_files(folder: Path) -> dict[int, Path]:
     for pattern, what in (("output*_chunk_*.jsonl", "merge its chunks"), ("output*.jsonl-async", "finish it")):
         for path in folder.glob(pattern):
             if not path.with_name(path.name.partition("_chunk_")[0].removesuffix(".jsonl-async") + ".jsonl").exists():
-                raise SdgError(f"{path}: expected finished files only, found work in progress. Let NeMo-Skills {what} "
-                               "first, or move it away.")
+                raise SdgError(
+                    f"{path}: expected finished files only, found work in progress. Let NeMo-Skills {what} "
+                    "first, or move it away."
+                )
     found = seed_files.seed_files(folder)
     for path in found.values():
         if not path.with_name(path.name + ".done").exists():
-            raise SdgError(f"{path}: expected {path.name}.done beside it, found none: it may be half written. Let "
-                           f"NeMo-Skills finish it; if you know that it is whole, `touch {path}.done`.")
+            raise SdgError(
+                f"{path}: expected {path.name}.done beside it, found none: it may be half written. Let "
+                f"NeMo-Skills finish it; if you know that it is whole, `touch {path}.done`."
+            )
     return found
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(files.read_jsonl(path), 1):
         if not isinstance(row.get("problem"), str):
-            raise SdgError(f"{path}, row {number}: expected a text under the key 'problem', found "
-                           f"{row.get('problem')!r}. Give files of a math recipe.")
+            raise SdgError(
+                f"{path}, row {number}: expected a text under the key 'problem', found "
+                f"{row.get('problem')!r}. Give files of a math recipe."
+            )
         row.setdefault("id", files.content_id(row["problem"]))
         yield row
 
@@ -106,10 +130,17 @@ def _problems(track: Track, path: Path, text: dict[int, Path]) -> int:
 
 def _problem(row: dict[str, Any]) -> dict[str, Any]:
     answer = row.get("original_expected_answer", row.get("expected_answer"))
-    rest = {key: value for key, value in row.items()
-            if key not in _OF_A_SOLUTION and key not in ("id", "problem", "expected_answer")}
-    return {"id": row["id"], "problem": row["problem"],
-            "expected_answer": "" if answer is None else str(answer), **rest}
+    rest = {
+        key: value
+        for key, value in row.items()
+        if key not in _OF_A_SOLUTION and key not in ("id", "problem", "expected_answer")
+    }
+    return {
+        "id": row["id"],
+        "problem": row["problem"],
+        "expected_answer": "" if answer is None else str(answer),
+        **rest,
+    }
 
 
 def _solutions(track: Track, text: dict[int, Path]) -> int:
@@ -119,9 +150,14 @@ def _solutions(track: Track, text: dict[int, Path]) -> int:
             return work.manifest["counts"]["rows_out"]
         summary: Counter = Counter()
         outputs = [_one_seed(work, index, seed, path, summary) for seed, path in text.items()]
-        return work.finish(rows_in=summary["read"], rows_out=summary["kept"], outputs=outputs, problems=len(index),
-                           dropped={"repeated": summary["read"] - summary["kept"]},
-                           generated_tokens=summary["tokens"])["counts"]["rows_out"]
+        return work.finish(
+            rows_in=summary["read"],
+            rows_out=summary["kept"],
+            outputs=outputs,
+            problems=len(index),
+            dropped={"repeated": summary["read"] - summary["kept"]},
+            generated_tokens=summary["tokens"],
+        )["counts"]["rows_out"]
 
 
 def _one_seed(work: Work, index: ProblemIndex, seed: int, source: Path, summary: Counter) -> Path:
@@ -134,8 +170,10 @@ def _one_seed(work: Work, index: ProblemIndex, seed: int, source: Path, summary:
             if position in seen:
                 continue
             if position <= last:
-                raise SdgError(f"{source}, row {number}: expected the rows in the order of the problems, found "
-                               f"{row['id']!r} out of order or unknown. Sort the file as problems.jsonl is.")
+                raise SdgError(
+                    f"{source}, row {number}: expected the rows in the order of the problems, found "
+                    f"{row['id']!r} out of order or unknown. Sort the file as problems.jsonl is."
+                )
             seen.add(position)
             last = position
             summary["kept"] += 1
@@ -146,10 +184,13 @@ def _one_seed(work: Work, index: ProblemIndex, seed: int, source: Path, summary:
 
 def _solution(row: dict[str, Any], seed: int) -> dict[str, Any]:
     """Our row: the problem's keys, then what was generated."""
-    return {**_problem(row), "seed": seed,
-            "generation": extraction.normalise_reasoning(row.get("generation"), row.get("reasoning_content")),
-            "finish_reason": str(row.get("finish_reason") or "unknown"),
-            "num_generated_tokens": int(row.get("num_generated_tokens") or 0)}
+    return {
+        **_problem(row),
+        "seed": seed,
+        "generation": extraction.normalise_reasoning(row.get("generation"), row.get("reasoning_content")),
+        "finish_reason": str(row.get("finish_reason") or "unknown"),
+        "num_generated_tokens": int(row.get("num_generated_tokens") or 0),
+    }
 
 
 def _verdicts(track: Track, name: str, sources: dict[int, Path]) -> int:
@@ -159,16 +200,25 @@ def _verdicts(track: Track, name: str, sources: dict[int, Path]) -> int:
             return work.manifest["counts"]["rows_out"]
         (work.folder / "comparisons.jsonl").unlink(missing_ok=True)
         known: set[int] = set()
-        with (VerdictWriter(work.folder / "verdicts.parquet") as table,
-              files.AppendLog(work.folder / "comparisons.jsonl") as store):
+        with (
+            VerdictWriter(work.folder / "verdicts.parquet") as table,
+            files.AppendLog(work.folder / "comparisons.jsonl") as store,
+        ):
             for seed, path in sources.items():
                 for row in _rows(path):
                     _add(table, store, known, seed, row)
         total = table.by_how.total()
         outputs = [work.folder / "verdicts.parquet", work.folder / "comparisons.jsonl"]
-        return work.finish(rows_in=total, rows_out=total, outputs=outputs, seeds=list(sources), undecided={},
-                           verdicts=dict(table.by_verdict), rows_by_how=dict(table.by_how), comparisons_asked=0,
-                           )["counts"]["rows_out"]
+        return work.finish(
+            rows_in=total,
+            rows_out=total,
+            outputs=outputs,
+            seeds=list(sources),
+            undecided={},
+            verdicts=dict(table.by_verdict),
+            rows_by_how=dict(table.by_how),
+            comparisons_asked=0,
+        )["counts"]["rows_out"]
 
 
 def _add(table: VerdictWriter, store: files.AppendLog, known: set[int], seed: int, row: dict[str, Any]) -> None:
@@ -196,16 +246,26 @@ def _labels(track: Track, sources: dict[int, Path]) -> int:
         for row in (one for path in sources.values() for one in _rows(path)):
             if row["id"] not in found:
                 label = str(row.get("expected_answer") or "")
-                found[row["id"]] = (label, original[row["id"]], bool(row.get("updated_answer_from_r1")),
-                                    int(row.get("votes") or 0), int(row.get("total_votes") or 0))
+                found[row["id"]] = (
+                    label,
+                    original[row["id"]],
+                    bool(row.get("updated_answer_from_r1")),
+                    int(row.get("votes") or 0),
+                    int(row.get("total_votes") or 0),
+                )
         rows = [(key, *found.get(key, (answer, answer, False, 0, 0))) for key, answer in original.items()]
-        labels = pd.DataFrame(rows, columns=["id", "expected_answer", "original_expected_answer", "relabeled", "votes",
-                                             "total"])
+        labels = pd.DataFrame(
+            rows, columns=["id", "expected_answer", "original_expected_answer", "relabeled", "votes", "total"]
+        )
         labels["agreement"] = (labels["votes"] / labels["total"]).astype("float32")
         with files.atomic_writer(work.folder / "labels.parquet") as out:
             labels.astype({"votes": "int32", "total": "int32"}).to_parquet(out, index=False)
-        return work.finish(rows_in=len(labels), rows_out=len(labels), outputs=[work.folder / "labels.parquet"],
-                           problems={"relabeled": int(labels["relabeled"].sum())})["counts"]["rows_out"]
+        return work.finish(
+            rows_in=len(labels),
+            rows_out=len(labels),
+            outputs=[work.folder / "labels.parquet"],
+            problems={"relabeled": int(labels["relabeled"].sum())},
+        )["counts"]["rows_out"]
 
 
 def _sft(track: Track, folder: Path) -> int:

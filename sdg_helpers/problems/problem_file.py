@@ -1,4 +1,5 @@
 """Read problems.jsonl: in order, or by id."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -15,12 +16,16 @@ def read_problems(path: Path | str) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(files.read_jsonl(path), 1):
         for key in ("id", "problem"):
             if not isinstance(row.get(key), str) or not row[key]:
-                raise SdgError(f"{path}, row {number}: expected a text under the key {key!r}, found "
-                               f"{row.get(key)!r}. Mend that row, or make the file with 01_download_problems.")
+                raise SdgError(
+                    f"{path}, row {number}: expected a text under the key {key!r}, found "
+                    f"{row.get(key)!r}. Mend that row, or make the file with 01_download_problems."
+                )
         yield row
     if not number:
-        raise SdgError(f"{path}: expected at least one problem, found an empty file. Make it with "
-                       "01_download_problems, or give the right path.")
+        raise SdgError(
+            f"{path}: expected at least one problem, found an empty file. Make it with "
+            "01_download_problems, or give the right path."
+        )
 
 
 class ProblemIndex:
@@ -36,8 +41,10 @@ class ProblemIndex:
         for position, row in enumerate(read_problems(path)):
             first = ids.setdefault(row["id"], position)
             if first != position:
-                raise SdgError(f"{path}: expected every id once, found {row['id']!r} in rows {first + 1} and "
-                               f"{position + 1}. Remove one, or give the rows ids of their own.")
+                raise SdgError(
+                    f"{path}: expected every id once, found {row['id']!r} in rows {first + 1} and "
+                    f"{position + 1}. Remove one, or give the rows ids of their own."
+                )
         return cls(ids)
 
     def __len__(self) -> int:

@@ -1,4 +1,5 @@
 """Where problems come from: the hub's dataset, a file of one's own, or the set that ships with the package."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -41,11 +42,15 @@ def source_file(source: str) -> Path | None:
     if source == "demo" or not (source.endswith(_SUFFIXES) or path.is_file()):
         return None
     if not path.is_file():
-        raise SdgError(f"{path}: expected a file of problems, found none. Give SOURCE a file that exists: an absolute "
-                       "path, or one from the root of the clone.")
+        raise SdgError(
+            f"{path}: expected a file of problems, found none. Give SOURCE a file that exists: an absolute "
+            "path, or one from the root of the clone."
+        )
     if path.suffix not in _SUFFIXES:
-        raise SdgError(f"{path}: expected .jsonl or .parquet, found {path.suffix or 'a name without either'}. Give "
-                       "SOURCE a file of one of these kinds.")
+        raise SdgError(
+            f"{path}: expected .jsonl or .parquet, found {path.suffix or 'a name without either'}. Give "
+            "SOURCE a file of one of these kinds."
+        )
     return path
 
 
@@ -59,8 +64,10 @@ def _file_rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
         table = parquet.ParquetFile(path)
     except (OSError, pyarrow.ArrowInvalid) as error:
-        raise SdgError(f"{path}: expected a parquet file with the column `problem`, found that it cannot be read "
-                       f"({error}). Give the right path.") from None
+        raise SdgError(
+            f"{path}: expected a parquet file with the column `problem`, found that it cannot be read "
+            f"({error}). Give the right path."
+        ) from None
     for batch in table.iter_batches(batch_size=_BATCH, use_threads=False):
         yield from batch.to_pylist()
 
@@ -81,16 +88,19 @@ def _explained(error: Exception, repo: str, split: str, revision: str | None) ->
     told = " ".join(f"{type(error).__name__}: {error}".split())[:400]
     where = f"{repo}, split {split!r}" + (f", revision {revision!r}" if revision else "")
     if "FieldRef" in told or "column" in told.lower():
-        return SdgError(f"{where}: expected the columns {', '.join(COLUMNS)}, found others ({told}). Give a dataset in "
-                        "the schema of nvidia/OpenMathReasoning, or a file of your own.")
+        return SdgError(
+            f"{where}: expected the columns {', '.join(COLUMNS)}, found others ({told}). Give a dataset in "
+            "the schema of nvidia/OpenMathReasoning, or a file of your own."
+        )
     if "split" in told.lower():
         return _no_split(repo, split, [], told)
-    return SdgError(f"{where}: expected a dataset that the hub lets us read, found none ({told}). Check the name, the "
-                    "revision and the network; a private or gated one needs HF_TOKEN in the environment, a mirror "
-                    "HF_ENDPOINT. Nothing was written.")
+    return SdgError(
+        f"{where}: expected a dataset that the hub lets us read, found none ({told}). Check the name, the "
+        "revision and the network; a private or gated one needs HF_TOKEN in the environment, a mirror "
+        "HF_ENDPOINT. Nothing was written."
+    )
 
 
 def _no_split(source: str, split: str, known: Sequence[str], told: str = "") -> SdgError:
     there = ", ".join(known) or told
-    return SdgError(f"{source}: expected the split {split!r}, found {there or 'none of that name'}. "
-                    "Give other SPLITS.")
+    return SdgError(f"{source}: expected the split {split!r}, found {there or 'none of that name'}. Give other SPLITS.")

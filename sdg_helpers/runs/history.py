@@ -1,4 +1,5 @@
 """run.yaml: how a run was made - profile, overrides, versions, commit - session by session; never a secret."""
+
 from __future__ import annotations
 
 import subprocess
@@ -28,14 +29,26 @@ def add_session(folder: Path, profile: Profile, overrides: Mapping[str, Any]) ->
     Raises SdgError for a run that was begun with another profile.
     """
     known = read_for(folder, profile)
-    session = {"profile": profile.model_dump(exclude_unset=True, mode="json"), "overrides": dict(overrides),
-               "git_commit": git_commit(), "versions": stages.versions()}
+    session = {
+        "profile": profile.model_dump(exclude_unset=True, mode="json"),
+        "overrides": dict(overrides),
+        "git_commit": git_commit(),
+        "versions": stages.versions(),
+    }
     before = known["sessions"] if known else []
     if before and {key: value for key, value in before[-1].items() if key != "started_at"} == session:
         return
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    text = yaml.safe_dump({"run": folder.name, "profile": profile.key, "begun_at": known["begun_at"] if known else now,
-                           "sessions": [*before, {"started_at": now, **session}]}, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(
+        {
+            "run": folder.name,
+            "profile": profile.key,
+            "begun_at": known["begun_at"] if known else now,
+            "sessions": [*before, {"started_at": now, **session}],
+        },
+        sort_keys=False,
+        allow_unicode=True,
+    )
     with files.atomic_writer(folder / "run.yaml") as out:
         out.write(text.encode())
 
@@ -43,8 +56,10 @@ def add_session(folder: Path, profile: Profile, overrides: Mapping[str, Any]) ->
 def read(folder: Path) -> dict[str, Any] | None:
     """The content of a run's run.yaml, or None when the run has not begun."""
     path = folder / "run.yaml"
-    way_out = (f"Restore the file, or remove it: the next `sdg run --run {folder.name} --profile P` writes it again, "
-               "until then `sdg status` knows no such run, and the data stays.")
+    way_out = (
+        f"Restore the file, or remove it: the next `sdg run --run {folder.name} --profile P` writes it again, "
+        "until then `sdg status` knows no such run, and the data stays."
+    )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -60,9 +75,11 @@ def read_for(folder: Path, profile: Profile) -> dict[str, Any] | None:
     """The same, for a run that is to go on; raises SdgError when it was begun with another profile."""
     known = read(folder)
     if known and known["profile"] != profile.key:
-        raise SdgError(f"run {folder.name!r} was begun with the profile {known['profile']!r}, now it is "
-                       f"{profile.key!r}. Ways out: go on with the profile {known['profile']!r} "
-                       "(--profile, or PROFILE in the notebook), or give the run another name (--run, or RUN).")
+        raise SdgError(
+            f"run {folder.name!r} was begun with the profile {known['profile']!r}, now it is "
+            f"{profile.key!r}. Ways out: go on with the profile {known['profile']!r} "
+            "(--profile, or PROFILE in the notebook), or give the run another name (--run, or RUN)."
+        )
     return known
 
 
@@ -71,8 +88,12 @@ def git_commit() -> str | None:
     try:
         root = paths.project_root()
         commit = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "-C", root, "status", "--porcelain", "--untracked-files=no"],
-                                 capture_output=True, text=True, check=True)
+        changed = subprocess.run(
+            ["git", "-C", root, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("+changes" if changed.stdout.strip() else "")

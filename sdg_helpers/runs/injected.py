@@ -1,4 +1,5 @@
 """Reject parameters that papermill injected into a notebook that does not declare them."""
+
 from __future__ import annotations
 
 import ast
@@ -19,8 +20,10 @@ def refuse_unknown_injected() -> None:
         for name in names if source.startswith("# Parameters\n") else ():
             if name not in known:
                 own = sorted(one for one in known if one.isupper())
-                raise SdgError(f"parameter {name}: this notebook does not have it.{did_you_mean(name, own)} "
-                               f"Its parameters: {', '.join(own)}.")
+                raise SdgError(
+                    f"parameter {name}: this notebook does not have it.{did_you_mean(name, own)} "
+                    f"Its parameters: {', '.join(own)}."
+                )
         known.update(names)
 
 

@@ -1,4 +1,5 @@
 """Drop a stage's results and all that was made from them."""
+
 from __future__ import annotations
 
 import shutil
@@ -25,8 +26,9 @@ def find_stage(text: str, folder: Path) -> tuple[str, StageInfo]:
     begun = [key for key in known if (folder / known[key][0]).is_dir()]
     found = [text] if text in known else [key for key in begun if key.split("/")[1] == text]
     if not found:
-        raise SdgError(f"stage {text!r}: expected one of {', '.join(begun or known)}."
-                       f"{did_you_mean(text, begun or known)}")
+        raise SdgError(
+            f"stage {text!r}: expected one of {', '.join(begun or known)}.{did_you_mean(text, begun or known)}"
+        )
     if len(found) > 1:
         raise SdgError(f"stage {text!r}: expected one stage, found several: {', '.join(found)}. Say which.")
     return known[found[0]]
@@ -49,22 +51,29 @@ def reset_stages(folder: Path, track: str, infos: list[StageInfo]) -> None:
 def refuse_live_jobs(folder: Path, track: str, infos: list[StageInfo]) -> None:
     """Raise SdgError while Slurm has jobs of these stages: they outlive their driver, and would write old rows into
     what is made anew. Slurm is asked only where a stage has submitted jobs."""
-    live = [f"{job.job_id} of {track}/{info.name} ({job.state.lower()})"
-            for info in infos for job in _live_jobs(folder / track / info.name)]
+    live = [
+        f"{job.job_id} of {track}/{info.name} ({job.state.lower()})"
+        for info in infos
+        for job in _live_jobs(folder / track / info.name)
+    ]
     if live:
         more = f" and {len(live) - 5} more" if len(live) > 5 else ""
-        raise SdgError(f"run {folder.name}: expected no jobs of what is to be dropped, found {', '.join(live[:5])}"
-                       f"{more}. Nothing was dropped. End them with `sdg cancel {folder.name}`; when they have ended, "
-                       "reset again.")
+        raise SdgError(
+            f"run {folder.name}: expected no jobs of what is to be dropped, found {', '.join(live[:5])}"
+            f"{more}. Nothing was dropped. End them with `sdg cancel {folder.name}`; when they have ended, "
+            "reset again."
+        )
 
 
 def _live_jobs(stage: Path) -> list[cluster.SlurmJob]:
     try:
         return cluster.live_jobs(stage)
     except SdgError as error:
-        raise SdgError(f"{stage}: it ran as jobs of Slurm, which could not be asked whether they have ended:\n"
-                       f"  {error}\nNothing was dropped. Reset where Slurm answers. If you know that no job of it is "
-                       f"left, delete {stage / 'jobs'}, then reset again.") from None
+        raise SdgError(
+            f"{stage}: it ran as jobs of Slurm, which could not be asked whether they have ended:\n"
+            f"  {error}\nNothing was dropped. Reset where Slurm answers. If you know that no job of it is "
+            f"left, delete {stage / 'jobs'}, then reset again."
+        ) from None
 
 
 def megabytes(folder: Path) -> float:

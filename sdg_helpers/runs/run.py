@@ -1,4 +1,5 @@
 """A run folder: its name, where everything lies in it, and run.yaml, which says how it was made."""
+
 from __future__ import annotations
 
 import re
@@ -24,8 +25,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 def run_folder(name: str) -> Path:
     """outputs/NAME. Raises SdgError for a name that cannot be a run's."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise SdgError(f"run name {name!r}: expected letters, digits, '.', '_' or '-', beginning with a letter or "
-                       "digit, 64 at most. Choose another name.")
+        raise SdgError(
+            f"run name {name!r}: expected letters, digits, '.', '_' or '-', beginning with a letter or "
+            "digit, 64 at most. Choose another name."
+        )
     return outputs_root() / name
 
 
@@ -34,8 +37,10 @@ def existing_run(name: str) -> Path:
     folder = run_folder(name)
     if not (folder / "run.yaml").exists():
         known = all_runs()
-        raise SdgError(f"run {name!r}: expected {folder / 'run.yaml'}, found none.{did_you_mean(name, known)} "
-                       f"Runs here: {', '.join(known) or 'none yet; begin one with `sdg run`'}.")
+        raise SdgError(
+            f"run {name!r}: expected {folder / 'run.yaml'}, found none.{did_you_mean(name, known)} "
+            f"Runs here: {', '.join(known) or 'none yet; begin one with `sdg run`'}."
+        )
     return folder
 
 
@@ -55,8 +60,10 @@ class Track:
         if stage.startswith("_"):
             raise AttributeError(stage)
         if stage not in self.stages:
-            raise AttributeError(f"track {self.name!r} has no stage {stage!r}.{did_you_mean(stage, self.stages)} "
-                                 f"Its stages: {', '.join(self.stages)}.")
+            raise AttributeError(
+                f"track {self.name!r} has no stage {stage!r}.{did_you_mean(stage, self.stages)} "
+                f"Its stages: {', '.join(self.stages)}."
+            )
         return self.folder / stage
 
     def __dir__(self) -> list[str]:

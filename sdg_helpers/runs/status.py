@@ -1,4 +1,5 @@
 """How far a run is, read from its folder: complete, at work, partial, failed or not begun, stage by stage."""
+
 from __future__ import annotations
 
 import re
@@ -31,8 +32,9 @@ class StageStatus:
 
 def run_status(folder: Path) -> list[StageStatus]:
     """Every stage of the tracks that this run has begun; of the math track when it has begun none."""
-    begun = [track for track in runs.STAGES
-             if (folder / track).is_dir() or (folder / "notebooks" / track).is_dir()] or ["math"]
+    begun = [
+        track for track in runs.STAGES if (folder / track).is_dir() or (folder / "notebooks" / track).is_dir()
+    ] or ["math"]
     return [stage_status(folder, track, info) for track in begun for info in runs.STAGES[track]]
 
 
@@ -57,8 +59,10 @@ def _manifest(stage: Path) -> dict[str, Any] | None:
     manifest = files.read_json(path)
     counts = manifest.get("counts") if isinstance(manifest, dict) else None
     if manifest is not None and not (isinstance(counts, dict) and {"rows_in", "rows_out", "dropped"} <= counts.keys()):
-        raise SdgError(f"{path}: expected a manifest with the counts rows_in, rows_out and dropped, found another "
-                       "content. Restore the file, or drop the stage with `sdg reset`.")
+        raise SdgError(
+            f"{path}: expected a manifest with the counts rows_in, rows_out and dropped, found another "
+            "content. Restore the file, or drop the stage with `sdg reset`."
+        )
     return manifest
 
 
@@ -161,8 +165,15 @@ def runs_table() -> list[dict[str, Any]]:
         try:
             rows.append(_table_row(name))
         except (SdgError, OSError) as error:
-            rows.append({"run": name, "profile": "", "begun_at": "", "complete": "",
-                         "now": f"unreadable: {' '.join(str(error).split())}"})
+            rows.append(
+                {
+                    "run": name,
+                    "profile": "",
+                    "begun_at": "",
+                    "complete": "",
+                    "now": f"unreadable: {' '.join(str(error).split())}",
+                }
+            )
     return rows
 
 
@@ -170,6 +181,10 @@ def _table_row(name: str) -> dict[str, Any]:
     folder = runs.run_folder(name)
     told, stages = history.read(folder), run_status(folder)
     begun = [one for one in stages if one.state not in ("complete", "not begun")]
-    return {"run": name, "profile": told["profile"], "begun_at": told["begun_at"],
-            "complete": f"{sum(one.state == 'complete' for one in stages)}/{len(stages)} stages",
-            "now": f"{begun[0].track}/{begun[0].stage} {begun[0].state}: {begun[0].detail}" if begun else ""}
+    return {
+        "run": name,
+        "profile": told["profile"],
+        "begun_at": told["begun_at"],
+        "complete": f"{sum(one.state == 'complete' for one in stages)}/{len(stages)} stages",
+        "now": f"{begun[0].track}/{begun[0].stage} {begun[0].state}: {begun[0].detail}" if begun else "",
+    }

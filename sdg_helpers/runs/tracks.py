@@ -1,4 +1,5 @@
 """The tracks and their stages: which notebook makes which, from what."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

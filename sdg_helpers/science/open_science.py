@@ -1,4 +1,5 @@
 """Science, stage 05, last part: exported rows in the schema of OpenScienceReasoning-2, with where each comes from."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -11,12 +12,23 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.stages import Stage
 
 STAGE = ("published", "science/05_vote_and_export")
-PROVENANCE = ("id", "seed", "problem_type", "problem_source", "field", "topic", "subtopic", "difficulty", "written_by",
-              "inspired_by")
+PROVENANCE = (
+    "id",
+    "seed",
+    "problem_type",
+    "problem_source",
+    "field",
+    "topic",
+    "subtopic",
+    "difficulty",
+    "written_by",
+    "inspired_by",
+)
 
 
-def publish_rows(messages: Path, labels: Path, folder: Path, *, solved_by: str,
-                 stage: tuple[str, str] = STAGE) -> dict[str, Any]:
+def publish_rows(
+    messages: Path, labels: Path, folder: Path, *, solved_by: str, stage: tuple[str, str] = STAGE
+) -> dict[str, Any]:
     """Write open-science.jsonl: input (the question as plain text), output (thinking and answer), expected_answer; then
     the keys of PROVENANCE, votes, total, agreement and solved_by. Rows and order are those of the export.
 
@@ -40,10 +52,19 @@ def publish_rows(messages: Path, labels: Path, folder: Path, *, solved_by: str,
 def _row(row: dict[str, Any], votes: dict[str, tuple[int, int]], solved_by: str, path: Path) -> dict[str, Any]:
     missing = [key for key in (*PROVENANCE, "messages") if key not in row]
     if missing or row["id"] not in votes:
-        raise SdgError(f"{path}: expected rows of voted questions with the keys {', '.join(PROVENANCE)}, found one "
-                       f"without {', '.join(missing) or 'a vote'}. Export with these as EXTRA_KEYS, from one run.")
+        raise SdgError(
+            f"{path}: expected rows of voted questions with the keys {', '.join(PROVENANCE)}, found one "
+            f"without {', '.join(missing) or 'a vote'}. Export with these as EXTRA_KEYS, from one run."
+        )
     said = {message["role"]: message["content"] for message in row["messages"]}
     cast, total = votes[row["id"]]
-    return {"input": said["user"], "output": said["assistant"], "expected_answer": row["expected_answer"],
-            **{key: row[key] for key in PROVENANCE}, "votes": cast, "total": total,
-            "agreement": round(cast / total, 4), "solved_by": solved_by}
+    return {
+        "input": said["user"],
+        "output": said["assistant"],
+        "expected_answer": row["expected_answer"],
+        **{key: row[key] for key in PROVENANCE},
+        "votes": cast,
+        "total": total,
+        "agreement": round(cast / total, 4),
+        "solved_by": solved_by,
+    }

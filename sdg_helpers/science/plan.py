@@ -1,4 +1,5 @@
 """Science, stage 01, first part: which topics, which subtopics, and the grid of questions that are to be written."""
+
 from __future__ import annotations
 
 import re
@@ -21,31 +22,54 @@ _ITEM = re.compile(r"[ \t]*(?:[-*+•]|\(?\d{1,3}[.):])?[ \t]*(.+)")
 _MOST_WORDS = 12  # of a subtopic; a longer line is talk about it
 
 
-def choose_topics(folder: Path, *, fields: Sequence[str] = (), topics: Sequence[str] = (), max_topics: int = 0,
-                  new_subtopics: int = 0, taxonomy: Path = PATH) -> dict[str, Any]:
+def choose_topics(
+    folder: Path,
+    *,
+    fields: Sequence[str] = (),
+    topics: Sequence[str] = (),
+    max_topics: int = 0,
+    new_subtopics: int = 0,
+    taxonomy: Path = PATH,
+) -> dict[str, Any]:
     """Write topics.jsonl: id, problem (field and topic), field, topic, known (its subtopics, one text), count.
 
     fields, topics: names; empty: all. max_topics: so many, spread over the fields; 0: all. new_subtopics: how many
     further subtopics a model is to be asked for, a topic. Returns the manifest.
     """
-    parameters = {"fields": list(fields), "topics": list(topics), "max_topics": max_topics,
-                  "new_subtopics": new_subtopics}
+    parameters = {
+        "fields": list(fields),
+        "topics": list(topics),
+        "max_topics": max_topics,
+        "new_subtopics": new_subtopics,
+    }
     with Stage(folder, "topics", NOTEBOOK).work(parameters, {"taxonomy": taxonomy}) as work:
         if work.done:
             return work.manifest
         chosen = list(load_taxonomy(taxonomy).topics(fields, topics))
         if not chosen:
-            raise SdgError(f"topics: expected at least one of {taxonomy}, found none of {list(topics)} in the fields "
-                           f"{list(fields)}. Name topics of these fields, or leave the fields out.")
+            raise SdgError(
+                f"topics: expected at least one of {taxonomy}, found none of {list(topics)} in the fields "
+                f"{list(fields)}. Name topics of these fields, or leave the fields out."
+            )
         taken = _spread(chosen, max_topics or len(chosen))
         path = folder / "topics.jsonl"
         with files.atomic_writer(path) as out:
             for field, topic, known in taken:
-                out.write(files.dumps({"id": files.content_id(field, topic), "problem": f"{field}: {topic}",
-                                       "field": field, "topic": topic, "known": "; ".join(known),
-                                       "count": new_subtopics}))
-        return work.finish(rows_in=len(chosen), rows_out=len(taken), outputs=[path],
-                           dropped={"not_chosen": len(chosen) - len(taken)})
+                out.write(
+                    files.dumps(
+                        {
+                            "id": files.content_id(field, topic),
+                            "problem": f"{field}: {topic}",
+                            "field": field,
+                            "topic": topic,
+                            "known": "; ".join(known),
+                            "count": new_subtopics,
+                        }
+                    )
+                )
+        return work.finish(
+            rows_in=len(chosen), rows_out=len(taken), outputs=[path], dropped={"not_chosen": len(chosen) - len(taken)}
+        )
 
 
 def _spread(chosen: list[tuple[str, str, list[str]]], count: int) -> list[tuple[str, str, list[str]]]:
@@ -58,19 +82,30 @@ def _spread(chosen: list[tuple[str, str, list[str]]], count: int) -> list[tuple[
     return [chosen[number] for number in sorted(number for _, number in sorted(ranks)[:count])]
 
 
-def check_grid(levels: Sequence[str], num_options: Sequence[int],
-               taxonomy: Path = PATH) -> tuple[dict[str, str], dict[int, str]]:
+def check_grid(
+    levels: Sequence[str], num_options: Sequence[int], taxonomy: Path = PATH
+) -> tuple[dict[str, str], dict[int, str]]:
     """(level -> what it demands, number of options -> form) of a grid. Raises SdgError for those that there are not:
     called before the first request, it keeps a slip of the pen from costing replies."""
     demands, forms = load_taxonomy(taxonomy).demands(levels), {number: form_of(number) for number in num_options}
     if not demands or not forms:
-        raise SdgError(f"LEVELS and NUM_OPTIONS: expected at least one of each, found {list(levels)} and "
-                       f"{list(num_options)}. Name a level of {taxonomy}, and 4, 10 or 0 options.")
+        raise SdgError(
+            f"LEVELS and NUM_OPTIONS: expected at least one of each, found {list(levels)} and "
+            f"{list(num_options)}. Name a level of {taxonomy}, and 4, 10 or 0 options."
+        )
     return demands, forms
 
 
-def plan_questions(topics: Path, folder: Path, *, levels: Sequence[str], num_options: Sequence[int],
-                   max_subtopics: int = 0, expanded: Path | None = None, taxonomy: Path = PATH) -> dict[str, Any]:
+def plan_questions(
+    topics: Path,
+    folder: Path,
+    *,
+    levels: Sequence[str],
+    num_options: Sequence[int],
+    max_subtopics: int = 0,
+    expanded: Path | None = None,
+    taxonomy: Path = PATH,
+) -> dict[str, Any]:
     """Write assignments.jsonl, one row a subtopic × level × number of options: id, problem (all of it in words), field,
     topic, subtopic, difficulty, demands, num_options, form.
 
@@ -92,25 +127,39 @@ def plan_questions(topics: Path, folder: Path, *, levels: Sequence[str], num_opt
                     for number in forms:
                         rows += 1
                         out.write(files.dumps(_assignment(topic, subtopic, level, demands[level], number)))
-        return work.finish(rows_in=subtopics + dropped.total(), rows_out=subtopics, dropped=dropped, outputs=[path],
-                           assignments=rows, new_subtopics=new)
+        return work.finish(
+            rows_in=subtopics + dropped.total(),
+            rows_out=subtopics,
+            dropped=dropped,
+            outputs=[path],
+            assignments=rows,
+            new_subtopics=new,
+        )
 
 
 def _assignment(topic: dict[str, Any], subtopic: str, level: str, demands: str, num_options: int) -> dict[str, Any]:
     field, name = topic["field"], topic["topic"]
-    return {"id": files.content_id(field, name, subtopic, level, str(num_options)),
-            "problem": f"{field}: {name}: {subtopic} ({level}, {form_of(num_options)})",
-            "field": field, "topic": name, "subtopic": subtopic, "difficulty": level, "demands": demands,
-            "num_options": num_options, "form": form_of(num_options)}
+    return {
+        "id": files.content_id(field, name, subtopic, level, str(num_options)),
+        "problem": f"{field}: {name}: {subtopic} ({level}, {form_of(num_options)})",
+        "field": field,
+        "topic": name,
+        "subtopic": subtopic,
+        "difficulty": level,
+        "demands": demands,
+        "num_options": num_options,
+        "form": form_of(num_options),
+    }
 
 
-def _subtopics(topics: Path, expanded: Path | None, max_subtopics: int,
-               dropped: Counter) -> Iterator[tuple[dict[str, Any], str, bool]]:
+def _subtopics(
+    topics: Path, expanded: Path | None, max_subtopics: int, dropped: Counter
+) -> Iterator[tuple[dict[str, Any], str, bool]]:
     """(topic, subtopic, whether a model named it) of every subtopic that is taken."""
     replies = {row["id"]: row["generation"] for row in read_solutions(expanded)} if expanded else {}
     for topic in files.read_jsonl(topics):
         known = topic["known"].split("; ")
-        taken = known[:max_subtopics or len(known)]
+        taken = known[: max_subtopics or len(known)]
         dropped["not_chosen"] += len(known) - len(taken)
         yield from ((topic, subtopic, False) for subtopic in taken)
         seen = {folded(one) for one in known}
@@ -133,8 +182,16 @@ def read_subtopics(reply: str) -> list[str]:
     return found
 
 
-def grid_cost(subtopics: int, levels: Sequence[str], num_options: Sequence[int], questions_each: int, *,
-              reply_tokens: float = 220, tokens_per_s: float = 4000, gpus: int = 8) -> pd.DataFrame:
+def grid_cost(
+    subtopics: int,
+    levels: Sequence[str],
+    num_options: Sequence[int],
+    questions_each: int,
+    *,
+    reply_tokens: float = 220,
+    tokens_per_s: float = 4000,
+    gpus: int = 8,
+) -> pd.DataFrame:
     """What writing the whole grid takes: one row a level and one for all; columns requests, tokens, gpu_hours.
 
     reply_tokens: of a question with its options; tokens_per_s: generated by one server of `gpus` GPUs at full load.

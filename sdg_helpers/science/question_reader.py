@@ -1,4 +1,5 @@
 """Read a question and its options out of a model's reply, or say why it is none."""
+
 from __future__ import annotations
 
 import re
@@ -8,25 +9,44 @@ from sdg_helpers.answers.extraction import split_thinking
 from sdg_helpers.answers.options import LETTERS, text_key
 
 # Why a reply becomes no question.
-REASONS = ("unfinished", "does_not_parse", "fewer_options", "more_options", "repeated_options", "gives_its_answer_away",
-           "needs_a_figure", "copies_an_example", "repeated")
+REASONS = (
+    "unfinished",
+    "does_not_parse",
+    "fewer_options",
+    "more_options",
+    "repeated_options",
+    "gives_its_answer_away",
+    "needs_a_figure",
+    "copies_an_example",
+    "repeated",
+)
 MAX_LENGTH = 8000  # characters; a longer reply is no exam question
 _OPTION = re.compile(r"[ \t]*(?:[-*+][ \t]+)?(\**)\(?([A-Z])\**[.):]\**(?:[ \t]+(.*))?")
 _HEADING = re.compile(r"[\s#*_]*(?:(?:new|exam|final)[ \t]+)?question[ \t]*\d*[*_ \t]*[:.][*_ \t]*", re.IGNORECASE)
 _OPTIONS_LINE = re.compile(r"[\s#*_]*(?:answer )?(?:options|choices)[\s*_:]*", re.IGNORECASE)
 _RULE = re.compile(r"[\s\-=_*`#.]*")
-_TELLS = re.compile(r"\b(?:the )?(?:correct|right)?[ \t]*(?:answer|option|choice|solution|explanation|key)\b[ \t*_]*"
-                    r"(?::|\bis\b)[ \t*_$(\[]*(?:option[ \t]+)?(?:\S|$)", re.IGNORECASE)
-_TELLS_IN_STEM = re.compile(r"\b(?:correct|right|answer|hint|key)\b[^.?\n]{0,20}(?::|\bis\b)[ \t*_$(\[]*"
-                            r"(?:option[ \t]+)?[A-J][)\].*_]*[ \t]*(?:$|[\n.,;)])", re.IGNORECASE)
-_MARK = re.compile(r"[✓✔✅☑]|[(\[*_<\-–—←][ \t]*(?:(?:this|it)[ \t]+is[ \t]+)?(?:the[ \t]+)?"
-                   r"(?:correct|(?:correct|right|true)[ \t]+(?:answer|option|choice))[ \t]*(?:[)\]*_]|$)",
-                   re.IGNORECASE)
+_TELLS = re.compile(
+    r"\b(?:the )?(?:correct|right)?[ \t]*(?:answer|option|choice|solution|explanation|key)\b[ \t*_]*"
+    r"(?::|\bis\b)[ \t*_$(\[]*(?:option[ \t]+)?(?:\S|$)",
+    re.IGNORECASE,
+)
+_TELLS_IN_STEM = re.compile(
+    r"\b(?:correct|right|answer|hint|key)\b[^.?\n]{0,20}(?::|\bis\b)[ \t*_$(\[]*"
+    r"(?:option[ \t]+)?[A-J][)\].*_]*[ \t]*(?:$|[\n.,;)])",
+    re.IGNORECASE,
+)
+_MARK = re.compile(
+    r"[✓✔✅☑]|[(\[*_<\-–—←][ \t]*(?:(?:this|it)[ \t]+is[ \t]+)?(?:the[ \t]+)?"
+    r"(?:correct|(?:correct|right|true)[ \t]+(?:answer|option|choice))[ \t]*(?:[)\]*_]|$)",
+    re.IGNORECASE,
+)
 _PREAMBLE = re.compile(r"[\s*_]*(?:sure|certainly|of course|okay|here)\b.*[:!.][\s*_]*", re.IGNORECASE)
 _PICTURE = r"(?:figure|diagram|graph|table|picture|image|plot|chart)"
-_FIGURE = re.compile(rf"\b{_PICTURE}\b[^.?\n]{{0,20}}\b(?:below|above)\b|\bfollowing {_PICTURE}\b|\b{_PICTURE} \d|"
-                     rf"\b(?:shown|depicted|drawn|illustrated|seen)\b[^.?\n]{{0,10}}\b(?:in|on|by) the {_PICTURE}\b",
-                     re.IGNORECASE)
+_FIGURE = re.compile(
+    rf"\b{_PICTURE}\b[^.?\n]{{0,20}}\b(?:below|above)\b|\bfollowing {_PICTURE}\b|\b{_PICTURE} \d|"
+    rf"\b(?:shown|depicted|drawn|illustrated|seen)\b[^.?\n]{{0,10}}\b(?:in|on|by) the {_PICTURE}\b",
+    re.IGNORECASE,
+)
 _WORDS = re.compile(r"\w+")
 
 
@@ -87,12 +107,12 @@ def _parts(lines: list[str]) -> tuple[str, list[str], list[bool], list[str]]:
         return _stem(stem), [], [], tail
     options, marks = [match[3] or "" for _, match in run], [bool(match[1]) for _, match in run]
     for place, (number, _) in enumerate(run[:-1]):
-        options[place] = " ".join([options[place], *lines[number + 1:run[place + 1][0]]])
+        options[place] = " ".join([options[place], *lines[number + 1 : run[place + 1][0]]])
     last = run[-1][0] + 1
     while last < len(lines) and not _RULE.fullmatch(lines[last]) and not _TELLS.search(lines[last]):
         options[-1] += " " + lines[last]
         last += 1
-    return _stem(lines[:run[0][0]]), options, marks, [line for line in lines[last:] if not _RULE.fullmatch(line)]
+    return _stem(lines[: run[0][0]]), options, marks, [line for line in lines[last:] if not _RULE.fullmatch(line)]
 
 
 def _until_told(lines: list[str]) -> tuple[list[str], list[str]]:
@@ -111,7 +131,7 @@ def _stem(lines: list[str]) -> str:
         kept.pop()
     heading = next((number for number, line in enumerate(kept) if _HEADING.match(line)), None)
     if heading is not None:
-        kept = [_HEADING.sub("", kept[heading], count=1), *kept[heading + 1:]]
+        kept = [_HEADING.sub("", kept[heading], count=1), *kept[heading + 1 :]]
     return "\n".join(kept).strip().removeprefix("**").removesuffix("**").strip()
 
 
@@ -122,4 +142,3 @@ def _marked(options: list[str], marks: list[bool]) -> bool:
 
 def _bare(option: str) -> str:
     return " ".join(option.replace("**", "").split())
-

@@ -1,5 +1,6 @@
 """Science, stages 01 and 02: read what a model wrote into questions, plan variations of them, drop what is almost a
 copy."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -20,8 +21,10 @@ from sdg_helpers.solutions.rows import read_solutions
 from sdg_helpers.stages import Stage, Work
 
 WRITE, AUGMENT = "science/01_write_questions", "science/02_augment_questions"
-KINDS = {"new_approach": "it belongs to the same subject, but another approach is needed to answer it",
-         "similar": "the same approach answers it, but the situation and the numbers are new"}
+KINDS = {
+    "new_approach": "it belongs to the same subject, but another approach is needed to answer it",
+    "similar": "the same approach answers it, but the situation and the numbers are new",
+}
 _KEPT_OF_REPLY = 2000  # characters of a reply that became no question
 _ABOUT = ("field", "topic", "subtopic", "difficulty")
 
@@ -70,15 +73,26 @@ def plan_variations(questions: Path, folder: Path, *, kinds: Sequence[str] = ("n
                 number = len(row["options"])
                 for kind in kinds:
                     rows += 1
-                    out.write(files.dumps({"id": files.content_id(row["id"], kind), "problem": row["problem"],
-                                           **{key: row[key] for key in _ABOUT}, "num_options": number,
-                                           "form": form_of(number), "kind": kind, "demand": KINDS[kind],
-                                           "inspired_by": row["id"]}))
+                    out.write(
+                        files.dumps(
+                            {
+                                "id": files.content_id(row["id"], kind),
+                                "problem": row["problem"],
+                                **{key: row[key] for key in _ABOUT},
+                                "num_options": number,
+                                "form": form_of(number),
+                                "kind": kind,
+                                "demand": KINDS[kind],
+                                "inspired_by": row["id"],
+                            }
+                        )
+                    )
         return work.finish(rows_in=rows, rows_out=rows, outputs=[path])
 
 
-def collect_questions(questions: Path, replies: Path, folder: Path, *, prompt: Prompt,
-                      threshold: float = 0.7) -> dict[str, Any]:
+def collect_questions(
+    questions: Path, replies: Path, folder: Path, *, prompt: Prompt, threshold: float = 0.7
+) -> dict[str, Any]:
     """Write problems.jsonl, the questions and those that they inspired, and dropped.jsonl: replies that are no
     question, and near-duplicates, with the id of the one they resemble (similar_to) and how much.
 
@@ -97,8 +111,16 @@ def collect_questions(questions: Path, replies: Path, folder: Path, *, prompt: P
                 found = index.find(question["problem"]) if question else None
                 if found:
                     reader.dropped["near_duplicate"] += 1
-                    left_out.write(files.dumps({**question, "reason": "near_duplicate", "similar_to": ids[found[0]],
-                                                "similarity": found[1]}))
+                    left_out.write(
+                        files.dumps(
+                            {
+                                **question,
+                                "reason": "near_duplicate",
+                                "similar_to": ids[found[0]],
+                                "similarity": found[1],
+                            }
+                        )
+                    )
                 elif question:
                     index.add(question["problem"])
                     ids.append(question["id"])
@@ -111,11 +133,14 @@ def collect_questions(questions: Path, replies: Path, folder: Path, *, prompt: P
 
 def near_duplicate_pairs(folder: Path, limit: int = 20) -> list[dict[str, Any]]:
     """The first dropped near-duplicates beside what they resemble: problem, resembles, similarity."""
-    dropped = list(islice((row for row in files.read_jsonl(folder / "dropped.jsonl")
-                           if row["reason"] == "near_duplicate"), limit))
+    dropped = list(
+        islice((row for row in files.read_jsonl(folder / "dropped.jsonl") if row["reason"] == "near_duplicate"), limit)
+    )
     texts = _problems_by_id(folder, {row["similar_to"] for row in dropped})
-    return [{"problem": row["problem"], "resembles": texts[row["similar_to"]]["problem"],
-             "similarity": row["similarity"]} for row in dropped]
+    return [
+        {"problem": row["problem"], "resembles": texts[row["similar_to"]]["problem"], "similarity": row["similarity"]}
+        for row in dropped
+    ]
 
 
 def inspired_pairs(folder: Path, limit: int = 3) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -158,10 +183,16 @@ class _Reader:
             self.dropped[reason] += 1
             return None, reason
         number = len(found.options)
-        return {"id": files.content_id(found.problem), "problem": found.problem,
-                "problem_type": f"multiple_choice_{number}" if number else "open", "problem_source": source,
-                "options": list(found.options), **{key: row[key] for key in _ABOUT}, "written_by": self._model,
-                "inspired_by": row.get("inspired_by", "")}, ""
+        return {
+            "id": files.content_id(found.problem),
+            "problem": found.problem,
+            "problem_type": f"multiple_choice_{number}" if number else "open",
+            "problem_source": source,
+            "options": list(found.options),
+            **{key: row[key] for key in _ABOUT},
+            "written_by": self._model,
+            "inspired_by": row.get("inspired_by", ""),
+        }, ""
 
     def _reason(self, found: Question | str) -> str:
         if isinstance(found, str):
@@ -195,6 +226,8 @@ def _seed_inputs(replies: Path) -> dict[str, Path]:
 def _finish(work: Work, rows: int, kept: int, dropped: Counter, outputs: list[Path], **more: Any) -> dict[str, Any]:
     ordered = {reason: dropped[reason] for reason in (*REASONS, "near_duplicate")}
     if not kept:
-        raise SdgError(f"{work.folder}: expected at least one question in {rows} replies, found none "
-                       f"({dict(dropped)}). Look at the replies, or give another model or prompt.")
+        raise SdgError(
+            f"{work.folder}: expected at least one question in {rows} replies, found none "
+            f"({dict(dropped)}). Look at the replies, or give another model or prompt."
+        )
     return work.finish(rows_in=rows, rows_out=kept, dropped=ordered, outputs=outputs, **more)

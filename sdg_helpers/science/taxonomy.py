@@ -1,4 +1,5 @@
 """What science questions are about and how hard they are: fields, topics and subtopics, levels of difficulty, forms."""
+
 from __future__ import annotations
 
 import re
@@ -55,16 +56,22 @@ def load_taxonomy(path: Path | str = PATH) -> Taxonomy:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise SdgError(f"{path}: expected a taxonomy (YAML with `levels` and `fields`), found {error}. "
-                       "Give the right path, or mend the file.") from None
+        raise SdgError(
+            f"{path}: expected a taxonomy (YAML with `levels` and `fields`), found {error}. "
+            "Give the right path, or mend the file."
+        ) from None
     if not isinstance(content, dict) or set(content) != {"levels", "fields"}:
-        raise SdgError(f"{path}: expected the keys levels and fields, found "
-                       f"{', '.join(map(str, content)) if isinstance(content, dict) else type(content).__name__}. "
-                       f"See {PATH} for the form.")
+        raise SdgError(
+            f"{path}: expected the keys levels and fields, found "
+            f"{', '.join(map(str, content)) if isinstance(content, dict) else type(content).__name__}. "
+            f"See {PATH} for the form."
+        )
     faults = [*_level_faults(content["levels"]), *_field_faults(content["fields"])]
     if faults:
-        raise SdgError(f"{path}: expected every name and subtopic to be a different text, found: "
-                       f"{'; '.join(faults[:5])}. Mend the file.")
+        raise SdgError(
+            f"{path}: expected every name and subtopic to be a different text, found: "
+            f"{'; '.join(faults[:5])}. Mend the file."
+        )
     levels = {name: " ".join(text.split()) for name, text in content["levels"].items()}
     return Taxonomy(levels, content["fields"])
 
@@ -73,8 +80,11 @@ def _level_faults(levels: object) -> Iterator[str]:
     if not isinstance(levels, dict) or not levels:
         yield "no levels"
         return
-    yield from (f"level {name!r} demands {text!r}" for name, text in levels.items()
-                if not isinstance(text, str) or not text.strip())
+    yield from (
+        f"level {name!r} demands {text!r}"
+        for name, text in levels.items()
+        if not isinstance(text, str) or not text.strip()
+    )
 
 
 def _field_faults(fields: object) -> Iterator[str]:
@@ -103,8 +113,9 @@ def form_of(num_options: int) -> str:
     if num_options == 0:
         return "without options; its answer is a number, a formula or a few words"
     if not 2 <= num_options <= _MOST_OPTIONS:
-        raise SdgError(f"number of options: expected 0 (an open question) or 2 to {_MOST_OPTIONS}, found "
-                       f"{num_options}.")
+        raise SdgError(
+            f"number of options: expected 0 (an open question) or 2 to {_MOST_OPTIONS}, found {num_options}."
+        )
     return f"with {num_options} options, A to {LETTERS[num_options - 1]}"
 
 

@@ -1,4 +1,5 @@
 """Science, stage 05: the answer that most solutions of a question agree on becomes its expected answer."""
+
 from __future__ import annotations
 
 import shutil
@@ -26,8 +27,16 @@ STAGE = ("voted", "science/05_vote_and_export")
 REASONS = ("no_votes", "too_few_votes", "too_little_agreement")
 
 
-def vote(solutions: Path, problems: Path, folder: Path, *, min_votes: int = 1, min_agreement: float = 0.0,
-         reasoning: bool = True, stage: tuple[str, str] = STAGE) -> dict[str, Any]:
+def vote(
+    solutions: Path,
+    problems: Path,
+    folder: Path,
+    *,
+    min_votes: int = 1,
+    min_agreement: float = 0.0,
+    reasoning: bool = True,
+    stage: tuple[str, str] = STAGE,
+) -> dict[str, Any]:
     """Write labels.parquet (id, expected_answer, votes, total, agreement, reason: "" for a kept question),
     verdicts.parquet as a judging stage does, kept.jsonl and dropped.jsonl: the questions with their votes.
 
@@ -37,12 +46,17 @@ def vote(solutions: Path, problems: Path, folder: Path, *, min_votes: int = 1, m
     without closed thinking does not count. Returns the manifest; raises SdgError when no question is kept.
     """
     if min_votes < 1 or not 0 <= min_agreement <= 1:
-        raise SdgError(f"expected min_votes of 1 or more and min_agreement from 0 to 1, found {min_votes} and "
-                       f"{min_agreement}.")
+        raise SdgError(
+            f"expected min_votes of 1 or more and min_agreement from 0 to 1, found {min_votes} and {min_agreement}."
+        )
     seeds = seed_files.seed_files(solutions)
     Stage(solutions, "solutions", "science/04_solve_questions").require()
-    parameters = {"min_votes": min_votes, "min_agreement": min_agreement, "reasoning": reasoning,
-                  "equality_rules": RULES}
+    parameters = {
+        "min_votes": min_votes,
+        "min_agreement": min_agreement,
+        "reasoning": reasoning,
+        "equality_rules": RULES,
+    }
     inputs = {"problems": problems, **{path.name: path for path in seeds.values()}}
     with Stage(folder, *stage).work(parameters, inputs) as work:
         if work.done:
@@ -70,8 +84,10 @@ class _Votes:
             for problem_id, answer in self._answers.of_seed(seed):
                 position, row = next(((place, one) for place, one in rows if one["id"] == problem_id), (-1, {}))
                 if not row:
-                    raise SdgError(f"{self.problems}: expected the question {problem_id!r} of a solution with seed "
-                                   f"{seed}, in order, found none. Give the files of one run.")
+                    raise SdgError(
+                        f"{self.problems}: expected the question {problem_id!r} of a solution with seed "
+                        f"{seed}, in order, found none. Give the files of one run."
+                    )
                 yield seed, position, problem_id, answer, normalised(answer, row.get("options"))
 
 
@@ -80,8 +96,7 @@ def _labels(votes: _Votes, min_votes: int, min_agreement: float) -> pd.DataFrame
     labels = pd.DataFrame({"id": list(votes.index)}).join(count_votes(_table(votes)))
     labels[["votes", "total"]] = labels[["votes", "total"]].fillna(0).astype("int32")
     labels["agreement"] = (labels["votes"] / labels["total"]).astype("float32")
-    conditions = [labels["total"] == 0, labels["votes"] < min_votes,
-                  labels["votes"] < min_agreement * labels["total"]]
+    conditions = [labels["total"] == 0, labels["votes"] < min_votes, labels["votes"] < min_agreement * labels["total"]]
     labels["reason"] = np.select(conditions, REASONS, default="")
     labels["expected_answer"] = labels.pop("answer").fillna("").astype("str")
     return labels[["id", "expected_answer", "votes", "total", "agreement", "reason", "tied"]]
@@ -96,23 +111,37 @@ def _table(votes: _Votes) -> pd.DataFrame:
             seeds.append(seed)
             codes.append(known.setdefault(choice, len(known)))
     spellings = np.array(list(known), dtype=object)
-    return pd.DataFrame({"problem": np.array(problems, dtype=np.int32), "seed": np.array(seeds, dtype=np.int32),
-                         "predicted_answer": spellings[np.array(codes, dtype=np.int32)]})
+    return pd.DataFrame(
+        {
+            "problem": np.array(problems, dtype=np.int32),
+            "seed": np.array(seeds, dtype=np.int32),
+            "predicted_answer": spellings[np.array(codes, dtype=np.int32)],
+        }
+    )
 
 
 def _finish(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str, Any]:
     dropped = labels.loc[labels["reason"] != "", "reason"].value_counts().to_dict()
     kept = len(labels) - sum(dropped.values())
     if not kept:
-        raise SdgError(f"{work.folder}: expected at least one question with an answer, found none of {len(labels)} "
-                       f"({dropped}). Look at the solutions, or lower MIN_VOTES and MIN_AGREEMENT.")
+        raise SdgError(
+            f"{work.folder}: expected at least one question with an answer, found none of {len(labels)} "
+            f"({dropped}). Look at the solutions, or lower MIN_VOTES and MIN_AGREEMENT."
+        )
     outputs = [work.folder / name for name in ("labels.parquet", "verdicts.parquet", "kept.jsonl", "dropped.jsonl")]
     with files.atomic_writer(outputs[0]) as out:
         labels.drop(columns="tied").to_parquet(out, index=False)
     by_how, by_verdict = _write_verdicts(outputs[1], votes, labels)
     _write_questions(votes.problems, labels, outputs[2], outputs[3])
-    return work.finish(rows_in=len(labels), rows_out=kept, dropped=dropped, outputs=outputs, votes_by_how=by_how,
-                       verdicts=by_verdict, ties=int(labels.loc[labels["reason"] == "", "tied"].sum()))
+    return work.finish(
+        rows_in=len(labels),
+        rows_out=kept,
+        dropped=dropped,
+        outputs=outputs,
+        votes_by_how=by_how,
+        verdicts=by_verdict,
+        ties=int(labels.loc[labels["reason"] == "", "tied"].sum()),
+    )
 
 
 def _write_verdicts(path: Path, votes: _Votes, labels: pd.DataFrame) -> tuple[dict[str, int], dict[str, int]]:
@@ -132,8 +161,13 @@ def _write_questions(problems: Path, labels: pd.DataFrame, kept: Path, dropped: 
     with files.atomic_writer(kept) as out, files.atomic_writer(dropped) as left_out:
         for row, label in zip(read_problems(problems), labels.itertuples(index=False), strict=True):
             agreement = round(float(label.agreement), 4) if label.total else None
-            told = {**row, "expected_answer": label.expected_answer, "votes": label.votes, "total": label.total,
-                    "agreement": agreement}
+            told = {
+                **row,
+                "expected_answer": label.expected_answer,
+                "votes": label.votes,
+                "total": label.total,
+                "agreement": agreement,
+            }
             if label.reason:
                 left_out.write(files.dumps({**told, "reason": label.reason}))
             else:

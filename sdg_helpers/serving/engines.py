@@ -1,4 +1,5 @@
 """Open a model server, whichever engine stands behind it, and get an openai client for it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,8 +10,7 @@ from sdg_helpers.serving.server import Server
 from sdg_helpers.serving.server_specs import ServerSpec
 
 
-def open_server(spec: ServerSpec, folder: Path | str,
-                on_progress: Callable[[int, int], None] | None = None) -> Server:
+def open_server(spec: ServerSpec, folder: Path | str, on_progress: Callable[[int, int], None] | None = None) -> Server:
     """Start a server, or attach to the one with this spec that lives in `folder`; returns when it answers.
 
     on_progress(bytes done, bytes in all): called while weights are fetched. The server ends by itself when every

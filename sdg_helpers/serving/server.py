@@ -1,4 +1,5 @@
 """A server that answers: its address, its key, an openai client for it, and what it says of itself."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -35,19 +36,29 @@ class Server:
         """An async client; long time-outs because a long answer is not a lost one. Retries belong to `complete`."""
         import openai
 
-        return openai.AsyncOpenAI(base_url=self.base_url, api_key=self.api_key, timeout=timeout_s,
-                                  max_retries=max_retries, http_client=openai.DefaultAsyncHttpxClient(
-                                      trust_env=self.base_url.startswith("https:")))
+        return openai.AsyncOpenAI(
+            base_url=self.base_url,
+            api_key=self.api_key,
+            timeout=timeout_s,
+            max_retries=max_retries,
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=self.base_url.startswith("https:")),
+        )
 
     def blocking_client(self, timeout_s: float = 600) -> openai.OpenAI:
         """A client for a question or two; no proxy stands between us and one's own machines (http addresses)."""
         import openai
 
-        return openai.OpenAI(base_url=self.base_url, api_key=self.api_key, timeout=timeout_s, max_retries=0,
-                             http_client=openai.DefaultHttpxClient(trust_env=self.base_url.startswith("https:")))
+        return openai.OpenAI(
+            base_url=self.base_url,
+            api_key=self.api_key,
+            timeout=timeout_s,
+            max_retries=0,
+            http_client=openai.DefaultHttpxClient(trust_env=self.base_url.startswith("https:")),
+        )
 
-    def complete(self, requests: Iterable[Request], *, limits: Limits, on_progress: Callable[[Progress], None],
-                 **more: Any) -> Progress:
+    def complete(
+        self, requests: Iterable[Request], *, limits: Limits, on_progress: Callable[[Progress], None], **more: Any
+    ) -> Progress:
         """completions.complete through this server: waits while it is started anew, and ends when there will be no
         server any more (what was answered is with its caller by then)."""
         from sdg_helpers import completions
@@ -76,14 +87,22 @@ def ask(server: Server, text: str, *, max_tokens: int = 64, temperature: float =
 
     with server.blocking_client(timeout_s) as client:
         try:
-            reply = client.chat.completions.create(model=server.model, messages=[{"role": "user", "content": text}],
-                                                   max_tokens=max_tokens, temperature=temperature)
+            reply = client.chat.completions.create(
+                model=server.model,
+                messages=[{"role": "user", "content": text}],
+                max_tokens=max_tokens,
+                temperature=temperature,
+            )
         except openai.OpenAIError as error:
-            raise SdgError(f"{server.base_url}: expected an answer of {server.model} to a test question, found "
-                           f"{told(error, server)}. See {server.log_path or 'the log of that server'}.") from None
+            raise SdgError(
+                f"{server.base_url}: expected an answer of {server.model} to a test question, found "
+                f"{told(error, server)}. See {server.log_path or 'the log of that server'}."
+            ) from None
     if not reply.choices or reply.choices[0].message.content is None:
-        raise SdgError(f"{server.base_url}: expected an answer of {server.model} to a test question, found a reply "
-                       f"without text. See {server.log_path or 'the log of that server'}.")
+        raise SdgError(
+            f"{server.base_url}: expected an answer of {server.model} to a test question, found a reply "
+            f"without text. See {server.log_path or 'the log of that server'}."
+        )
     return reply.choices[0].message.content
 
 

@@ -1,4 +1,5 @@
 """A tokenizer's chat template: what a model is shown before it answers, and what ends its answer."""
+
 from __future__ import annotations
 
 import os
@@ -13,8 +14,10 @@ from sdg_helpers.paths import PACKAGE
 
 CHATML = PACKAGE / "data" / "chatml"
 _MARK = "sdgMARK7c1e"
-_WAYS_OUT = ('Give a tokenizer that can be loaded (a hub name such as "Qwen/Qwen2.5-32B-Instruct", a folder), or '
-             '"chatml", which ships with the cookbook and needs no network.')
+_WAYS_OUT = (
+    'Give a tokenizer that can be loaded (a hub name such as "Qwen/Qwen2.5-32B-Instruct", a folder), or '
+    '"chatml", which ships with the cookbook and needs no network.'
+)
 
 
 class ChatTemplate:
@@ -40,13 +43,16 @@ class ChatTemplate:
     def render(self, messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """The conversation as one text, by the template itself. Raises SdgError when the template refuses it."""
         try:
-            return self.tokenizer.apply_chat_template(messages, tokenize=False, **self.options,
-                                                      add_generation_prompt=add_generation_prompt)
+            return self.tokenizer.apply_chat_template(
+                messages, tokenize=False, **self.options, add_generation_prompt=add_generation_prompt
+            )
         except Exception as error:  # a template is a program: it may raise anything
             roles = " → ".join(message["role"] for message in messages)
-            raise SdgError(f"tokenizer {self.name}: its chat template refuses a conversation {roles} "
-                           f"({type(error).__name__}: {error}). Use a prompt without the part that it refuses, or "
-                           "another tokenizer.") from error
+            raise SdgError(
+                f"tokenizer {self.name}: its chat template refuses a conversation {roles} "
+                f"({type(error).__name__}: {error}). Use a prompt without the part that it refuses, or "
+                "another tokenizer."
+            ) from error
 
     @cached_property
     def end(self) -> str:
@@ -55,8 +61,10 @@ class ChatTemplate:
         _, mark, end = self.render(conversation, add_generation_prompt=False).rpartition(_MARK)
         end = (end if end.strip() else self.tokenizer.eos_token) if mark else None
         if not end:
-            raise SdgError(f"tokenizer {self.name}: expected a chat template that ends an answer with a token, found "
-                           f"none. {_WAYS_OUT}")
+            raise SdgError(
+                f"tokenizer {self.name}: expected a chat template that ends an answer with a token, found "
+                f"none. {_WAYS_OUT}"
+            )
         return end
 
     def length(self, text: str) -> int:
@@ -87,9 +95,11 @@ class PromptRenderer:
         """What the prompt writes of the answer's thinking, e.g. "<think>\\n" (DeepSeek-R1), else ""."""
         tail = re.search(r"(<think>\s*)(</think>\s*)?$", self.before[-64:] + self.after)
         if re.search(r"</think>\s*$", self.before[-64:] + self.after):
-            raise SdgError(f"tokenizer {self.template.name}: its prompt ends the thinking before it begins (</think>), "
-                           "but solutions have their thinking. Set its option that turns thinking on, e.g. "
-                           'CHAT_TEMPLATE_OPTIONS = {"thinking": True} or {"enable_thinking": True}.')
+            raise SdgError(
+                f"tokenizer {self.template.name}: its prompt ends the thinking before it begins (</think>), "
+                "but solutions have their thinking. Set its option that turns thinking on, e.g. "
+                'CHAT_TEMPLATE_OPTIONS = {"thinking": True} or {"enable_thinking": True}.'
+            )
         return tail[1] if tail else ""
 
     def __call__(self, user_text: str) -> str:
@@ -111,8 +121,19 @@ class PromptRenderer:
             return False
 
 
-_HOSTILE = ("", "0", " a", "a ", "\n\na\n", "a\r\n\n\n\tb", "{{ 1 + 1 }} {% raw %} {# #} {0} {a.__class__}",
-            "\\ \\n \" ' <b>&amp;</b>", "é 数 🙂 \u2028\u00a0", "[1, 2]", "x" * 20000)
+_HOSTILE = (
+    "",
+    "0",
+    " a",
+    "a ",
+    "\n\na\n",
+    "a\r\n\n\n\tb",
+    "{{ 1 + 1 }} {% raw %} {# #} {0} {a.__class__}",
+    "\\ \\n \" ' <b>&amp;</b>",
+    "é 数 🙂 \u2028\u00a0",
+    "[1, 2]",
+    "x" * 20000,
+)
 
 
 def _around(text: str) -> tuple[str, ...]:
@@ -138,5 +159,6 @@ def _load(name: str) -> Any:
     except Exception as error:  # what it raises differs from version to version, and with what is wrong
         kind = "folder of a tokenizer" if path.is_dir() else "tokenizer (a hub name, or a folder that exists)"
         told = " ".join(str(error).split())[:300]
-        raise SdgError(f"tokenizer {name!r}: expected a {kind}, found that it cannot be loaded ({told}). "
-                       f"{_WAYS_OUT}") from error
+        raise SdgError(
+            f"tokenizer {name!r}: expected a {kind}, found that it cannot be loaded ({told}). {_WAYS_OUT}"
+        ) from error

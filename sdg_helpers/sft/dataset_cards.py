@@ -1,4 +1,5 @@
 """A dataset's card: README.md with the front matter that the Hugging Face hub reads."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -9,47 +10,84 @@ import yaml
 
 from sdg_helpers import files
 
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
-          (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"))
-_KEYS = {"sft": ("input", "output", "expected_answer"), "messages": ("messages", "expected_answer"),
-         "rl": ("problem", "expected_answer", "pass_rate")}
-_HOLDS = {"input": "the question in the tokenizer's chat template, up to where the answer begins",
-          "output": "the solution with its thinking, and the template's end of an answer",
-          "messages": "the same conversation as a list of `role` and `content`",
-          "problem": "the problem's text", "expected_answer": "the answer that the solution was judged against",
-          "pass_rate": "right solutions / judged solutions of the problem"}
-_HOLDS_IN = {"code": {"expected_answer": "empty: there is no single right program",
-                      "pass_rate": "right solutions / all solutions of the problem"},
-             "science": {"expected_answer": "the answer that most of the problem's solutions agree on"},
-             "genselect": {"input": "a problem and its candidates in the tokenizer's chat template, up to where the "
-                                    "answer begins",
-                           "output": "the reasoning that picks a candidate, and the template's end of an answer",
-                           "expected_answer": "the answer of the problem, which the picked candidate has"}}
-_WHY = {"unfinished": "the model did not come to an end by itself", "no_think_tags": "no closed thinking part",
-        "no_verdict": "not judged", "incorrect": "judged wrong", "no_answer": "no expected answer",
-        "undecided": "neither right nor wrong: an unreadable judgement or pick, no majority, or a missing library",
-        "end_token_inside": "the text holds the template's end token", "multi_boxed": "more than one boxed answer",
-        "contaminated": "the problem is in a benchmark", "problem_length": "the problem's length",
-        "solution_length": "the solution's length", "pass_rate": "how often its problem is solved",
-        "duplicate": "an equal solution of the problem is kept"}
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+)
+_KEYS = {
+    "sft": ("input", "output", "expected_answer"),
+    "messages": ("messages", "expected_answer"),
+    "rl": ("problem", "expected_answer", "pass_rate"),
+}
+_HOLDS = {
+    "input": "the question in the tokenizer's chat template, up to where the answer begins",
+    "output": "the solution with its thinking, and the template's end of an answer",
+    "messages": "the same conversation as a list of `role` and `content`",
+    "problem": "the problem's text",
+    "expected_answer": "the answer that the solution was judged against",
+    "pass_rate": "right solutions / judged solutions of the problem",
+}
+_HOLDS_IN = {
+    "code": {
+        "expected_answer": "empty: there is no single right program",
+        "pass_rate": "right solutions / all solutions of the problem",
+    },
+    "science": {"expected_answer": "the answer that most of the problem's solutions agree on"},
+    "genselect": {
+        "input": "a problem and its candidates in the tokenizer's chat template, up to where the answer begins",
+        "output": "the reasoning that picks a candidate, and the template's end of an answer",
+        "expected_answer": "the answer of the problem, which the picked candidate has",
+    },
+}
+_WHY = {
+    "unfinished": "the model did not come to an end by itself",
+    "no_think_tags": "no closed thinking part",
+    "no_verdict": "not judged",
+    "incorrect": "judged wrong",
+    "no_answer": "no expected answer",
+    "undecided": "neither right nor wrong: an unreadable judgement or pick, no majority, or a missing library",
+    "end_token_inside": "the text holds the template's end token",
+    "multi_boxed": "more than one boxed answer",
+    "contaminated": "the problem is in a benchmark",
+    "problem_length": "the problem's length",
+    "solution_length": "the solution's length",
+    "pass_rate": "how often its problem is solved",
+    "duplicate": "an equal solution of the problem is kept",
+}
 
 
-def write_card(path: Path, parameters: Mapping[str, Any], counts: Mapping[str, Any], outputs: Sequence[Path],
-               solutions: Path) -> Path:
+def write_card(
+    path: Path, parameters: Mapping[str, Any], counts: Mapping[str, Any], outputs: Sequence[Path], solutions: Path
+) -> Path:
     """Write the card of an exported folder: what is in it, how it was made, under which licence; returns the path."""
     generated = (files.read_json(solutions / "manifest.json") or {}).get("parameters", {})
-    head = {"license": parameters["licence"], "task_categories": ["text-generation"],
-            "tags": ["synthetic", "reasoning", parameters["track"]],
-            "size_categories": [next((name for limit, name in _SIZES if counts["rows_out"] < limit), "n>100M")],
-            "pretty_name": parameters["dataset_name"],
-            "configs": [{"config_name": _kind(file), "data_files": file.name} for file in outputs]}
-    parts = [f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---",
-             f"# {_line(parameters['dataset_name'])}", _summary(counts, parameters["track"]),
-             "## Files", *(_file(file, parameters, counts) for file in outputs),
-             f"## From {_read(parameters)} to rows", _funnel(counts, _read(parameters)),
-             "## Where the problems come from", _table(("source", "rows"), counts["rows_by_source"].items()),
-             "## How it was made", _table(("", ""), _making(parameters, generated)),
-             "## Licence", f"`{_line(parameters['licence'])}`"]
+    head = {
+        "license": parameters["licence"],
+        "task_categories": ["text-generation"],
+        "tags": ["synthetic", "reasoning", parameters["track"]],
+        "size_categories": [next((name for limit, name in _SIZES if counts["rows_out"] < limit), "n>100M")],
+        "pretty_name": parameters["dataset_name"],
+        "configs": [{"config_name": _kind(file), "data_files": file.name} for file in outputs],
+    }
+    parts = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---",
+        f"# {_line(parameters['dataset_name'])}",
+        _summary(counts, parameters["track"]),
+        "## Files",
+        *(_file(file, parameters, counts) for file in outputs),
+        f"## From {_read(parameters)} to rows",
+        _funnel(counts, _read(parameters)),
+        "## Where the problems come from",
+        _table(("source", "rows"), counts["rows_by_source"].items()),
+        "## How it was made",
+        _table(("", ""), _making(parameters, generated)),
+        "## Licence",
+        f"`{_line(parameters['licence'])}`",
+    ]
     with files.atomic_writer(path) as out:
         out.write(("\n\n".join(parts) + "\n").encode("utf-8", "replace"))
     return path
@@ -59,19 +97,27 @@ def _summary(counts: Mapping[str, Any], track: str) -> str:
     problems, tokens = f"{counts['problems']:,} problems", f"{counts['generated_tokens']:,} generated tokens"
     repaired = f"{counts['rows_with_repaired_answer']:,} rows"
     if track == "genselect":
-        return (f"{counts['rows_out']:,} picks in comparisons of {problems}, {tokens}. Each row is the reasoning of a "
-                f"pick that names a solution judged right. {repaired} compare solutions of problems whose reference "
-                "answer was replaced.")
+        return (
+            f"{counts['rows_out']:,} picks in comparisons of {problems}, {tokens}. Each row is the reasoning of a "
+            f"pick that names a solution judged right. {repaired} compare solutions of problems whose reference "
+            "answer was replaced."
+        )
     said = f"{counts['rows_out']:,} worked solutions of {problems}, {tokens}. "
     if track == "code":
-        return said + ("Every solution ends in a whole program that parses, reads its input and prints; how programs "
-                       "were tried out is said below.")
+        return said + (
+            "Every solution ends in a whole program that parses, reads its input and prints; how programs "
+            "were tried out is said below."
+        )
     if track == "science":
-        return said + ("There is no reference: the expected answer is what most of a problem's solutions agree on, and "
-                       "the solutions with that answer are here.")
-    return said + ("Every solution was compared with the expected answer. "
-                   f"{repaired} belong to problems whose reference answer was replaced by the majority of the "
-                   "solutions, because no solution agreed with it.")
+        return said + (
+            "There is no reference: the expected answer is what most of a problem's solutions agree on, and "
+            "the solutions with that answer are here."
+        )
+    return said + (
+        "Every solution was compared with the expected answer. "
+        f"{repaired} belong to problems whose reference answer was replaced by the majority of the "
+        "solutions, because no solution agreed with it."
+    )
 
 
 def _read(parameters: Mapping[str, Any]) -> str:
@@ -98,21 +144,29 @@ def _file(path: Path, parameters: Mapping[str, Any], counts: Mapping[str, Any]) 
 
 
 def _funnel(counts: Mapping[str, Any], read: str) -> str:
-    steps = [(read, counts["rows_in"]),
-             *((f"left out: {reason} ({_WHY[reason]})", -count) for reason, count in counts["dropped"].items()),
-             ("**rows**", counts["rows_out"])]
+    steps = [
+        (read, counts["rows_in"]),
+        *((f"left out: {reason} ({_WHY[reason]})", -count) for reason, count in counts["dropped"].items()),
+        ("**rows**", counts["rows_out"]),
+    ]
     return _table(("", "count"), steps)
 
 
 def _making(parameters: Mapping[str, Any], generated: Mapping[str, Any]) -> list[tuple[str, Any]]:
     read, asked = _read(parameters), "comparison" if parameters["track"] == "genselect" else "problem"
-    known = [(f"{read} written by", generated.get("model")), (f"{read} per {asked}", generated.get("num_seeds")),
-             *((name.replace("_", " "), generated.get(name)) for name in ("temperature", "top_p", "max_tokens")),
-             *parameters["provenance"].items(), ("prompt", parameters["prompt_name"]),
-             ("tokenizer of the chat template", parameters["tokenizer"]),
-             ("filters", ", ".join(f"{name}={value}" for name, value in parameters["filters"].items()
-                                   if value not in (None, False))),
-             ("shuffle seed", parameters["shuffle_seed"])]
+    known = [
+        (f"{read} written by", generated.get("model")),
+        (f"{read} per {asked}", generated.get("num_seeds")),
+        *((name.replace("_", " "), generated.get(name)) for name in ("temperature", "top_p", "max_tokens")),
+        *parameters["provenance"].items(),
+        ("prompt", parameters["prompt_name"]),
+        ("tokenizer of the chat template", parameters["tokenizer"]),
+        (
+            "filters",
+            ", ".join(f"{name}={value}" for name, value in parameters["filters"].items() if value not in (None, False)),
+        ),
+        ("shuffle seed", parameters["shuffle_seed"]),
+    ]
     return [(name, value) for name, value in known if value is not None]
 
 

@@ -1,4 +1,5 @@
 """Stage 07: join solutions and verdicts, filter, render, shuffle: data ready for fine-tuning, with its card."""
+
 from __future__ import annotations
 
 import shutil
@@ -29,13 +30,28 @@ STAGE = ("export SFT data", "math/07_export_sft")
 _TALLIED_BY = {"genselect": ("problem_id", "original_expected_answer")}  # rows of comparisons: see genselect
 
 
-def export_sft(solutions: Path, verdicts: Path, folder: Path, *, prompt: Prompt, licence: str,
-               tokenizer: str = "chatml", template_options: Mapping[str, Any] | None = None,
-               filters: Filters | Mapping[str, Any] | None = None, forms: Sequence[str] = ("input_output",),
-               extra_keys: Sequence[str] = (), shuffle_seed: int = 42, problems: Path | None = None,
-               rl_form: bool = False, track: str = "math", dataset_name: str = "open-reasoning-math",
-               provenance: Mapping[str, str] | None = None, text_part: str = "whole",
-               stage: tuple[str, str] = STAGE, pass_rates: Path | None = None) -> dict[str, Any]:
+def export_sft(
+    solutions: Path,
+    verdicts: Path,
+    folder: Path,
+    *,
+    prompt: Prompt,
+    licence: str,
+    tokenizer: str = "chatml",
+    template_options: Mapping[str, Any] | None = None,
+    filters: Filters | Mapping[str, Any] | None = None,
+    forms: Sequence[str] = ("input_output",),
+    extra_keys: Sequence[str] = (),
+    shuffle_seed: int = 42,
+    problems: Path | None = None,
+    rl_form: bool = False,
+    track: str = "math",
+    dataset_name: str = "open-reasoning-math",
+    provenance: Mapping[str, str] | None = None,
+    text_part: str = "whole",
+    stage: tuple[str, str] = STAGE,
+    pass_rates: Path | None = None,
+) -> dict[str, Any]:
     """Write sft-data-{track}.jsonl (input, output, expected_answer), README.md and what else is asked for.
 
     solutions: folder of output-rs{seed}.jsonl; verdicts: the verdicts.parquet that says which are right.
@@ -54,16 +70,33 @@ def export_sft(solutions: Path, verdicts: Path, folder: Path, *, prompt: Prompt,
     seeds = seed_files.seed_files(solutions)
     template = ChatTemplate(tokenizer, dict(template_options or {}))
     maker = RowMaker(template, prompt, filters, forms, extra_keys, text_part)
-    parameters = {"tokenizer": tokenizer, "chat_template": template.id, "prompt": maker.prompt.id,
-                  "prompt_name": prompt.name, "filters": filters.as_parameters(), "forms": list(forms),
-                  "extra_keys": list(extra_keys), "shuffle_seed": shuffle_seed, "rl_form": rl_form, "track": track,
-                  "licence": licence, "dataset_name": dataset_name, "provenance": dict(provenance or {}),
-                  "text_part": text_part}
-    inputs = {**{path.name: path for path in seeds.values()}, "verdicts": verdicts,
-              **({"pass_rates": pass_rates} if pass_rates else {}),
-              **({"problems": problems} if rl_form else {}),
-              **({"contamination_file": paths.resolve_path(filters.contamination_file)}
-                 if filters.remove_contaminated else {})}
+    parameters = {
+        "tokenizer": tokenizer,
+        "chat_template": template.id,
+        "prompt": maker.prompt.id,
+        "prompt_name": prompt.name,
+        "filters": filters.as_parameters(),
+        "forms": list(forms),
+        "extra_keys": list(extra_keys),
+        "shuffle_seed": shuffle_seed,
+        "rl_form": rl_form,
+        "track": track,
+        "licence": licence,
+        "dataset_name": dataset_name,
+        "provenance": dict(provenance or {}),
+        "text_part": text_part,
+    }
+    inputs = {
+        **{path.name: path for path in seeds.values()},
+        "verdicts": verdicts,
+        **({"pass_rates": pass_rates} if pass_rates else {}),
+        **({"problems": problems} if rl_form else {}),
+        **(
+            {"contamination_file": paths.resolve_path(filters.contamination_file)}
+            if filters.remove_contaminated
+            else {}
+        ),
+    }
     Stage(solutions, "solutions", "math/03_generate_solutions").require()
     with Stage(folder, *stage).work(parameters, inputs) as work:
         if not work.done:
@@ -71,8 +104,9 @@ def export_sft(solutions: Path, verdicts: Path, folder: Path, *, prompt: Prompt,
                 maker.pass_rates = read_pass_rates(pass_rates) if pass_rates else count_pass_rates(verdicts)
             outputs, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
             if rl_form:
-                path, left_out, rl_rows = rl_data.write(work.folder, problems, verdicts, shuffle_seed, track,
-                                                        maker.flaw_of_problem)
+                path, left_out, rl_rows = rl_data.write(
+                    work.folder, problems, verdicts, shuffle_seed, track, maker.flaw_of_problem
+                )
                 outputs, counts = [*outputs, path], {**counts, "rl_rows": rl_rows, "rl_dropped": left_out}
             outputs.append(write_card(work.folder / "README.md", parameters, counts, outputs, solutions))
             work.finish(outputs=outputs, assistant_end=template.end, **counts)
@@ -123,15 +157,20 @@ class _Tally:
 
     def counts(self) -> dict[str, Any]:
         names = list(self._sources)
-        return {"rows_in": self.rows_in, "rows_out": self.kept["rows"],
-                "dropped": {reason: self.dropped[reason] for reason in REASONS if self.dropped[reason]},
-                "problems": len(self.problems), "generated_tokens": self.kept["generated_tokens"],
-                "rows_with_repaired_answer": self.kept["rows_with_repaired_answer"],
-                "rows_by_source": {names[number]: count for number, count in self.by_source.most_common()}}
+        return {
+            "rows_in": self.rows_in,
+            "rows_out": self.kept["rows"],
+            "dropped": {reason: self.dropped[reason] for reason in REASONS if self.dropped[reason]},
+            "problems": len(self.problems),
+            "generated_tokens": self.kept["generated_tokens"],
+            "rows_with_repaired_answer": self.kept["rows_with_repaired_answer"],
+            "rows_by_source": {names[number]: count for number, count in self.by_source.most_common()},
+        }
 
 
-def _write_rows(work: Work, maker: RowMaker, seeds: Mapping[int, Path], verdicts: Path, shuffle_seed: int,
-                track: str) -> tuple[list[Path], dict[str, Any]]:
+def _write_rows(
+    work: Work, maker: RowMaker, seeds: Mapping[int, Path], verdicts: Path, shuffle_seed: int, track: str
+) -> tuple[list[Path], dict[str, Any]]:
     partial = work.folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     size, tally = sum(path.stat().st_size for path in seeds.values()), _Tally(*_TALLIED_BY.get(track, ()))
@@ -145,8 +184,10 @@ def _write_rows(work: Work, maker: RowMaker, seeds: Mapping[int, Path], verdicts
                 rows.add(key, line, note)
         if not shuffled[0].rows:
             told = ", ".join(f"{count} × {reason}" for reason, count in tally.dropped.items()) or "there are none"
-            raise SdgError(f"{work.folder}: expected at least one solution to export, found none of {tally.rows_in} "
-                           f"({told}). Look at the verdicts, or relax the filters.")
+            raise SdgError(
+                f"{work.folder}: expected at least one solution to export, found none of {tally.rows_in} "
+                f"({told}). Look at the verdicts, or relax the filters."
+            )
         paths = [work.folder / name for name in _names(maker.forms, track)]
         for rows, path in zip(shuffled, paths, strict=True):
             _write(rows, path, maker.filters.deduplicate, tally if path == paths[0] else _Tally())
@@ -159,8 +200,9 @@ def _names(forms: Sequence[str], track: str) -> list[str]:
     return [f"sft-data-{track}{suffix[form]}.jsonl" for form in forms]
 
 
-def _kept(work: Work, maker: RowMaker, seeds: Mapping[int, Path], verdicts: Path,
-          tally: _Tally) -> Iterator[tuple[Solution, Verdict]]:
+def _kept(
+    work: Work, maker: RowMaker, seeds: Mapping[int, Path], verdicts: Path, tally: _Tally
+) -> Iterator[tuple[Solution, Verdict]]:
     size, read = sum(path.stat().st_size for path in seeds.values()), 0
     for seed, path in seeds.items():
         of_seed = SeedVerdicts(verdicts, seed)

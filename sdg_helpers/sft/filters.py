@@ -1,4 +1,5 @@
 """Which solutions become SFT data, and how their answers are trimmed: the recipe's filters by the recipe's names."""
+
 from __future__ import annotations
 
 import re
@@ -12,13 +13,28 @@ from sdg_helpers.answers.extraction import find_boxed
 from sdg_helpers.errors import SdgError, did_you_mean
 
 # Why a solution is left out; each is counted under the first of these that applies.
-REASONS = ("unfinished", "no_think_tags", "no_verdict", "undecided", "incorrect", "end_token_inside", "multi_boxed",
-           "solution_length", "contaminated", "problem_length", "pass_rate", "duplicate")
+REASONS = (
+    "unfinished",
+    "no_think_tags",
+    "no_verdict",
+    "undecided",
+    "incorrect",
+    "end_token_inside",
+    "multi_boxed",
+    "solution_length",
+    "contaminated",
+    "problem_length",
+    "pass_rate",
+    "duplicate",
+)
 _PREFIX = "My solution:\n"
 _DELIMITER = re.compile(r"\\\\|\\[\[\]()]|\\(?:begin|end)\{|\$\$|\n")  # `\\` is a line break, also in `\\[2pt]`
-_TYPES = {"bool": ("True or False", bool), "str | None": ("a path or None", (str, Path, type(None))),
-          "int | None": ("a whole number or None", (int, type(None))),
-          "float | None": ("a number or None", (int, float, type(None)))}
+_TYPES = {
+    "bool": ("True or False", bool),
+    "str | None": ("a path or None", (str, Path, type(None))),
+    "int | None": ("a whole number or None", (int, type(None))),
+    "float | None": ("a number or None", (int, float, type(None))),
+}
 
 
 def _filter(default: Any, meaning: str) -> Any:
@@ -48,8 +64,9 @@ class Filters:
     min_solution_length: int | None = _filter(None, "shortest solution, in tokens of the model that wrote it")
     max_solution_length: int | None = _filter(None, "longest solution, in tokens of the model that wrote it")
     min_pass_rate: float | None = _filter(None, "drop problems that are solved less often, 0 to 1")
-    max_pass_rate: float | None = _filter(None, "drop problems that are solved more often, 0 to 1; 0.99 drops what is "
-                                                "always solved")
+    max_pass_rate: float | None = _filter(
+        None, "drop problems that are solved more often, 0 to 1; 0.99 drops what is always solved"
+    )
     deduplicate: bool = _filter(True, "keep one of equal solutions of a problem")
 
     def __post_init__(self) -> None:
@@ -59,14 +76,18 @@ class Filters:
                 raise SdgError(f"filter {one.name}: expected {expected}, found {value!r}.")
         for name, bounds in (("problems", self.problem_bounds), ("solutions", self.solution_bounds)):
             if getattr(self, f"remove_len_outlier_{name}") and bounds == (None, None):
-                raise SdgError(f"filter remove_len_outlier_{name}: expected a bound with it, found none. Set "
-                               f"min_{name[:-1]}_length or max_{name[:-1]}_length.")
+                raise SdgError(
+                    f"filter remove_len_outlier_{name}: expected a bound with it, found none. Set "
+                    f"min_{name[:-1]}_length or max_{name[:-1]}_length."
+                )
         for name in ("min_pass_rate", "max_pass_rate"):
             if (rate := getattr(self, name)) is not None and not 0 <= rate <= 1:
                 raise SdgError(f"filter {name}: expected a share between 0 and 1, found {rate!r}.")
         if self.remove_contaminated and not self.contamination_file:
-            raise SdgError("filter remove_contaminated: expected a contamination_file with it (JSONL rows with "
-                           "`problem` and `contaminated`), found none.")
+            raise SdgError(
+                "filter remove_contaminated: expected a contamination_file with it (JSONL rows with "
+                "`problem` and `contaminated`), found none."
+            )
 
     @classmethod
     def named(cls, values: Filters | Mapping[str, Any]) -> Filters:
@@ -116,7 +137,7 @@ class Filters:
             lead = len(answer) - len(answer.lstrip())
             answer = answer[:lead] + answer[lead:].removeprefix(_PREFIX)
         if self.trim_solutions and (box := find_boxed(answer)):
-            answer = answer[:_line_end(answer, box[1])]
+            answer = answer[: _line_end(answer, box[1])]
         return answer
 
 
@@ -143,4 +164,3 @@ def within(value: float, bounds: tuple[float | None, float | None]) -> bool:
     """Whether a length or a rate lies between two bounds, either of which may be None."""
     low, high = bounds
     return (low is None or value >= low) and (high is None or value <= high)
-

@@ -1,4 +1,5 @@
 """Put an exported folder on the Hugging Face hub."""
+
 from __future__ import annotations
 
 import os
@@ -17,18 +18,27 @@ def push_to_hub(folder: Path, repo: str, *, private: bool = True, token_env: str
     outputs = Stage(folder, "sft", "math/07_export_sft").require()["outputs"]
     token = os.environ.get(token_env)
     if not token:
-        raise SdgError(f"push to {repo}: expected a write token of the hub in the environment variable {token_env}, "
-                       "found none. Set it where the notebook server or `sdg` is started; it is not written anywhere.")
+        raise SdgError(
+            f"push to {repo}: expected a write token of the hub in the environment variable {token_env}, "
+            "found none. Set it where the notebook server or `sdg` is started; it is not written anywhere."
+        )
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
     try:
         api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
-        commit = api.upload_folder(repo_id=repo, repo_type="dataset", folder_path=folder, allow_patterns=list(outputs),
-                                   commit_message="Add the exported data")
+        commit = api.upload_folder(
+            repo_id=repo,
+            repo_type="dataset",
+            folder_path=folder,
+            allow_patterns=list(outputs),
+            commit_message="Add the exported data",
+        )
     except (OSError, ValueError) as error:  # the hub's errors are OSErrors, a bad repo name is a ValueError
         told = " ".join(str(error).split())[:300].replace(token, "…")
-        raise SdgError(f"push to {repo}: expected the hub to take the files, found {type(error).__name__}: {told}. "
-                       "Check the repo's name and the token's rights, then push again: files that are there already "
-                       "are not sent twice.") from error
+        raise SdgError(
+            f"push to {repo}: expected the hub to take the files, found {type(error).__name__}: {told}. "
+            "Check the repo's name and the token's rights, then push again: files that are there already "
+            "are not sent twice."
+        ) from error
     return commit.repo_url.url if hasattr(commit.repo_url, "url") else str(commit.repo_url)

@@ -1,5 +1,6 @@
 """From one line of a solutions file to its SFT rows. The solution's text stays JSON-escaped as it stands in the file:
 it is copied, not parsed, which is most of the export's speed."""
+
 from __future__ import annotations
 
 import hashlib
@@ -26,11 +27,19 @@ _LEADING = re.compile(rb"(?:\\n|\\r|\\t| )*")  # white space, as JSON escapes it
 class RowMaker:
     """Decides about a solution and writes its rows. prompt: its system and user text, without worked examples."""
 
-    def __init__(self, template: ChatTemplate, prompt: Prompt, filters: Filters, forms: Sequence[str],
-                 extra_keys: Sequence[str] = (), text_part: str = "whole"):
+    def __init__(
+        self,
+        template: ChatTemplate,
+        prompt: Prompt,
+        filters: Filters,
+        forms: Sequence[str],
+        extra_keys: Sequence[str] = (),
+        text_part: str = "whole",
+    ):
         if text_part not in PARTS:
-            raise SdgError(f"text_part {text_part!r}: expected one of {', '.join(PARTS)}."
-                           f"{did_you_mean(text_part, PARTS)}")
+            raise SdgError(
+                f"text_part {text_part!r}: expected one of {', '.join(PARTS)}.{did_you_mean(text_part, PARTS)}"
+            )
         self.text_part, self.pass_rates = text_part, dict[str, float]()  # rates by problem, where they are needed
         self.prompt = Prompt(**{**prompt.model_dump(), "few_shot_turns": [], "few_shot_examples": FewShotExamples()})
         self.head = [{"role": "system", "content": prompt.system}] if prompt.system else []
@@ -79,8 +88,8 @@ class RowMaker:
         """The solution as it is exported, JSON-escaped."""
         text = solution.text
         if self.text_part == "answer":
-            text = text[max(0, answer_start(text)):]
-            text = text[len(_LEADING.match(text)[0]):]
+            text = text[max(0, answer_start(text)) :]
+            text = text[len(_LEADING.match(text)[0]) :]
         if not self.filters.changes_answers:
             return text
         start = max(0, answer_start(text))
@@ -106,7 +115,10 @@ class RowMaker:
 
     def _messages(self, question: str, text: bytes, finish_reason: str) -> bytes:
         return b'%b{"role":"user","content":%b},{"role":"assistant","content":"%b"}]' % (
-            self._messages_head, files.dumps(question)[:-1], text)
+            self._messages_head,
+            files.dumps(question)[:-1],
+            text,
+        )
 
 
 def shuffle_key(shuffle_seed: int, problem_id: str, text: bytes) -> bytes:

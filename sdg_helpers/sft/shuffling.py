@@ -1,4 +1,5 @@
 """Put rows into a shuffled order that depends on their keys alone, without holding them in memory."""
+
 from __future__ import annotations
 
 import os
@@ -24,8 +25,9 @@ class ShuffledRows:
     that of the keys, whatever the number of buckets.
     """
 
-    def __init__(self, path: Path | str, expected_bytes: int, bucket_bytes: int = 48 << 20,
-                 buffer_bytes: int = 48 << 20):
+    def __init__(
+        self, path: Path | str, expected_bytes: int, bucket_bytes: int = 48 << 20, buffer_bytes: int = 48 << 20
+    ):
         """expected_bytes: about how much will be added; at most 1024 buckets are made of it."""
         self.path, self.rows, self.bytes = Path(path), 0, 0
         self._buckets = max(1, min(1024, -(-expected_bytes // bucket_bytes)))
@@ -74,8 +76,10 @@ class ShuffledRows:
                 self._file.writelines(bucket)
             self._file.flush()
         except OSError as error:
-            raise SdgError(f"{self.path}: could not be written ({error.strerror}). This stage needs room for its rows "
-                           "twice while it shuffles them: free disk space, then run again.") from error
+            raise SdgError(
+                f"{self.path}: could not be written ({error.strerror}). This stage needs room for its rows "
+                "twice while it shuffles them: free disk space, then run again."
+            ) from error
         self._pieces.append(start + ends)
         self._buffer = [[] for _ in range(self._buckets)]
         self._buffered = 0
@@ -86,11 +90,10 @@ class ShuffledRows:
         for piece in self._pieces:
             size = int(piece[bucket + 1] - piece[bucket])
             self._file.seek(piece[bucket])
-            filled += self._file.readinto(view[filled:filled + size])
+            filled += self._file.readinto(view[filled : filled + size])
         position = 0
         while position < len(data):
             key, note, size = _RECORD.unpack_from(data, position)
             position += _RECORD.size
-            yield key, note, view[position:position + size]
+            yield key, note, view[position : position + size]
             position += size
-

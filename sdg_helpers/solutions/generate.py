@@ -1,4 +1,5 @@
 """Stage 03: write num_seeds solutions to every problem with a model."""
+
 from __future__ import annotations
 
 import hashlib
@@ -30,10 +31,21 @@ from sdg_helpers.stages import Stage, Work
 STAGE = ("generate solutions", "math/03_generate_solutions")
 
 
-def generate_solutions(problems: Path, folder: Path, *, open_server: Callable[[], Server | None], model: str,
-                       prompt: Prompt, num_seeds: int, sampling: Sampling, limits: Limits, run_seed: int = 0,
-                       max_failed_fraction: float = 0.01, stage: tuple[str, str] = STAGE,
-                       jobs: JobSpec | None = None) -> dict[str, Any]:
+def generate_solutions(
+    problems: Path,
+    folder: Path,
+    *,
+    open_server: Callable[[], Server | None],
+    model: str,
+    prompt: Prompt,
+    num_seeds: int,
+    sampling: Sampling,
+    limits: Limits,
+    run_seed: int = 0,
+    max_failed_fraction: float = 0.01,
+    stage: tuple[str, str] = STAGE,
+    jobs: JobSpec | None = None,
+) -> dict[str, Any]:
     """Write `output-rs{seed}.jsonl` for seeds 0 … num_seeds-1; go on where an earlier attempt stopped.
 
     open_server is called only when there is work left. A request that keeps failing goes to failures.jsonl; the stage
@@ -42,8 +54,14 @@ def generate_solutions(problems: Path, folder: Path, *, open_server: Callable[[]
     """
     if num_seeds < 1:
         raise SdgError(f"num_seeds: expected 1 or more, found {num_seeds}.")
-    parameters = {"model": model, "prompt": prompt.id, "prompt_name": prompt.name, "num_seeds": num_seeds,
-                  "run_seed": run_seed, **asdict(sampling)}
+    parameters = {
+        "model": model,
+        "prompt": prompt.id,
+        "prompt_name": prompt.name,
+        "num_seeds": num_seeds,
+        "run_seed": run_seed,
+        **asdict(sampling),
+    }
     asking = Asking(model, prompt, sampling, limits, run_seed)
     with Stage(folder, *stage).work(parameters, {"problems": problems}) as work:
         if work.done:
@@ -69,24 +87,45 @@ class Asking:
     run_seed: int
 
 
-def _solve_in_jobs(work: Work, problems: Path, index: ProblemIndex, done: np.ndarray,
-                   open_server: Callable[[], Server | None], asking: Asking, jobs: JobSpec) -> None:
+def _solve_in_jobs(
+    work: Work,
+    problems: Path,
+    index: ProblemIndex,
+    done: np.ndarray,
+    open_server: Callable[[], Server | None],
+    asking: Asking,
+    jobs: JobSpec,
+) -> None:
     """The same by jobs; `done` is brought up to date in place, and on disk for the jobs that begin after it."""
 
     def left(num_chunks: int) -> dict[int, int]:
         done[:] = seed_files.finished(work.folder, index, done.shape[1])
         seed_files.write_done(work.folder, done)
         places = [chunk_range(len(index), chunk, num_chunks) for chunk in range(num_chunks)]
-        missing = [int((~done[mine.start:mine.stop]).sum()) for mine in places]
+        missing = [int((~done[mine.start : mine.stop]).sum()) for mine in places]
         return {chunk: rows for chunk, rows in enumerate(missing) if rows}
 
-    function = partial(solve_chunk, problems=problems.resolve(), folder=work.folder.resolve(),
-                       num_seeds=done.shape[1], open_server=open_server, asking=asking)
+    function = partial(
+        solve_chunk,
+        problems=problems.resolve(),
+        folder=work.folder.resolve(),
+        num_seeds=done.shape[1],
+        open_server=open_server,
+        asking=asking,
+    )
     run_in_jobs(work, function, jobs, left, int(done.sum()), done.size)
 
 
-def solve_chunk(chunk: int, num_chunks: int, *, problems: Path, folder: Path, num_seeds: int,
-                open_server: Callable[[], Server | None], asking: Asking) -> None:
+def solve_chunk(
+    chunk: int,
+    num_chunks: int,
+    *,
+    problems: Path,
+    folder: Path,
+    num_seeds: int,
+    open_server: Callable[[], Server | None],
+    asking: Asking,
+) -> None:
     """What one job does: the solutions of a contiguous part of the problems that are still missing.
 
     Reads what the driver knew to be done, and what jobs of this chunk have written; not the rest of 200 GB.
@@ -94,7 +133,7 @@ def solve_chunk(chunk: int, num_chunks: int, *, problems: Path, folder: Path, nu
     index, writer = ProblemIndex.build(problems), f"solve-{chunk:04d}of{num_chunks:04d}"
     done = seed_files.read_done(folder, num_seeds) | seed_files.finished(folder, index, num_seeds, writer)
     mine = chunk_range(len(index), chunk, num_chunks)
-    done[:mine.start], done[mine.stop:] = True, True
+    done[: mine.start], done[mine.stop :] = True, True
     if not done.all() and (server := open_server()) is not None:  # None: a rank whose part in serving is over
         _solve(folder, problems, done, server, asking, name=writer)
 
@@ -118,8 +157,15 @@ def _requests(problems: Path, done: np.ndarray, asking: Asking) -> Iterator[Requ
                 yield Request((position, seed, problem), messages, sampling_seed(asking.run_seed, problem["id"], seed))
 
 
-def _solve(folder: Path, problems: Path, done: np.ndarray, server: Server, asking: Asking, work: Work | None = None,
-           name: str = "solve") -> None:
+def _solve(
+    folder: Path,
+    problems: Path,
+    done: np.ndarray,
+    server: Server,
+    asking: Asking,
+    work: Work | None = None,
+    name: str = "solve",
+) -> None:
     """Stream what is left through the server into partial files, marking it in `done`.
 
     work: whose progress is shown; a chunk's job has none, its session tells the driver.
@@ -144,24 +190,33 @@ def _solve(folder: Path, problems: Path, done: np.ndarray, server: Server, askin
 
         if work:
             work.progress(before, done.size, force=True)
-        progress = server.complete(_requests(problems, done, asking), model=asking.model, sampling=asking.sampling,
-                                   limits=asking.limits, on_completion=on_completion, on_failure=on_failure,
-                                   on_progress=on_progress)
+        progress = server.complete(
+            _requests(problems, done, asking),
+            model=asking.model,
+            sampling=asking.sampling,
+            limits=asking.limits,
+            on_completion=on_completion,
+            on_failure=on_failure,
+            on_progress=on_progress,
+        )
         session.note(progress, progress.done, force=True)
 
 
-def _finish(work: Work, index: ProblemIndex, done: np.ndarray, max_failed_fraction: float,
-            **more: Any) -> dict[str, Any]:
+def _finish(
+    work: Work, index: ProblemIndex, done: np.ndarray, max_failed_fraction: float, **more: Any
+) -> dict[str, Any]:
     """Complete the stage if little enough is missing: merge every seed, keep the failures, count by reason."""
     failures = _outstanding(work.folder, index, done)
     reasons = Counter(row["reason"] for row in failures.values())
     missing, total = int((~done).sum()), done.size
     if missing > max_failed_fraction * total:
         told = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common()) or "no reason recorded"
-        raise SdgError(f"{work.folder}: {missing} of {total} solutions are missing ({told}); at most "
-                       f"{max_failed_fraction:.1%} may be. {work.folder}/partial/failures-*.jsonl have every failure. "
-                       "Nothing that was written is lost: run again to ask for the missing ones, or allow more with "
-                       "MAX_FAILED_FRACTION.")
+        raise SdgError(
+            f"{work.folder}: {missing} of {total} solutions are missing ({told}); at most "
+            f"{max_failed_fraction:.1%} may be. {work.folder}/partial/failures-*.jsonl have every failure. "
+            "Nothing that was written is lost: run again to ask for the missing ones, or allow more with "
+            "MAX_FAILED_FRACTION."
+        )
     if failures:
         with files.atomic_writer(work.folder / "failures.jsonl") as out:
             out.writelines(files.dumps(row) for row in failures.values())
@@ -169,10 +224,18 @@ def _finish(work: Work, index: ProblemIndex, done: np.ndarray, max_failed_fracti
     for seed in range(done.shape[1]):
         checksums[:, seed] = seed_files.merge(work.folder, index, seed, summary)
     manifest = work.finish(
-        rows_in=total, rows_out=summary.rows, dropped=dict(reasons), problems=len(index),
-        finish_reasons=dict(summary.finish_reasons), generated_tokens=summary.tokens,
-        length_bins=seed_files.TOKEN_BINS.tolist(), length_counts=summary.lengths.tolist(),
-        distinct_solutions=_distinct(checksums), outputs=list(seed_files.seed_files(work.folder).values()), **more)
+        rows_in=total,
+        rows_out=summary.rows,
+        dropped=dict(reasons),
+        problems=len(index),
+        finish_reasons=dict(summary.finish_reasons),
+        generated_tokens=summary.tokens,
+        length_bins=seed_files.TOKEN_BINS.tolist(),
+        length_counts=summary.lengths.tolist(),
+        distinct_solutions=_distinct(checksums),
+        outputs=list(seed_files.seed_files(work.folder).values()),
+        **more,
+    )
     shutil.rmtree(work.folder / "partial", ignore_errors=True)
     return manifest
 

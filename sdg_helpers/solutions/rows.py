@@ -1,4 +1,5 @@
 """The byte format of output-rs{seed}.jsonl: one solution a row, written and read here alone."""
+
 from __future__ import annotations
 
 import re
@@ -20,6 +21,8 @@ def answer_start(text: bytes) -> int:
     """Where the answer begins in a solution (raw or JSON-escaped bytes): after the last `</think>`, -1 without one."""
     found = text.rfind(CLOSE.encode())
     return found + len(CLOSE) if found >= 0 else -1
+
+
 _GENERATION = b'"generation":"'
 _TAIL = re.compile(rb'","finish_reason":"([^"\\]*)","num_generated_tokens":(\d+)\}\n?$')
 _TAIL_BYTES = 256
@@ -44,7 +47,7 @@ def parse_solution(line: bytes, path: Path, number: int) -> Solution:
     tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
     start = line.find(_GENERATION)
     if tail and start > 0:
-        text = line[start + len(_GENERATION):tail.start()]
+        text = line[start + len(_GENERATION) : tail.start()]
         if b'","' not in text:  # else another key stands in between
             try:
                 return Solution(orjson.loads(line[:start].rstrip(b",") + b"}"), text, tail[1].decode(), int(tail[2]))
@@ -53,14 +56,18 @@ def parse_solution(line: bytes, path: Path, number: int) -> Solution:
     row = files.parse_row(line, path, number)
     text = row.get("generation")
     if not isinstance(text, str) or "id" not in row:
-        raise SdgError(f"{path}, line {number}: expected a solution (keys id and generation), found "
-                       f"{', '.join(row) or 'no keys'}. Run 03_generate_solutions, or import the data.")
+        raise SdgError(
+            f"{path}, line {number}: expected a solution (keys id and generation), found "
+            f"{', '.join(row) or 'no keys'}. Run 03_generate_solutions, or import the data."
+        )
     return Solution(row, escaped(text), str(row.get("finish_reason")), int(row.get("num_generated_tokens") or 0))
 
 
 def escaped(text: str) -> bytes:
     """A text as JSON has it between the quotes."""
     return files.dumps(text)[1:-2]
+
+
 _OURS = {"seed", "generation", "finish_reason", "num_generated_tokens"}
 
 
@@ -86,6 +93,10 @@ def solutions_of(folder: Path | str, problem_id: str) -> list[dict[str, Any]]:
 def solution_row(problem: dict[str, Any], seed: int, completion: Completion) -> dict[str, Any]:
     """One row of output-rs{seed}.jsonl: the problem's keys, then what was generated. No times: a resumed run gives
     the same bytes as an undisturbed one."""
-    return {**{key: value for key, value in problem.items() if key not in _OURS}, "seed": seed,
-            "generation": normalise_reasoning(completion.content, completion.reasoning),
-            "finish_reason": completion.finish_reason, "num_generated_tokens": completion.completion_tokens}
+    return {
+        **{key: value for key, value in problem.items() if key not in _OURS},
+        "seed": seed,
+        "generation": normalise_reasoning(completion.content, completion.reasoning),
+        "finish_reason": completion.finish_reason,
+        "num_generated_tokens": completion.completion_tokens,
+    }

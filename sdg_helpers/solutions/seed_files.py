@@ -4,6 +4,7 @@
     output-rs{seed}.jsonl             in problem order, the rows of all writers, each (id, seed) once
 
 Both hold the same bytes a row, so merging copies lines and never parses a solution."""
+
 from __future__ import annotations
 
 import io
@@ -36,8 +37,9 @@ TOKEN_BINS = 2 ** np.arange(0, 21)  # bin edges of the length histogram, tokens
 
 def seed_files(folder: Path | str) -> dict[int, Path]:
     """The merged files of a solutions folder by seed, in order; chunk files and other names are not seeds."""
-    found = {int(match[1]): path for path in Path(folder).glob("output-rs*.jsonl")
-             if (match := _NAME.fullmatch(path.name))}
+    found = {
+        int(match[1]): path for path in Path(folder).glob("output-rs*.jsonl") if (match := _NAME.fullmatch(path.name))
+    }
     return dict(sorted(found.items()))
 
 
@@ -156,7 +158,7 @@ def _summarise(line: bytes, summary: Summary) -> int:
     summary.finish_reasons[tail[1].decode()] += 1
     summary.lengths[np.searchsorted(TOKEN_BINS, tokens, side="right")] += 1
     start = line.find(b'"generation":')
-    return zlib.crc32(memoryview(line)[start:tail.start()]) or 1
+    return zlib.crc32(memoryview(line)[start : tail.start()]) or 1
 
 
 def _sources(folder: Path, seed: int) -> list[Path]:
@@ -184,7 +186,9 @@ def _lines(path: Path, index: ProblemIndex) -> Iterator[tuple[int, int, int]]:
             head = _HEAD.match(line)
             position = index.position(orjson.loads(head[1])) if head else -1
             if position < 0 or not _TAIL.search(line, max(0, len(line) - _TAIL_BYTES)):
-                raise SdgError(f"{path}, byte {offset}: expected a solution of a problem of this run, found "
-                               f"{line[:80]!r}. Something else wrote into this folder: remove the file and run again.")
+                raise SdgError(
+                    f"{path}, byte {offset}: expected a solution of a problem of this run, found "
+                    f"{line[:80]!r}. Something else wrote into this folder: remove the file and run again."
+                )
             yield offset, len(line), position
             offset += len(line)

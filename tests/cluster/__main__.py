@@ -1,4 +1,5 @@
 """`python -m tests.cluster start FOLDER [--accounting]`, `… stop FOLDER`: a private Slurm by hand."""
+
 import argparse
 import sys
 

@@ -1,4 +1,5 @@
 """One private Slurm for all tests of this folder; they skip, with the reason, where it cannot be started."""
+
 import os
 from pathlib import Path
 

@@ -4,6 +4,7 @@ Every node is a slurmd in a UTS and mount namespace of its own, so that `hostnam
 resolve, while the machine's own /etc/hosts stays as it is. Nodes share the file system and the ports. CPUs, memory
 and GPUs are what the configuration says, not what the machine has.
 """
+
 from __future__ import annotations
 
 import os
@@ -76,8 +77,10 @@ PartitionName=closed Nodes=ALL MaxTime=10-0 State=UP AllowAccounts=nobody
 PartitionName=short Nodes=ALL MaxTime=5 DefaultTime=5 State=UP PriorityTier=10
 {accounting}
 """
-_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} " \
-        "CPUs=64 SocketsPerBoard=1 CoresPerSocket=64 RealMemory=512000 Gres=gpu:8"
+_NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
+    "CPUs=64 SocketsPerBoard=1 CoresPerSocket=64 RealMemory=512000 Gres=gpu:8"
+)
 _NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
 _ACCOUNTING = """\
 AccountingStorageType=accounting_storage/slurmdbd
@@ -155,8 +158,10 @@ class PrivateSlurm:
         self._run("scancel", "--user=root", check=False)
         with suppress(TimeoutError):
             self._await(lambda: not self._run("squeue", "-h", check=False).strip(), "", timeout_s=5)
-        order = [*sorted(self._pid_files("slurmd-*")), *(one for name in ("slurmctld", "slurmdbd", "mariadbd", "munged")
-                                                         for one in self._pid_files(name))]
+        order = [
+            *sorted(self._pid_files("slurmd-*")),
+            *(one for name in ("slurmctld", "slurmdbd", "mariadbd", "munged") for one in self._pid_files(name)),
+        ]
         pids = [pid for path in order if (pid := self._own_pid(path))]
         for pid in pids:
             with suppress(ProcessLookupError):
@@ -192,11 +197,19 @@ class PrivateSlurm:
         (self.folder / "munge").chmod(0o700)
         port = _free_ports(len(self.nodes) + 3)
         self._sql_port = port + 2
-        given = {"host": socket.gethostname(), "folder": self.folder, "port": port, "dbd_port": port + 1,
-                 "sql_port": port + 2, "memory_s": self.memory_s}
+        given = {
+            "host": socket.gethostname(),
+            "folder": self.folder,
+            "port": port,
+            "dbd_port": port + 1,
+            "sql_port": port + 2,
+            "memory_s": self.memory_s,
+        }
         given["accounting"] = (_ACCOUNTING if self.accounting else _NO_ACCOUNTING).format(**given)
-        nodes = [_NODE.format(name=node, host=given["host"], port=port + 3 + number)
-                 for number, node in enumerate(self.nodes)]
+        nodes = [
+            _NODE.format(name=node, host=given["host"], port=port + 3 + number)
+            for number, node in enumerate(self.nodes)
+        ]
         etc = self.folder / "etc"
         self.conf.write_text(_CONF.format(**given) + "\n".join(nodes) + "\n")
         for gpu in range(8):  # a GPU on paper: a copy of /dev/null; Slurm takes the digit for its index
@@ -214,27 +227,58 @@ class PrivateSlurm:
         key.touch(0o600)
         key.write_bytes(secrets.token_bytes(1024))
         run = self.folder / "run"
-        self._run("munged", "--force", "-S", f"{run}/munge.socket", f"--key-file={key}",
-                  f"--pid-file={run}/munged.pid", f"--log-file={self.folder}/log/munged.log",
-                  f"--seed-file={self.folder}/munge/seed")
+        self._run(
+            "munged",
+            "--force",
+            "-S",
+            f"{run}/munge.socket",
+            f"--key-file={key}",
+            f"--pid-file={run}/munged.pid",
+            f"--log-file={self.folder}/log/munged.log",
+            f"--seed-file={self.folder}/munge/seed",
+        )
 
     def _start_accounting(self) -> None:
         """A private MariaDB, slurmdbd on top of it."""
         data, run, log = (self.folder / name for name in ("mysql", "run", "log"))
-        self._run("mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={data}", "--skip-test-db",
-                  "--auth-root-authentication-method=normal", "--skip-name-resolve")
+        self._run(
+            "mariadb-install-db",
+            "--no-defaults",
+            "--user=root",
+            f"--datadir={data}",
+            "--skip-test-db",
+            "--auth-root-authentication-method=normal",
+            "--skip-name-resolve",
+        )
         with open(log / "mariadbd.log", "wb") as output:
-            subprocess.Popen(["mariadbd", "--no-defaults", "--user=root", f"--datadir={data}",
-                              f"--socket={run}/mysql.sock", f"--pid-file={run}/mariadbd.pid",
-                              "--bind-address=127.0.0.1", f"--port={self._sql_port}", "--skip-name-resolve",
-                              f"--init-file={self.folder}/etc/accounting.sql", "--innodb-flush-log-at-trx-commit=0",
-                              "--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900"],
-                             stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True,
-                             env=self.environment)
+            subprocess.Popen(
+                [
+                    "mariadbd",
+                    "--no-defaults",
+                    "--user=root",
+                    f"--datadir={data}",
+                    f"--socket={run}/mysql.sock",
+                    f"--pid-file={run}/mariadbd.pid",
+                    "--bind-address=127.0.0.1",
+                    f"--port={self._sql_port}",
+                    "--skip-name-resolve",
+                    f"--init-file={self.folder}/etc/accounting.sql",
+                    "--innodb-flush-log-at-trx-commit=0",
+                    "--innodb-buffer-pool-size=64M",
+                    "--innodb-lock-wait-timeout=900",
+                ],
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=self.environment,
+            )
         self._await(lambda: not _is_free(self._sql_port), "mariadbd does not listen")
         self._run("slurmdbd")
-        self._await(lambda: not self._run("sacctmgr", "-n", "show", "cluster", check=None).startswith("!"),
-                    "slurmdbd does not answer")
+        self._await(
+            lambda: not self._run("sacctmgr", "-n", "show", "cluster", check=None).startswith("!"),
+            "slurmdbd does not answer",
+        )
         self._run("sacctmgr", "-i", "add", "cluster", "tests")
 
     def _idle(self) -> int:
@@ -255,11 +299,18 @@ class PrivateSlurm:
     def _stop_with(self, owner: int) -> None:
         """Stop the cluster also when the process that started it is killed; one started by hand stays."""
         if "pytest" in sys.modules:
-            code = ("import os, sys, time\nfrom tests.cluster.private_slurm import PrivateSlurm, _alive\n"
-                    "while _alive(int(sys.argv[1])): time.sleep(1)\nPrivateSlurm(sys.argv[2]).stop()")
-            subprocess.Popen([sys.executable, "-c", code, str(owner), str(self.folder)], start_new_session=True,
-                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                             cwd=Path(__file__).resolve().parent.parent.parent)
+            code = (
+                "import os, sys, time\nfrom tests.cluster.private_slurm import PrivateSlurm, _alive\n"
+                "while _alive(int(sys.argv[1])): time.sleep(1)\nPrivateSlurm(sys.argv[2]).stop()"
+            )
+            subprocess.Popen(
+                [sys.executable, "-c", code, str(owner), str(self.folder)],
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=Path(__file__).resolve().parent.parent.parent,
+            )
 
     def _run(self, *command: str, check: bool | None = True) -> str:
         """What a command prints; check=None: "!" and its complaint when it fails."""
@@ -276,8 +327,10 @@ class PrivateSlurm:
             time.sleep(0.05)
 
     def _logs(self) -> str:
-        return "\n".join(f"{path.name}: {' | '.join(path.read_text(errors='replace').splitlines()[-4:])}"
-                         for path in sorted((self.folder / "log").glob("*.log")))
+        return "\n".join(
+            f"{path.name}: {' | '.join(path.read_text(errors='replace').splitlines()[-4:])}"
+            for path in sorted((self.folder / "log").glob("*.log"))
+        )
 
 
 def _alive(pid: int) -> bool:

@@ -1,4 +1,5 @@
 """With slurmdbd's true sacct: what slurmctld has forgotten is still known, and who cancelled a job."""
+
 import os
 import time
 
@@ -60,5 +61,7 @@ def slurm_refuses(stage):
     from sdg_helpers.cluster.job_causes import refused
     from sdg_helpers.cluster.jobs import JobSpec
 
-    raise refused(slurm.Refused("Invalid account or account/partition combination specified"),
-                  JobSpec(where="slurm", account="mine"))
+    raise refused(
+        slurm.Refused("Invalid account or account/partition combination specified"),
+        JobSpec(where="slurm", account="mine"),
+    )

@@ -1,4 +1,5 @@
 """The notebooks of the math track on a real Slurm, with the scripted model: the same files as on one machine."""
+
 import os
 import subprocess
 
@@ -24,14 +25,21 @@ jobs:
 
 
 def data(run):
-    return {path.relative_to(run).as_posix(): path.read_bytes() for path in sorted((run / "math").rglob("*"))
-            if path.name.startswith(("problems.jsonl", "output-rs", "sft-data", "rl-data"))}
+    return {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for path in sorted((run / "math").rglob("*"))
+        if path.name.startswith(("problems.jsonl", "output-rs", "sft-data", "rl-data"))
+    }
 
 
 @pytest.mark.parametrize("first_kill", [None, "driver"])
 def test_the_same_files_as_on_one_machine(slurm, tmp_path, first_kill):
-    env = {**environment(), "SDG_OUTPUTS": str(tmp_path / "outputs"), "STANDIN_KEY": "secret-of-the-standin",
-           "SLURM_CONF": os.environ["SLURM_CONF"]}
+    env = {
+        **environment(),
+        "SDG_OUTPUTS": str(tmp_path / "outputs"),
+        "STANDIN_KEY": "secret-of-the-standin",
+        "SLURM_CONF": os.environ["SLURM_CONF"],
+    }
     with StandIn(accuracy=0.6, latency="0.02") as server:
         (tmp_path / "one.yaml").write_text(PROFILE.format(url=server.base_url))
         (tmp_path / "many.yaml").write_text(PROFILE.format(url=server.base_url) + JOBS)
@@ -49,8 +57,11 @@ def test_the_same_files_as_on_one_machine(slurm, tmp_path, first_kill):
     assert asked[0] <= asked[1] <= asked[0] + 32  # at most what was in flight at a kill
     jobs = tmp_path / "outputs" / "many" / "math" / "solutions" / "jobs"
     assert (jobs / "jobs.jsonl").exists() and list((jobs / "logs").glob("*.log"))
-    held = [path for path in (tmp_path / "outputs" / "many").rglob("*")
-            if path.is_file() and b"secret-of-the-standin" in path.read_bytes()]
+    held = [
+        path
+        for path in (tmp_path / "outputs" / "many").rglob("*")
+        if path.is_file() and b"secret-of-the-standin" in path.read_bytes()
+    ]
     assert held == []
 
 

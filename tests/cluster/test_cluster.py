@@ -1,4 +1,5 @@
 """Chunks as jobs of a real Slurm: every bad day that we know, once; the rows are right afterwards, none twice."""
+
 import os
 import shutil
 import signal
@@ -22,12 +23,18 @@ SPEC = {"where": "slurm", "time_limit_min": 10, "num_chunks": 4, "poll_s": 0.3, 
 
 
 def run(stage, spec=None, on_poll=None, **more):
-    cluster.run_chunks(work.work(stage, **more), JobSpec(**{**SPEC, **(spec or {})}), stage,
-                       lambda num_chunks: work.left(stage, num_chunks), on_poll)
+    cluster.run_chunks(
+        work.work(stage, **more),
+        JobSpec(**{**SPEC, **(spec or {})}),
+        stage,
+        lambda num_chunks: work.left(stage, num_chunks),
+        on_poll,
+    )
 
 
 def interrupted(stage, spec=None, state="RUNNING", **more):
     """Run the driver until one of its jobs is in this state, then interrupt it: the jobs stay at work."""
+
     def interrupt(jobs):
         if any(job.state == state for job in jobs):
             raise KeyboardInterrupt
@@ -42,6 +49,7 @@ def complete(stage):
 
 def in_background(function, *words, **more):
     """A thread that runs the driver; `.error` is what it raised."""
+
     class Driver(threading.Thread):
         error = None
 
@@ -98,9 +106,15 @@ def test_an_error_that_no_try_mends_is_told_at_once_with_its_log(stage):
     assert complete(stage)
 
 
-@pytest.mark.parametrize("spec, said", [
-    ({"partition": "mian"}, "Did you mean main?"), ({"partition": "short", "time_limit_min": 60}, "time_limit_min=60"),
-    ({"gpus_per_node": 9}, "gpus_per_node=9"), ({"nodes": 5}, "nodes=5")])
+@pytest.mark.parametrize(
+    "spec, said",
+    [
+        ({"partition": "mian"}, "Did you mean main?"),
+        ({"partition": "short", "time_limit_min": 60}, "time_limit_min=60"),
+        ({"gpus_per_node": 9}, "gpus_per_node=9"),
+        ({"nodes": 5}, "nodes=5"),
+    ],
+)
 def test_what_sbatch_refuses_is_named_and_nothing_is_submitted(stage, spec, said):
     with pytest.raises(SdgError, match="Slurm refused the job|waits") as told:
         run(stage, spec)
@@ -124,8 +138,11 @@ def test_requeue_by_hand_and_preemption_cost_nothing_but_time(stage):
     subprocess.run(["scontrol", "requeue", job.job_id], check=True)
     time.sleep(1)
     when_running(stage)
-    subprocess.run(["srun", "--partition=high", "--nodes=4", "--exclusive", "--time=1", "sleep", "2"], check=True,
-                   capture_output=True)
+    subprocess.run(
+        ["srun", "--partition=high", "--nodes=4", "--exclusive", "--time=1", "sleep", "2"],
+        check=True,
+        capture_output=True,
+    )
     driver.join(120)
     assert not driver.is_alive() and driver.error is None and complete(stage)
 
@@ -150,15 +167,24 @@ def test_another_driver_goes_on_counting_how_long_a_job_waits(stage):
 
 def test_jobs_that_wait_for_each_other_do_not_wait_for_ever(stage):
     reasons = set()
-    run(stage, {"num_chunks": 2, "max_parallel": 1, "dependent_jobs": 1, "pending_deadline_min": 4 / 60},
-        lambda jobs: reasons.update(job.reason for job in jobs), row_s=1.0)
+    run(
+        stage,
+        {"num_chunks": 2, "max_parallel": 1, "dependent_jobs": 1, "pending_deadline_min": 4 / 60},
+        lambda jobs: reasons.update(job.reason for job in jobs),
+        row_s=1.0,
+    )
     assert complete(stage) and reasons >= {"Dependency", "JobArrayTaskLimit"}
 
 
 def test_a_job_that_ran_and_was_requeued_has_not_waited_since_it_was_submitted(stage):
     deadline_s, reasons = 4, set()
-    driver = in_background(run, stage, {"num_chunks": 1, "pending_deadline_min": deadline_s / 60},
-                           lambda jobs: reasons.update(job.reason for job in jobs), row_s=1.0)
+    driver = in_background(
+        run,
+        stage,
+        {"num_chunks": 1, "pending_deadline_min": deadline_s / 60},
+        lambda jobs: reasons.update(job.reason for job in jobs),
+        row_s=1.0,
+    )
     job = when_running(stage)[0]
     time.sleep(deadline_s)
     subprocess.run(["scontrol", "requeue", job.job_id], check=True)
@@ -175,8 +201,13 @@ run(Path(sys.argv[1]), {"num_chunks": int(sys.argv[2])}, row_s=0.4)
 
 
 def driver_process(stage, num_chunks=3):
-    return subprocess.Popen([sys.executable, "-c", DRIVER, str(stage), str(num_chunks)], cwd=ROOT, text=True,
-                            env=dict(os.environ), stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(stage), str(num_chunks)],
+        cwd=ROOT,
+        text=True,
+        env=dict(os.environ),
+        stderr=subprocess.PIPE,
+    )
 
 
 def names(stage):

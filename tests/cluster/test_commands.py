@@ -1,4 +1,5 @@
 """sdg's cluster commands on a real Slurm: a submitted driver, cancel, status with jobs, the check before."""
+
 import os
 import subprocess
 import sys
@@ -101,8 +102,12 @@ def test_reset_is_refused_while_jobs_live_that_an_interrupted_driver_left(clone)
 
 def test_a_variable_that_jobs_need_and_nobody_set_is_refused(stage):
     with pytest.raises(SdgError, match="expected NO_SUCH_VARIABLE in the environment"):
-        cluster.run_chunks(work.work(stage), JobSpec(**SPEC, pass_environment=["NO_SUCH_VARIABLE"]), stage,
-                           lambda num_chunks: work.left(stage, num_chunks))
+        cluster.run_chunks(
+            work.work(stage),
+            JobSpec(**SPEC, pass_environment=["NO_SUCH_VARIABLE"]),
+            stage,
+            lambda num_chunks: work.left(stage, num_chunks),
+        )
     assert cluster.live_jobs(stage) == []
 
 
@@ -115,8 +120,11 @@ def test_the_check_looks_at_slurm_and_at_a_node(clone, tmp_path):
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
-    text = f"servers:\n  solver: {{engine: sglang, model: {model}, python: {sys.executable}}}\n" + JOBS + (
-        "  generate: {nodes: 2, gpus_per_node: 8}\nparameters: {math/03: {NUM_SEEDS: 1}}\n")
+    text = (
+        f"servers:\n  solver: {{engine: sglang, model: {model}, python: {sys.executable}}}\n"
+        + JOBS
+        + ("  generate: {nodes: 2, gpus_per_node: 8}\nparameters: {math/03: {NUM_SEEDS: 1}}\n")
+    )
     rows = rows_of_check(clone, text)
     by = {row["what"]: row for row in rows}
     accepted = [row for what, row in by.items() if what.startswith("jobs of")]

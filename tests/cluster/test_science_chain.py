@@ -1,4 +1,5 @@
 """The notebooks of the science track on a real Slurm, with the scripted model: the same files as on one machine."""
+
 import os
 import subprocess
 
@@ -12,8 +13,15 @@ jobs:
   generate: {nodes: 2, num_chunks: 3, gpus_per_node: 8}
   judge: {nodes: 1, num_chunks: 2}
 """
-WRITTEN = ("questions.jsonl", "problems.jsonl", "dropped.jsonl", "contamination.jsonl", "output-rs", "sft-data",
-           "open-science.jsonl")
+WRITTEN = (
+    "questions.jsonl",
+    "problems.jsonl",
+    "dropped.jsonl",
+    "contamination.jsonl",
+    "output-rs",
+    "sft-data",
+    "open-science.jsonl",
+)
 
 
 def test_the_same_files_as_on_one_machine(slurm, tmp_path):
@@ -34,5 +42,8 @@ def test_the_same_files_as_on_one_machine(slurm, tmp_path):
 
 
 def data(track):
-    return {path.relative_to(track).as_posix(): path.read_bytes() for path in sorted(track.rglob("*"))
-            if path.name.startswith(WRITTEN)}
+    return {
+        path.relative_to(track).as_posix(): path.read_bytes()
+        for path in sorted(track.rglob("*"))
+        if path.name.startswith(WRITTEN)
+    }

@@ -1,4 +1,5 @@
 """Work for the jobs of the tests: each chunk writes rows to a file of its own, and goes on where it stopped."""
+
 import os
 import signal
 import time

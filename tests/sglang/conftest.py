@@ -1,4 +1,5 @@
 """SGLang's own environment, and a model small enough for it on a CPU. `make test-sglang` says where the former is."""
+
 import hashlib
 import os
 import subprocess
@@ -11,9 +12,21 @@ from sdg_helpers.serving.server_specs import ServerSpec
 
 HERE = Path(__file__).resolve().parent
 # what SGLang must be told on a machine without a GPU
-ON_CPU = ["--device", "cpu", "--attention-backend", "torch_native", "--sampling-backend", "pytorch",
-          "--cuda-graph-backend-decode=disabled", "--cuda-graph-backend-prefill=disabled", "--skip-server-warmup",
-          "--max-total-tokens", "8192", "--decode-log-interval", "1"]
+ON_CPU = [
+    "--device",
+    "cpu",
+    "--attention-backend",
+    "torch_native",
+    "--sampling-backend",
+    "pytorch",
+    "--cuda-graph-backend-decode=disabled",
+    "--cuda-graph-backend-prefill=disabled",
+    "--skip-server-warmup",
+    "--max-total-tokens",
+    "8192",
+    "--decode-log-interval",
+    "1",
+]
 VARIABLES = {"SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 TWO_CORES = {"SGLANG_CPU_OMP_THREADS_BIND": "0|1"}  # one for each of two ranks, or of two servers
 
@@ -44,12 +57,25 @@ def tiny(python):
 @pytest.fixture
 def spec(python, tiny):
     """Settings of a server of that model; further ones by name."""
+
     def make(**more):
         environment = VARIABLES | (TWO_CORES if 2 in (more.get("tp_size"), more.get("num_servers")) else {})
-        given = {"engine": "sglang", "model": str(tiny), "served_model_name": "adder", "python": python,
-                 "context_length": 2048, "mem_fraction_static": 0.1, "extra_args": ON_CPU, "environment": environment,
-                 "canary_question": "3+4=?", "canary_expects": r"boxed\{7\}", "start_deadline_s": 1200,
-                 "check_every_s": 15, "max_misses": 2, **more}
+        given = {
+            "engine": "sglang",
+            "model": str(tiny),
+            "served_model_name": "adder",
+            "python": python,
+            "context_length": 2048,
+            "mem_fraction_static": 0.1,
+            "extra_args": ON_CPU,
+            "environment": environment,
+            "canary_question": "3+4=?",
+            "canary_expects": r"boxed\{7\}",
+            "start_deadline_s": 1200,
+            "check_every_s": 15,
+            "max_misses": 2,
+            **more,
+        }
         return ServerSpec(**given)
 
     return make

@@ -3,6 +3,7 @@
 Only the compiled GPU kernels are replaced (kernels.py); arguments, scheduler, HTTP server, start of processes over
 several nodes, sharded save and load are SGLang's own. Nothing is done when it was built before from the same files.
 """
+
 from __future__ import annotations
 
 import argparse

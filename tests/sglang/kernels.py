@@ -1,6 +1,7 @@
 """In the place of the compiled package `sgl_kernel` on a machine without a GPU; environment.py installs it under that
 name. Every name can be imported, from every submodule; a kernel that is called raises, so that nothing is computed
 wrongly in silence. What SGLang replaces by itself when it is missing (`scalar_type`) is missing."""
+
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec

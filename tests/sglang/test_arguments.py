@@ -1,4 +1,5 @@
 """Every command line that we build, parsed by SGLang's own parsers; and the record of them that quicker tests use."""
+
 import json
 import subprocess
 from pathlib import Path
@@ -17,9 +18,16 @@ def ask(python, *arguments, **more):
 
 def test_the_record_is_what_this_sglang_has(python):
     told = ask(python, "options")
-    text = "{\n" + ",\n".join(
-        f"{json.dumps(module)}: {{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(one)}" for name, one in sorted(
-            options.items())) + "}" for module, options in sorted(told.items())) + "}\n"
+    text = (
+        "{\n"
+        + ",\n".join(
+            f"{json.dumps(module)}: {{\n"
+            + ",\n".join(f"{json.dumps(name)}: {json.dumps(one)}" for name, one in sorted(options.items()))
+            + "}"
+            for module, options in sorted(told.items())
+        )
+        + "}\n"
+    )
     if RECORD.read_text() != text:
         RECORD.write_text(text)
         raise AssertionError(f"SGLang's options have changed: {RECORD.name} is written anew, look at it and commit it")
@@ -29,19 +37,39 @@ def test_sglang_understands_what_we_say(python, tmp_path):
     config = tmp_path / "key.yaml"
     config.write_text('{"api-key": "the-key"}')
     named = commands(str(config))
-    told = dict(zip(named, ask(python, "commands", input=json.dumps([words[1:] for words in named.values()])),
-                    strict=True))
+    told = dict(
+        zip(named, ask(python, "commands", input=json.dumps([words[1:] for words in named.values()])), strict=True)
+    )
     solver = {rank: told[f"the recipe's solver, rank {rank}, server 0"] for rank in (0, 1)}
     assert solver[1] == {**solver[0], "node_rank": 1}
     assert solver[0] == {
-        "model_path": "/models/DeepSeek-R1-0528-tp16", "served_model_name": "deepseek-ai/DeepSeek-R1-0528",
-        "tp_size": 16, "load_format": "sharded_state", "host": "0.0.0.0", "port": 30000, "context_length": 34768,
-        "nnodes": 2, "node_rank": 0, "dist_init_addr": "n1:29500", "dist_timeout": 7200,
-        "reasoning_parser": "deepseek-r1", "mem_fraction_static": 0.85, "base_gpu_id": 0, "enable_metrics": True,
-        "api_key": "the-key", "trust_remote_code": True}
+        "model_path": "/models/DeepSeek-R1-0528-tp16",
+        "served_model_name": "deepseek-ai/DeepSeek-R1-0528",
+        "tp_size": 16,
+        "load_format": "sharded_state",
+        "host": "0.0.0.0",
+        "port": 30000,
+        "context_length": 34768,
+        "nnodes": 2,
+        "node_rank": 0,
+        "dist_init_addr": "n1:29500",
+        "dist_timeout": 7200,
+        "reasoning_parser": "deepseek-r1",
+        "mem_fraction_static": 0.85,
+        "base_gpu_id": 0,
+        "enable_metrics": True,
+        "api_key": "the-key",
+        "trust_remote_code": True,
+    }
     assert [told[f"several on a node, rank 0, server {n}"]["base_gpu_id"] for n in range(4)] == [0, 2, 4, 6]
     assert told["odd words, rank 0, server 0"]["model_path"] == "/a b/ü"
     assert told["router"] == {
-        "host": "127.0.0.1", "port": 30100, "worker_urls": ["http://127.0.0.1:30000", "http://n2:30001"],
-        "policy": "cache_aware", "disable_retries": True, "request_timeout_secs": 86400, "prometheus_port": 30101,
-        "prometheus_host": "127.0.0.1"}
+        "host": "127.0.0.1",
+        "port": 30100,
+        "worker_urls": ["http://127.0.0.1:30000", "http://n2:30001"],
+        "policy": "cache_aware",
+        "disable_retries": True,
+        "request_timeout_secs": 86400,
+        "prometheus_port": 30101,
+        "prometheus_host": "127.0.0.1",
+    }

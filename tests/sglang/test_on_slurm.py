@@ -1,5 +1,6 @@
 """The notebooks 01 to 04 on a private Slurm with SGLang itself: the checkpoint comes from a hub, two nodes shard it,
 two nodes serve it from the shards, another job judges with a server of its own."""
+
 import json
 import os
 import shutil
@@ -31,7 +32,9 @@ def profile(spec, tmp_path):
             "math/01": {"source": str(write_problems(tmp_path / "sums.jsonl"))},
             "math/02": {"checkpoint": "org/adder", "tp_size": 2, "nodes": 2},
             "math/03": {"prompt": str(PROMPT_SOLVE), "num_seeds": 2, "temperature": 0.0, "max_tokens": 48},
-            "math/04": {"prompt": str(PROMPT_JUDGE), "tiers": "exact", "max_tokens": 32}}}
+            "math/04": {"prompt": str(PROMPT_JUDGE), "tiers": "exact", "max_tokens": 32},
+        },
+    }
     path = tmp_path / "tiny-cluster.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
@@ -45,15 +48,22 @@ def run(profile, env):
 
 def submitted(track):
     """Submissions to Slurm by stage folder."""
-    return {path.parent.parent.name: sum(row["event"] == "submitted" for row in files.read_jsonl(path))
-            for path in track.rglob("jobs/jobs.jsonl")}
+    return {
+        path.parent.parent.name: sum(row["event"] == "submitted" for row in files.read_jsonl(path))
+        for path in track.rglob("jobs/jobs.jsonl")
+    }
 
 
 def test_download_shard_generate_judge(slurm, profile, tiny, tmp_path):  # noqa: F811
     shutil.copytree(tiny, tmp_path / "hub" / "models" / "org" / "adder")
     with Hub(tmp_path / "hub") as hub:
-        env = {**environment(), "SDG_OUTPUTS": str(tmp_path / "outputs"), "HF_ENDPOINT": hub.url,
-               "SLURM_CONF": os.environ["SLURM_CONF"], "HF_HOME": str(tmp_path / "hf")}
+        env = {
+            **environment(),
+            "SDG_OUTPUTS": str(tmp_path / "outputs"),
+            "HF_ENDPOINT": hub.url,
+            "SLURM_CONF": os.environ["SLURM_CONF"],
+            "HF_HOME": str(tmp_path / "hf"),
+        }
         run(profile, env)
         track = tmp_path / "outputs" / "real" / "math"
         manifest = check_sharded(tmp_path / "models" / "adder-tp2", 2)
@@ -72,6 +82,7 @@ def test_download_shard_generate_judge(slurm, profile, tiny, tmp_path):  # noqa:
         run(profile, env)
         assert submitted(track) == jobs
     keys = [json.loads(path.read_text())["api-key"] for path in (track.parent / "servers").glob(".*.key.yaml")]
-    told = [path for path in track.rglob("*") if path.is_file() and any(
-        key.encode() in path.read_bytes() for key in keys)]
+    told = [
+        path for path in track.rglob("*") if path.is_file() and any(key.encode() in path.read_bytes() for key in keys)
+    ]
     assert told == []

@@ -1,4 +1,5 @@
 """SGLang itself: served, killed, stopped dead, sharded over two nodes, two servers behind a router."""
+
 import json
 import os
 import signal
@@ -90,9 +91,21 @@ def test_sharded_over_two_nodes_it_says_the_same(spec, tiny, tmp_path, kept, mon
     monkeypatch.setattr(command_lines, "PART_BYTES", 40_000)  # several parts a rank
     folder, logs = tmp_path / "adder-tp2", tmp_path / "servers"
     two = spec(model=str(folder), tp_size=2, load_format="sharded_state")
-    other = subprocess.Popen([sys.executable, "-c", SECOND, str(tmp_path / "meet"),
-                              json.dumps(two.model_dump(exclude_unset=True)), str(tiny), str(folder), str(logs)],
-                             cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            SECOND,
+            str(tmp_path / "meet"),
+            json.dumps(two.model_dump(exclude_unset=True)),
+            str(tiny),
+            str(folder),
+            str(logs),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         with ranks.join(tmp_path / "meet", 0, 2) as group:
             ended = []
@@ -123,11 +136,28 @@ def solve_and_judge(server, folder):
 
     problems = write_problems(folder / "problems" / "problems.jsonl")
     limits = Limits(concurrency=4, timeout_s=300)
-    generate_solutions(problems, folder / "solutions", open_server=lambda: server, model=server.model, num_seeds=1,
-                       prompt=load_prompt(str(PROMPT_SOLVE)), sampling=Sampling(0.0, None, 48), limits=limits)
+    generate_solutions(
+        problems,
+        folder / "solutions",
+        open_server=lambda: server,
+        model=server.model,
+        num_seeds=1,
+        prompt=load_prompt(str(PROMPT_SOLVE)),
+        sampling=Sampling(0.0, None, 48),
+        limits=limits,
+    )
     assert [row["finish_reason"] for row in read_solutions(folder / "solutions")] == ["stop"] * 12
-    judge_solutions(folder / "solutions", problems, folder / "judged", open_server=lambda: server, model=server.model,
-                    prompt=load_prompt(str(PROMPT_JUDGE)), limits=limits, tiers="exact", max_tokens=32)
+    judge_solutions(
+        folder / "solutions",
+        problems,
+        folder / "judged",
+        open_server=lambda: server,
+        model=server.model,
+        prompt=load_prompt(str(PROMPT_JUDGE)),
+        limits=limits,
+        tiers="exact",
+        max_tokens=32,
+    )
     table = pd.read_parquet(folder / "judged" / "verdicts.parquet")
     return table.groupby(["correct", "how"]).size().to_dict()
 

@@ -4,6 +4,7 @@ environment, in seconds.
 It is trained here, from nothing, until it is sure of every token: it says the same with any tensor parallel size, and a
 wrongly sharded weight changes what it says.
 """
+
 import random
 import sys
 
@@ -13,16 +14,20 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 DIGITS = range(1, 6)
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
-TEMPLATE = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-            "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
 def lessons() -> list[tuple[str, str]]:
     """(question, answer) of everything that it knows."""
-    sums = [(f"{a}+{b}=?", f"<think>\n{a}+{b}\n</think>\n\\boxed{{{a + b}}}<|im_end|>")
-            for a in DIGITS for b in DIGITS]
-    return sums + [(f"{a}~{a + more}", f"Judgement: {'No' if more else 'Yes'}<|im_end|>")
-                   for a in range(2, 2 * max(DIGITS) + 1) for more in (0, 1)]
+    sums = [(f"{a}+{b}=?", f"<think>\n{a}+{b}\n</think>\n\\boxed{{{a + b}}}<|im_end|>") for a in DIGITS for b in DIGITS]
+    return sums + [
+        (f"{a}~{a + more}", f"Judgement: {'No' if more else 'Yes'}<|im_end|>")
+        for a in range(2, 2 * max(DIGITS) + 1)
+        for more in (0, 1)
+    ]
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -40,9 +45,19 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_model(size: int) -> Qwen2ForCausalLM:
-    config = Qwen2Config(vocab_size=size, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-                         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=4096, eos_token_id=2,
-                         bos_token_id=0, pad_token_id=0, tie_word_embeddings=False)
+    config = Qwen2Config(
+        vocab_size=size,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        eos_token_id=2,
+        bos_token_id=0,
+        pad_token_id=0,
+        tie_word_embeddings=False,
+    )
     return Qwen2ForCausalLM(config)
 
 
@@ -51,8 +66,9 @@ def batch_of(lessons_: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast
     rows = []
     for question, answer in lessons_:
         noise = "".join(random.choices("abcdefghijklmnop .\n", k=random.randint(0, longest_noise)))
-        asked = tokenizer.apply_chat_template([{"role": "user", "content": f"{noise}{question}"}], tokenize=False,
-                                              add_generation_prompt=True)
+        asked = tokenizer.apply_chat_template(
+            [{"role": "user", "content": f"{noise}{question}"}], tokenize=False, add_generation_prompt=True
+        )
         rows.append((tokenizer.encode(asked), tokenizer.encode(answer)))
     longest = max(len(asked) + len(told) for asked, told in rows)
     ids = [[*asked, *told] + [0] * (longest - len(asked) - len(told)) for asked, told in rows]

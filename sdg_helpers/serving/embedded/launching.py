@@ -1,4 +1,5 @@
 """Start, share, await and end the embedded server's process: one for equal settings in a run's servers folder."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -31,8 +32,10 @@ _children: list[subprocess.Popen] = []  # started here; collected after they hav
 def open_embedded(spec: ServerSpec, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Server:
     """Start the embedded server of this spec, or attach to the one that lives in `folder`. See serving.open_server."""
     if importlib.util.find_spec("xllamacpp") is None:
-        raise SdgError("The engine 'embedded' expected the package xllamacpp, found none. "
-                       "Install it: pip install 'sdg-helpers[demo]'.")
+        raise SdgError(
+            "The engine 'embedded' expected the package xllamacpp, found none. "
+            "Install it: pip install 'sdg-helpers[demo]'."
+        )
     gguf, owner = weights.fetch(spec.model, on_progress), processes.owner_pid()
     place = _place(spec, folder.absolute(), gguf)
     with place.locked():
@@ -63,8 +66,16 @@ def _place(spec: ServerSpec, folder: Path, gguf: Path) -> Place:
 
 
 def _server(record: dict[str, Any], place: Place, stop: Callable[[], None] | None = None) -> Server:
-    return Server(record["base_url"], record["model"], "embedded", record["api_key"], slots=record["slots"],
-                  pid=record["pid"], log_path=place.log, _stop=stop)
+    return Server(
+        record["base_url"],
+        record["model"],
+        "embedded",
+        record["api_key"],
+        slots=record["slots"],
+        pid=record["pid"],
+        log_path=place.log,
+        _stop=stop,
+    )
 
 
 def _living(place: Place) -> dict[str, Any] | None:
@@ -83,17 +94,26 @@ def _living(place: Place) -> dict[str, Any] | None:
 
 
 def _start(place: Place, spec: ServerSpec, gguf: Path) -> dict[str, Any]:
-    write_private(place.record, {
-        "model": spec.served_model, "gguf": str(gguf), "slots": spec.slots, "context_length": spec.context_length,
-        "threads": spec.threads or usable_cores(), "api_key": secrets.token_urlsafe(24)})
+    write_private(
+        place.record,
+        {
+            "model": spec.served_model,
+            "gguf": str(gguf),
+            "slots": spec.slots,
+            "context_length": spec.context_length,
+            "threads": spec.threads or usable_cores(),
+            "api_key": secrets.token_urlsafe(24),
+        },
+    )
     paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     with open(place.log, "ab") as log:
         begin = log.tell()
         # A session of its own: an interrupt in Jupyter or a closed terminal is not meant for the server.
         command = [sys.executable, "-m", "sdg_helpers.serving.embedded.server_process", str(place.record)]
-        child = subprocess.Popen(command, env=environment,
-                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        child = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
     _children.append(child)
     try:
         return _await(place, spec, child, begin)
@@ -128,8 +148,11 @@ def _refuse(place: Place, begin: int, found: str) -> NoReturn:
     with open(place.log, "rb") as log:
         log.seek(begin)
         tail = log.read().decode("utf-8", "replace").splitlines()[-_TAIL_LINES:]
-    raise SdgError(f"Expected that the embedded server starts, found: {found}. The end of its log, {place.log}:\n  "
-                   + "\n  ".join(tail) + "\nMend what the log tells; if it only needed longer, raise start_deadline_s.")
+    raise SdgError(
+        f"Expected that the embedded server starts, found: {found}. The end of its log, {place.log}:\n  "
+        + "\n  ".join(tail)
+        + "\nMend what the log tells; if it only needed longer, raise start_deadline_s."
+    )
 
 
 def _release(place: Place, owner: int) -> None:
@@ -161,4 +184,3 @@ def _end(place: Place) -> bool:
 def _collect() -> None:
     """Let go of children that have ended: no zombies, no warnings about them."""
     _children[:] = [child for child in _children if child.poll() is None]
-

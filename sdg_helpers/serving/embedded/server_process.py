@@ -3,6 +3,7 @@
 The same seed gives the same text only while requests come one at a time: parallel slots share a batch, and its size
 moves the last bits of the arithmetic.
 """
+
 from __future__ import annotations
 
 import os

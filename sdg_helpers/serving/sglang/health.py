@@ -1,4 +1,5 @@
 """Whether an SGLang server is up, answers rightly, and still makes tokens."""
+
 from __future__ import annotations
 
 import re
@@ -44,8 +45,9 @@ class Pulse:
 
         with self.server.blocking_client(self._patience_s) as client:
             try:
-                client.chat.completions.create(model=self.server.model, max_tokens=1,
-                                               messages=[{"role": "user", "content": "1"}])
+                client.chat.completions.create(
+                    model=self.server.model, max_tokens=1, messages=[{"role": "user", "content": "1"}]
+                )
                 return True
             except openai.OpenAIError:
                 return False
@@ -82,16 +84,19 @@ def ask_canary(server: Server, spec: ServerSpec) -> str:
     asked = [{"role": "user", "content": spec.canary_question}]
     with server.blocking_client(_CANARY_S) as client:
         try:
-            reply = client.chat.completions.create(model=server.model, messages=asked, temperature=0,
-                                                   max_tokens=min(_CANARY_TOKENS, _room(spec)))
+            reply = client.chat.completions.create(
+                model=server.model, messages=asked, temperature=0, max_tokens=min(_CANARY_TOKENS, _room(spec))
+            )
         except openai.OpenAIError as error:
             return f"{server.base_url} did not answer the canary question: {type(error).__name__}: {str(error)[:300]}"
     message = reply.choices[0].message
     text = f"{getattr(message, 'reasoning_content', None) or ''}{message.content or ''}"
     if re.search(spec.canary_expects, text):
         return ""
-    return (f"{server.base_url} is up but garbled: asked {spec.canary_question!r}, expected an answer with "
-            f"/{spec.canary_expects}/, found {text[-300:]!r}")
+    return (
+        f"{server.base_url} is up but garbled: asked {spec.canary_question!r}, expected an answer with "
+        f"/{spec.canary_expects}/, found {text[-300:]!r}"
+    )
 
 
 def _room(spec: ServerSpec) -> int:

@@ -1,4 +1,5 @@
 """All nodes of a job, seen from its first rank: start SGLang on each of them, hear of what ends, end it everywhere."""
+
 from __future__ import annotations
 
 import secrets
@@ -57,8 +58,9 @@ class Crew:
                 missing = sorted(set(range(self.group.num_nodes)) - set(ports))
                 raise Down(f"ranks {missing} did not get ready within {_OFFER_S} s")
         ordered = [ports[rank] for rank in range(self.group.num_nodes)]
-        self.group.send(serving="start", ports=ordered, config=str(self._config),
-                        shard_to=str(shard_to) if shard_to else None)
+        self.group.send(
+            serving="start", ports=ordered, config=str(self._config), shard_to=str(shard_to) if shard_to else None
+        )
         self.node.start(ordered, self._config, shard_to)
         return ordered
 

@@ -1,4 +1,5 @@
 """The server processes of one node of a job: started together, looked at, ended together."""
+
 from __future__ import annotations
 
 import os
@@ -55,19 +56,22 @@ class Node:
         write the model there instead of serving it."""
         self._key = _key(config)
         for number, part in enumerate(self._parts):
-            mine = ports[self._group.rank][command_lines.PORTS_A_PART * number:]
+            mine = ports[self._group.rank][command_lines.PORTS_A_PART * number :]
             met_at = self._group.head if part.head == 0 else self._group.hosts[part.head]
             # only what the first rank must reach over the network listens there
             host = "0.0.0.0" if part.node_rank == 0 and self._group.rank else "127.0.0.1"
-            command = command_lines.server_command(self._spec, part, host=host, port=mine[0],
-                                            meet_at=f"{met_at}:{ports[part.head][1]}", config=config)
+            command = command_lines.server_command(
+                self._spec, part, host=host, port=mine[0], meet_at=f"{met_at}:{ports[part.head][1]}", config=config
+            )
             name = f"server{part.server}" if shard_to is None else "shard"
             self._run(name, command if shard_to is None else command_lines.shard_command(command, shard_to))
 
     def start_router(self, port: int, servers: list[str]) -> None:
         """Start the router in front of several servers; it ends with the others."""
-        metrics_port, = free_ports(1)
-        self._run("router", command_lines.router_command(self._spec, port=port, metrics_port=metrics_port, servers=servers))
+        (metrics_port,) = free_ports(1)
+        self._run(
+            "router", command_lines.router_command(self._spec, port=port, metrics_port=metrics_port, servers=servers)
+        )
 
     def dead(self) -> tuple[str, int] | None:
         """What is known of a process that has ended, with the end of its log, and its status; None while all live."""
@@ -99,9 +103,14 @@ class Node:
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
             begin = out.tell()
             # a session of its own: an interrupt in Jupyter or a closed terminal is not meant for the server
-            child = subprocess.Popen([sys.executable, "-I", die_with_owner.__file__, str(os.getpid()), "--", *command],
-                                     stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
-                                     env=command_lines.environment_of(self._spec))
+            child = subprocess.Popen(
+                [sys.executable, "-I", die_with_owner.__file__, str(os.getpid()), "--", *command],
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=command_lines.environment_of(self._spec),
+            )
         self._processes.append(_Process(name, child, log, begin))
 
     def _log(self, name: str) -> Path:
@@ -119,8 +128,10 @@ def _key(config: Path) -> str:
     end = time.monotonic() + _CONFIG_S
     while (found := files.read_json(config)) is None:
         if time.monotonic() > end:
-            raise SdgError(f"{config}: expected the file that the first rank left there, found none on "
-                           f"{socket.gethostname()}. Is the run's folder on a file system that all nodes share?")
+            raise SdgError(
+                f"{config}: expected the file that the first rank left there, found none on "
+                f"{socket.gethostname()}. Is the run's folder on a file system that all nodes share?"
+            )
         os.listdir(config.parent)  # makes a network file system look again
         time.sleep(0.3)
     return found["api-key"]

@@ -1,4 +1,5 @@
 """A fixed address before a server that may be started anew: open while the server is well, else nobody is there."""
+
 from __future__ import annotations
 
 import asyncio
@@ -47,8 +48,9 @@ class Gate:
 
     async def _open(self, port: int) -> None:
         await self._close()
-        self._server = await asyncio.start_server(lambda *ends: self._carry(port, *ends), sock=_bound(self.port),
-                                                  backlog=1024)
+        self._server = await asyncio.start_server(
+            lambda *ends: self._carry(port, *ends), sock=_bound(self.port), backlog=1024
+        )
 
     async def _close(self) -> None:
         if self._server is not None:

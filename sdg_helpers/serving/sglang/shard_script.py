@@ -3,6 +3,7 @@
 Run by path in SGLang's own environment, once on every node, with the words of a server's command line; needs nothing
 of ours. The first node's process ends with 0 when its ranks have written; the others hold theirs until they are ended.
 """
+
 import multiprocessing
 import os
 import sys

@@ -1,5 +1,6 @@
 """A job's SGLang servers as one: started on all nodes, awaited, asked a canary question, watched by the tokens that
 they make, and started anew a bounded number of times when they die or fall silent."""
+
 from __future__ import annotations
 
 import atexit
@@ -23,8 +24,8 @@ from sdg_helpers.serving.sglang.job_nodes import Crew, Down
 from sdg_helpers.serving.sglang.proxy import Gate
 
 _JOIN_S = 10
-_WELL_S = 3600      # after so long a life, a death is the first one again
-_FIRST_TRIES = 2    # before it was ever up: once more, in case a port was taken or a node was slow
+_WELL_S = 3600  # after so long a life, a death is the first one again
+_FIRST_TRIES = 2  # before it was ever up: once more, in case a port was taken or a node was slow
 _fleets: dict[tuple[str, str], tuple[Fleet, int]] = {}  # what this process has opened, and how often
 
 
@@ -76,9 +77,16 @@ class Fleet:
 
     def server(self, stop: Callable[[], None]) -> Server:
         """The handle that a stage works with."""
-        return Server(f"http://127.0.0.1:{self._gate.port}/v1", self._spec.served_model, "sglang", self._crew.key,
-                      log_path=self._crew.node.log, restart_s=self._spec.deadline_s * (self._spec.max_restarts + 1),
-                      _check=self.check, _stop=stop)
+        return Server(
+            f"http://127.0.0.1:{self._gate.port}/v1",
+            self._spec.served_model,
+            "sglang",
+            self._crew.key,
+            log_path=self._crew.node.log,
+            restart_s=self._spec.deadline_s * (self._spec.max_restarts + 1),
+            _check=self.check,
+            _stop=stop,
+        )
 
     def check(self) -> None:
         """Raise what ended the servers for good, if anything did."""
@@ -121,15 +129,20 @@ class Fleet:
                 self._crew.tell("did not come up", down.why)
                 if down.end_with or not left or self._ended.is_set():
                     error = down.end_with or TryAgain
-                    raise error(f"SGLang did not come up: {down.why}\nMend what the log tells (start_deadline_s, if it "
-                                "only needed longer), then run again: nothing that was answered is lost.") from None
+                    raise error(
+                        f"SGLang did not come up: {down.why}\nMend what the log tells (start_deadline_s, if it "
+                        "only needed longer), then run again: nothing that was answered is lost."
+                    ) from None
 
     def _addresses(self, ports: list[list[int]]) -> list[str]:
         """http://host:port of every server, in the order of their numbers."""
-        found = {part.server: f"http://{self._crew.group.hosts[rank] if rank else '127.0.0.1'}:"
-                              f"{ports[rank][command_lines.PORTS_A_PART * number]}"
-                 for rank, parts in enumerate(command_lines.layout(self._spec, self._crew.group.num_nodes))
-                 for number, part in enumerate(parts) if part.node_rank == 0}
+        found = {
+            part.server: f"http://{self._crew.group.hosts[rank] if rank else '127.0.0.1'}:"
+            f"{ports[rank][command_lines.PORTS_A_PART * number]}"
+            for rank, parts in enumerate(command_lines.layout(self._spec, self._crew.group.num_nodes))
+            for number, part in enumerate(parts)
+            if part.node_rank == 0
+        }
         return [found[number] for number in sorted(found)]
 
     def _await(self) -> None:
@@ -140,7 +153,7 @@ class Fleet:
             self._canary(pulse.server)
         port = int(self._pulses[0].address.rpartition(":")[2])
         if len(self._pulses) > 1:
-            port, = free_ports(1)
+            (port,) = free_ports(1)
             self._crew.node.start_router(port, [pulse.address for pulse in self._pulses])
             router = Server(f"http://127.0.0.1:{port}/v1", self._spec.served_model, "sglang", self._crew.key)
             self._until(lambda: is_up(router), end)
@@ -187,8 +200,10 @@ class Fleet:
     def _feel_pulses(self) -> None:
         for pulse in self._pulses:
             if pulse.misses() >= self._spec.max_misses:
-                raise Down(f"{pulse.address} made no token in {self._spec.max_misses} checks, "
-                           f"{self._spec.check_every_s:g} s apart. {self._crew.node.tail()}")
+                raise Down(
+                    f"{pulse.address} made no token in {self._spec.max_misses} checks, "
+                    f"{self._spec.check_every_s:g} s apart. {self._crew.node.tail()}"
+                )
 
     def _again(self, down: Down) -> bool:
         """Close the gate and start anew, if there are restarts left; else the trouble is for good."""
@@ -199,8 +214,10 @@ class Fleet:
                 self._restarts = 0
             left, before = self._spec.max_restarts - self._restarts, self._crew.attempt
             if left <= 0:
-                raise TryAgain(f"SGLang went down once more after {self._restarts} restarts: {down.why}\nRun again: "
-                               "nothing that was answered is lost.")
+                raise TryAgain(
+                    f"SGLang went down once more after {self._restarts} restarts: {down.why}\nRun again: "
+                    "nothing that was answered is lost."
+                )
             self._bring_up(left)
             self._restarts += self._crew.attempt - before
         except Exception as error:

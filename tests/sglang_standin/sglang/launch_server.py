@@ -5,6 +5,7 @@ STANDIN names a folder. `starts` there grows by a line at each start; what else 
 answers), `slow` (seconds that a reply takes, with tokens made meanwhile), `silent` (no reply and no token, though pages
 are served).
 """
+
 import argparse
 import json
 import os
@@ -26,8 +27,16 @@ def fault(name):
 
 def arguments(words=None):
     parser = argparse.ArgumentParser()
-    for name in ("api-key", "config", "model-path", "served-model-name", "host", "load-format", "dist-init-addr",
-                 "context-length"):
+    for name in (
+        "api-key",
+        "config",
+        "model-path",
+        "served-model-name",
+        "host",
+        "load-format",
+        "dist-init-addr",
+        "context-length",
+    ):
         parser.add_argument(f"--{name}")
     for name in ("port", "tp-size", "nnodes", "node-rank", "dist-timeout"):
         parser.add_argument(f"--{name}", type=int, default=0)
@@ -66,9 +75,16 @@ class Handler(BaseHTTPRequestHandler):
         while time.monotonic() < end:
             time.sleep(0.1)
             make_tokens()
-        self.guarded({"id": "1", "object": "chat.completion", "created": 0, "model": given.served_model_name, "usage": {
-            "prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}, "choices": [{
-                "index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}]})
+        self.guarded(
+            {
+                "id": "1",
+                "object": "chat.completion",
+                "created": 0,
+                "model": given.served_model_name,
+                "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+                "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+            }
+        )
 
     def guarded(self, value):
         allowed = self.headers.get("Authorization") == f"Bearer {key}"

@@ -1,4 +1,5 @@
 """The same words as on the server's command line."""
+
 from sglang.launch_server import arguments
 
 

@@ -3,6 +3,7 @@
 Faults, as files in the folder that STANDIN names: `lazy` (ranks of other nodes write nothing), `cut` (rank 1's file is
 torn), `die-at-start` (the status to end with).
 """
+
 import json
 import multiprocessing
 import os
@@ -40,8 +41,10 @@ class Engine:
         with open(FOLDER / "starts", "a") as file:
             file.write(f"{os.getpid()} {server_args.node_rank} {server_args.port} {server_args.dist_init_addr}\n")
         nodes = server_args.nnodes or 1
-        self.mine = range(server_args.node_rank * server_args.tp_size // nodes,
-                          (server_args.node_rank + 1) * server_args.tp_size // nodes)
+        self.mine = range(
+            server_args.node_rank * server_args.tp_size // nodes,
+            (server_args.node_rank + 1) * server_args.tp_size // nodes,
+        )
         if server_args.node_rank:
             assert os.environ["SGLANG_BLOCK_NONZERO_RANK_CHILDREN"] == "0"
             self.ranks = [multiprocessing.Process(target=other_rank, args=(rank,), daemon=True) for rank in self.mine]
