@@ -34,6 +34,7 @@ lab: $(VENV)/installed    ## the notebooks in JupyterLab
 
 lint: $(VENV)/installed   ## style of code; notebooks without outputs
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify $$(git ls-files 'notebooks/**.ipynb')
 
 bench: $(VENV)/installed  ## speed beside a bare loop, growth with the rows, memory, disasters: an hour

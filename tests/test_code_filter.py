@@ -161,7 +161,7 @@ CPP = [
     (
         "",
         HEAD + "int main() { auto f = [&](auto&& self, int x) -> int { return x ? self(self, x - 1) : 0; };\n"
-        '  map<int, int> m; int n = 1\'000; cin >> n; for (auto& [k, v] : m) cout << k << v; cout << f(f, n) << "//"; }',
+        '  map<int, int> m; int n = 1\'000; cin >> n; for (auto& [k, v]: m) cout << k << v; cout << f(f, n) << "//"; }',
     ),
     # comments, pasting, strings and the rest in macros
     *(
@@ -240,7 +240,7 @@ CPP = [
             "int main() { int n; cin >> n; rep(i, 0, n) { cout << (n = i, n > 3; } }",
             "int main() { int n; cin >> n; rep(i, 0, n) { cout << (n = , n > 3); } }",
             "int main() { int n; cin >> n; switch (n) { case ... 5: cout << n; } }",
-            "struct P { int x, y; };\nint f(P p = {0 0}, P q = {0, 0}) { return p.x; }\nint main() { cout << cin.get(); }",
+            "struct P { int x, y; };\nint f(P p = {0 0}, P q = {0, 0}) { return p.x; }\nint main() { cout << 1; }",
             "#define MOD 7 // prime\nint main() { int n; cin >> n; rep(i, 0, n) { n = n * 2 % MOD; cout << n; }",
             "int main() { int n; cin >> n; rep(i, 0, n) { cout << n; } /* as before\n}",
             "int main() { int n; cin >> n; rep(i, 0, n) { int** g = new int*[n];",

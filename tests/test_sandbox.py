@@ -168,7 +168,8 @@ def test_killed_with_our_process_nothing_is_left(folder):
     (folder / "main.py").write_text("import time\ntime.sleep(60)")
     code = (
         "import sys\nfrom pathlib import Path\nfrom sdg_helpers.coding.sandbox import open_sandbox\n"
-        "from sdg_helpers.coding.sandboxed_process import RunLimits\nours = open_sandbox()\nprint('ready', flush=True)\n"
+        "from sdg_helpers.coding.sandboxed_process import RunLimits\n"
+        "ours = open_sandbox()\nprint('ready', flush=True)\n"
         "ours.run([ours.python, '/program/main.py'], Path(sys.argv[1]), RunLimits(seconds=60))"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT, stdout=subprocess.PIPE) as process:
