@@ -1,4 +1,5 @@
 """`sdg run`: execute notebooks in order, pass over those with nothing left to do, stop at the first failure."""
+
 from __future__ import annotations
 
 import os
@@ -13,9 +14,9 @@ import orjson
 
 from sdg_helpers import __version__, files, paths, prompts, runs
 from sdg_helpers.errors import SdgError
+from sdg_helpers.notebooks.discovery import Notebook
 from sdg_helpers.notebooks.execution import NotebookFailed, execute, kernel_environment
 from sdg_helpers.notebooks.progress_line import LiveLine
-from sdg_helpers.notebooks.discovery import Notebook
 from sdg_helpers.runs.run import Run
 
 _FORMER_KERNEL_S = 10  # a kernel notices within a second or two that its driver was killed, and ends
@@ -25,8 +26,9 @@ class Stopped(KeyboardInterrupt):
     """A signal other than Ctrl-C asked us to end (Slurm, kill, a closed terminal)."""
 
 
-def run_notebooks(run: Run, selected: Sequence[Notebook], values: Mapping[str, Mapping[str, Any]], out: TextIO,
-                  again: bool = False) -> None:
+def run_notebooks(
+    run: Run, selected: Sequence[Notebook], values: Mapping[str, Mapping[str, Any]], out: TextIO, again: bool = False
+) -> None:
     """Execute the selected notebooks with their values; the copies with outputs lie in the run's notebooks/ folder.
 
     again: execute also those that are complete (their stages still do nothing twice). Raises NotebookFailed at the
@@ -70,8 +72,15 @@ def _run_one(run: Run, notebook: Notebook, given: dict[str, Any], line: LiveLine
             raise
         (failed if kept else executed).replace(executed)
         failed.unlink(missing_ok=True)
-        files.write_json(record, {"state": "complete", "seconds": round(time.time() - start, 1), **wanted,
-                                  "stages": _manifest_digests(run, notebook.track)})
+        files.write_json(
+            record,
+            {
+                "state": "complete",
+                "seconds": round(time.time() - start, 1),
+                **wanted,
+                "stages": _manifest_digests(run, notebook.track),
+            },
+        )
         line.finish()
 
 
@@ -86,20 +95,34 @@ def _given_by_run(run: Run, notebook: Notebook) -> dict[str, str]:
     given = {"RUN": run.name, "PROFILE": run.profile.key}
     for name in given:
         if name not in notebook.parameters:
-            raise SdgError(f"{notebook.path}: expected the parameters RUN and PROFILE in the cell tagged `parameters`, "
-                           f"found {', '.join(notebook.parameters) or 'no parameters'}. Add {name}.")
+            raise SdgError(
+                f"{notebook.path}: expected the parameters RUN and PROFILE in the cell tagged `parameters`, "
+                f"found {', '.join(notebook.parameters) or 'no parameters'}. Add {name}."
+            )
     return given
 
 
 def _wanted(run: Run, notebook: Notebook, given: Mapping[str, Any]) -> dict[str, Any]:
     """All that a notebook's result depends on, besides the stages before it."""
     values = {**{name: one.value for name, one in notebook.parameters.items()}, **given}
-    named = [path for text in _texts(values.values())
-             for path in (prompts.prompt_path(text), paths.resolve_path(text)) if os.path.isfile(path)]
-    return orjson.loads(orjson.dumps({"source": notebook.digest(), "version": __version__,
-                                      "parameters": dict(given),
-                                      "servers": [[one.served_model, one.model_dump()] for one in run.profile.specs],
-                                      "files": {str(path): _mark(path) for path in named}}, default=str))
+    named = [
+        path
+        for text in _texts(values.values())
+        for path in (prompts.prompt_path(text), paths.resolve_path(text))
+        if os.path.isfile(path)
+    ]
+    return orjson.loads(
+        orjson.dumps(
+            {
+                "source": notebook.digest(),
+                "version": __version__,
+                "parameters": dict(given),
+                "servers": [[one.served_model, one.model_dump()] for one in run.profile.specs],
+                "files": {str(path): _mark(path) for path in named},
+            },
+            default=str,
+        )
+    )
 
 
 def _texts(values: Iterable[Any]) -> Iterator[str]:
@@ -117,9 +140,11 @@ def _is_complete(run: Run, notebook: Notebook, wanted: dict[str, Any], record: P
     if known.get("state") != "complete" or not record.with_suffix(".ipynb").exists():
         return False
     now = _manifest_digests(run, notebook.track)
-    return (all(known.get(key) == value for key, value in wanted.items())
-            and all(now.get(stage) == digest for stage, digest in known["stages"].items())
-            and all(_untouched(run.folder / notebook.track / info.name) for info in notebook.stages))
+    return (
+        all(known.get(key) == value for key, value in wanted.items())
+        and all(now.get(stage) == digest for stage, digest in known["stages"].items())
+        and all(_untouched(run.folder / notebook.track / info.name) for info in notebook.stages)
+    )
 
 
 def _manifest_digests(run: Run, track: str) -> dict[str, str]:
@@ -133,8 +158,7 @@ def _untouched(stage: Path) -> bool:
     manifest = files.read_json(stage / "manifest.json")
     if manifest is None:
         return not (stage / "begun.json").exists()
-    known = [*manifest.get("outputs", {}).items(),
-             *((one["path"], one) for one in manifest.get("inputs", {}).values())]
+    known = [*manifest.get("outputs", {}).items(), *((one["path"], one) for one in manifest.get("inputs", {}).values())]
     return all(_mark(stage / name) == [one["bytes"], one["mtime_ns"]] for name, one in known)
 
 

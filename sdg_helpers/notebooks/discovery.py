@@ -1,4 +1,5 @@
 """Find the notebooks and know their parameters."""
+
 from __future__ import annotations
 
 import hashlib
@@ -58,8 +59,9 @@ class Notebook:
         try:
             found = inspect_notebook(escaped(self.path))
         except Exception as error:  # nbformat raises many kinds for a broken file
-            raise SdgError(f"{self.path}: expected a notebook, found {type(error).__name__}: {error}. "
-                           "Restore the file.") from error
+            raise SdgError(
+                f"{self.path}: expected a notebook, found {type(error).__name__}: {error}. Restore the file."
+            ) from error
         return {name: Parameter(name, one["default"], one["help"]) for name, one in found.items()}
 
     @property
@@ -82,16 +84,20 @@ def discover(track: str | None = None) -> list[Notebook]:
     Raises SdgError for a track that has no notebooks.
     """
     folder = paths.project_root() / "notebooks"
-    found = [Notebook(path, path.parent.name if path.parent != folder else START)
-             for path in sorted({*folder.glob("*.ipynb"), *folder.glob("*/*.ipynb")})
-             if _FILE.fullmatch(path.name) and not path.parent.name.startswith(".")]
+    found = [
+        Notebook(path, path.parent.name if path.parent != folder else START)
+        for path in sorted({*folder.glob("*.ipynb"), *folder.glob("*/*.ipynb")})
+        if _FILE.fullmatch(path.name) and not path.parent.name.startswith(".")
+    ]
     found.sort(key=lambda notebook: (notebook.track != START, notebook.track, notebook.name))
     if track is None:
         return found
     tracks = list(dict.fromkeys(notebook.track for notebook in found))
     if track not in tracks:
-        raise SdgError(f"track {track!r}: expected one of {', '.join(tracks) or '(no notebooks found)'}, the folders "
-                       f"of {folder}.{did_you_mean(track, tracks)}")
+        raise SdgError(
+            f"track {track!r}: expected one of {', '.join(tracks) or '(no notebooks found)'}, the folders "
+            f"of {folder}.{did_you_mean(track, tracks)}"
+        )
     return [notebook for notebook in found if notebook.track == track]
 
 
@@ -101,8 +107,12 @@ def find(text: str, notebooks: Sequence[Notebook], where: str = "NOTEBOOK") -> N
     where: what `text` was given as. Raises SdgError when there is none or more than one.
     """
     wanted = re.sub(r"^notebooks/|\.ipynb$", "", text.lower().replace("-", "_"))
-    found = [notebook for notebook in notebooks if wanted in (
-        notebook.key.lower(), f"{notebook.track}/{notebook.number}", notebook.name.lower(), notebook.number)]
+    found = [
+        notebook
+        for notebook in notebooks
+        if wanted
+        in (notebook.key.lower(), f"{notebook.track}/{notebook.number}", notebook.name.lower(), notebook.number)
+    ]
     keys = [notebook.key for notebook in found or notebooks]
     if not found:
         raise SdgError(f"{where} {text!r}: expected one of {', '.join(keys)}.{did_you_mean(text, keys)}")

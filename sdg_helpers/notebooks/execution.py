@@ -1,4 +1,5 @@
 """Execute one notebook with papermill, in a kernel of its own."""
+
 from __future__ import annotations
 
 import os
@@ -7,10 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sdg_helpers.paths import PACKAGE
 from sdg_helpers import paths
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.notebooks.discovery import Notebook, escaped, quiet
+from sdg_helpers.paths import PACKAGE
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -24,8 +25,9 @@ class NotebookFailed(SdgError):
         self.cell, self.error = cell, error
 
 
-def execute(notebook: Notebook, executed: Path, parameters: Mapping[str, Any],
-            on_cell: Callable[[int, int], None] | None = None) -> None:
+def execute(
+    notebook: Notebook, executed: Path, parameters: Mapping[str, Any], on_cell: Callable[[int, int], None] | None = None
+) -> None:
     """Run a notebook from top to bottom in a clean kernel; `executed`, its copy with outputs, grows cell by cell.
 
     The kernel has this process's environment and packages, and the notebook's folder as its working folder, as in
@@ -34,8 +36,10 @@ def execute(notebook: Notebook, executed: Path, parameters: Mapping[str, Any],
     """
     for name in parameters:
         if name not in notebook.parameters:
-            raise SdgError(f"{notebook.key}: unknown parameter {name}.{did_you_mean(name, notebook.parameters)} "
-                           f"Its parameters: {', '.join(notebook.parameters) or 'none'}.")
+            raise SdgError(
+                f"{notebook.key}: unknown parameter {name}.{did_you_mean(name, notebook.parameters)} "
+                f"Its parameters: {', '.join(notebook.parameters) or 'none'}."
+            )
     quiet()
     from papermill.execute import execute_notebook
 
@@ -50,9 +54,19 @@ def execute(notebook: Notebook, executed: Path, parameters: Mapping[str, Any],
     log = executed.with_suffix(".log")
     try:
         with open(log, "wb") as file:
-            execute_notebook(escaped(notebook.path), escaped(executed), dict(parameters), engine_name=_engine(),
-                             kernel_name="python3", progress_bar=False, autosave_cell_every=10, start_timeout=120,
-                             cwd=notebook.path.parent, on_cell=note, log=file)
+            execute_notebook(
+                escaped(notebook.path),
+                escaped(executed),
+                dict(parameters),
+                engine_name=_engine(),
+                kernel_name="python3",
+                progress_bar=False,
+                autosave_cell_every=10,
+                start_timeout=120,
+                cwd=notebook.path.parent,
+                on_cell=note,
+                log=file,
+            )
     except Exception as error:
         raise _failure(notebook, executed, f"cell {at['cell']} of {at['cells']}", error, log) from error
     log.unlink()
@@ -116,8 +130,9 @@ def _engine() -> str:
 
     class CellEngine(Engine):
         @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *, on_cell: Callable, log: BinaryIO,
-                                     start_timeout: int, **_: Any) -> None:
+        def execute_managed_notebook(
+            cls, nb_man: Any, kernel_name: str, *, on_cell: Callable, log: BinaryIO, start_timeout: int, **_: Any
+        ) -> None:
             begin = nb_man.cell_start
 
             def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
@@ -135,6 +150,10 @@ def _engine() -> str:
 def kernel_environment() -> dict[str, str]:
     """What the driver adds to a kernel's environment: the same outputs folder and package, this process as owner."""
     imported = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {"SDG_OWNER_PID": str(os.getpid()), "SDG_OUTPUTS": str(paths.outputs_root()),
-            "PYTHONPATH": os.pathsep.join(imported), "JUPYTER_PREFER_ENV_PATH": "1",
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    return {
+        "SDG_OWNER_PID": str(os.getpid()),
+        "SDG_OUTPUTS": str(paths.outputs_root()),
+        "PYTHONPATH": os.pathsep.join(imported),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }

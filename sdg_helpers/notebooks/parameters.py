@@ -1,20 +1,18 @@
 """A notebook's parameters: what it has, and the values that a profile and the command line give them."""
+
 from __future__ import annotations
 
 import ast
-import sys
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.errors import SdgError
 
 if TYPE_CHECKING:
-    from sdg_helpers.notebooks.discovery import Notebook
-    from sdg_helpers.profiles import Profile
+    pass
 
 _UNKNOWN = object()
 
@@ -49,8 +47,10 @@ class Parameter:
             return int(value)
         same = list if isinstance(default, tuple) else type(default)
         if type(value) is not same:
-            raise SdgError(f"{where}: {self.name}: expected {same.__name__} (the default is {self.default}), found "
-                           f"{type(value).__name__} {value!r}." + (f" {self.name} is: {self.help}" if self.help else ""))
+            raise SdgError(
+                f"{where}: {self.name}: expected {same.__name__} (the default is {self.default}), found "
+                f"{type(value).__name__} {value!r}." + (f" {self.name} is: {self.help}" if self.help else "")
+            )
         return value
 
     def parse(self, text: str, where: str) -> Any:
@@ -70,4 +70,3 @@ class Parameter:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-

@@ -1,4 +1,5 @@
 """One live line on the terminal for the notebook that runs."""
+
 from __future__ import annotations
 
 import shutil
@@ -8,9 +9,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sdg_helpers import files
+from sdg_helpers.formatting import duration
 from sdg_helpers.notebooks.discovery import Notebook
 from sdg_helpers.runs.status import progress_text, rows_text
-from sdg_helpers.formatting import duration
 
 _POLL_S = 0.5
 _PLAIN_EVERY_S = 30  # where the output is a file, one line so often
@@ -95,6 +96,6 @@ class LiveLine:
     def _show(self, text: str, end: str) -> None:
         line = f"{self._title}  {text}"
         if self._tty:
-            line = "\r" + line[:shutil.get_terminal_size().columns - 1] + "\x1b[K"
+            line = "\r" + line[: shutil.get_terminal_size().columns - 1] + "\x1b[K"
         self._out.write(line + end)
         self._out.flush()

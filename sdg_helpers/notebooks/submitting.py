@@ -1,4 +1,5 @@
 """`sdg run --submit`: the driver itself as a small job of Slurm, so that the login session may close."""
+
 from __future__ import annotations
 
 import signal
@@ -13,7 +14,7 @@ from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
 
 FOLDER = "driver"  # in the run's folder: the records and the log of the driver's job
-_PATIENCE_S = 15   # for the chain to interrupt its kernel; less than a job has after the warning
+_PATIENCE_S = 15  # for the chain to interrupt its kernel; less than a job has after the warning
 
 
 def submit_driver(run: Path, spec: JobSpec, words: Sequence[str]) -> tuple[str, Path]:
@@ -22,8 +23,10 @@ def submit_driver(run: Path, spec: JobSpec, words: Sequence[str]) -> tuple[str, 
     At its time limit the job goes on in a new one. Raises SdgError when the profile's driver is not `where: slurm`.
     """
     if spec.where != "slurm":
-        raise SdgError("--submit: expected `where: slurm` for the role driver (jobs: in the profile), found local. "
-                       "Set it, or run without --submit.")
+        raise SdgError(
+            "--submit: expected `where: slurm` for the role driver (jobs: in the profile), found local. "
+            "Set it, or run without --submit."
+        )
     function = partial(drive, words=list(words), folder=str(paths.project_root()))
     return cluster.submit_one(function, spec.model_copy(update={"num_chunks": 1, "nodes": 1}), run / FOLDER)
 
