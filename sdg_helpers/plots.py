@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from sdg_helpers.formatting import number
+from sdg_helpers.formatting import format_number
 
 BLUE, ORANGE, GREEN, GREY, SKY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB", "#56B4E9"  # safe for colour-blind eyes
 WRONG, RIGHT, UNDECIDED, ABSENT = 0, 1, 2, 3
@@ -23,7 +23,7 @@ def bars(counts: Mapping[str, float], title: str, xlabel: str = "", colour: str 
     figure, axes = plt.subplots(figsize=(7, 0.7 + 0.38 * max(len(counts), 1)), layout="constrained")
     names, values = list(counts), [float(value) for value in counts.values()]
     axes.barh(names, values, color=colour)
-    axes.bar_label(axes.containers[0], labels=[f" {number(value)}" for value in values], fontsize=9)
+    axes.bar_label(axes.containers[0], labels=[f" {format_number(value)}" for value in values], fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.xaxis.get_major_locator().set_params(integer=all(value.is_integer() for value in values))

@@ -8,7 +8,7 @@ from typing import Any
 
 from IPython.display import HTML
 
-from sdg_helpers.formatting import number
+from sdg_helpers.formatting import format_number
 
 _BOX = (
     "white-space:pre-wrap;overflow-wrap:anywhere;margin:0;padding:6px 10px;border-left:4px solid {colour};"
@@ -65,7 +65,7 @@ def show_table(rows: Iterable[Mapping[str, Any]] | Any, limit: int = 160, column
 
 def _cell(value: Any, limit: int) -> str:
     if isinstance(value, float):
-        text = number(value)
+        text = format_number(value)
     elif isinstance(value, int) and not isinstance(value, bool):
         text = f"{value:,}"
     else:

@@ -10,7 +10,7 @@ import yaml
 from sdg_helpers import files, paths, runs
 from sdg_helpers.cluster.job_records import Records
 from sdg_helpers.errors import SdgError
-from sdg_helpers.formatting import duration
+from sdg_helpers.formatting import format_duration
 from sdg_helpers.runs import history, reset, status
 
 from .clone import make_clone
@@ -166,7 +166,7 @@ def test_a_worker_on_another_machine_is_known_by_its_reports(clone):
     ],
 )
 def test_durations(seconds, text):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_reset_drops_a_stage_and_what_was_made_from_it(clone):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sdg_helpers import files
-from sdg_helpers.formatting import duration
+from sdg_helpers.formatting import format_duration
 from sdg_helpers.notebooks.discovery import Notebook
 from sdg_helpers.runs.status import progress_text, rows_text
 
@@ -41,7 +41,7 @@ class LiveLine:
 
     def finish(self) -> None:
         """The line that stays: rows, time, tokens a second."""
-        parts = [*self._made()[-1:], duration(time.time() - self._start)]
+        parts = [*self._made()[-1:], format_duration(time.time() - self._start)]
         if self._progress.get("tokens_per_s"):
             parts.append(f"{self._progress['tokens_per_s']:,.0f} tok/s")
         self.stop("  ".join(parts))
@@ -71,7 +71,7 @@ class LiveLine:
             parts = [made[-1], *parts]
         elif progress:
             parts = [progress_text(progress)]
-        return "  ".join([*parts, duration(time.time() - self._start)])
+        return "  ".join([*parts, format_duration(time.time() - self._start)])
 
     def _made(self) -> list[str]:
         """Rows of each of the notebook's stages that is complete."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from sdg_helpers import files, runs
 from sdg_helpers.errors import SdgError
-from sdg_helpers.formatting import duration, number
+from sdg_helpers.formatting import format_duration, format_number
 from sdg_helpers.runs import history
 
 _STALE_S = 120  # a worker on another machine that has not reported for so long is taken for gone
@@ -72,7 +72,7 @@ def _complete(stage: Path, manifest: dict[str, Any], record: dict[str, Any]) -> 
     if counts["dropped"]:
         detail += f" (dropped: {', '.join(f'{count} {reason}' for reason, count in counts['dropped'].items())})"
     if manifest.get("seconds"):
-        detail += f", {duration(manifest['seconds'])}"
+        detail += f", {format_duration(manifest['seconds'])}"
     if missing := changed_files(stage, manifest.get("outputs", {})):
         return "changed", f"{', '.join(missing)}: not as the stage left it; `sdg reset` makes it anew", counts
     if record.get("state") == "failed":
@@ -147,9 +147,9 @@ def progress_text(progress: dict[str, Any]) -> str:
         parts.append(f"{progress['tokens_per_s']:,.0f} tok/s")
     rate = progress.get("requests_per_s") or progress.get("rows_per_s")
     if rate and not progress.get("tokens_per_s"):
-        parts.append(f"{number(rate)} rows/s")
+        parts.append(f"{format_number(rate)} rows/s")
     if rate and total and done < total:
-        parts.append(f"ETA {duration((total - done) / rate)}")
+        parts.append(f"ETA {format_duration((total - done) / rate)}")
     if progress.get("failed"):
         parts.append(f"{progress['failed']:,} failed")
     if progress.get("jobs"):
