@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,6 +63,11 @@ def read_jsonl(path: Path | str) -> Iterator[dict[str, Any]]:
         if line.isspace():
             continue
         yield parse_row(line, path, number)
+
+
+def head(path: Path | str, count: int) -> list[dict[str, Any]]:
+    """Return the first `count` rows of a JSONL file, or all of a shorter one; the rest of the file is not read."""
+    return list(islice(read_jsonl(path), count))
 
 
 def read_log(path: Path | str) -> Iterator[dict[str, Any]]:

@@ -46,6 +46,15 @@ def test_a_missing_file_is_a_clear_error(tmp_path):
         list(files.read_jsonl(tmp_path / "none.jsonl"))
 
 
+def test_head_reads_no_further_than_it_must(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"i": 0}\n{"i": 1}\n{"broken\n')
+    assert files.head(path, 1) == [{"i": 0}]
+    assert files.head(path, 2) == [{"i": 0}, {"i": 1}]
+    path.write_bytes(b'{"i": 0}\n')
+    assert files.head(path, 5) == [{"i": 0}]
+
+
 def test_surrogates_do_not_stop_a_row():
     assert files.dumps({"a": "x\ud800y", "\udfff": ["\ud83d\ude00"]}) == '{"a":"x\ufffdy","\ufffd":["😀"]}\n'.encode()
 
