@@ -14,6 +14,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
+from sdg_helpers.locks import Lock
 
 _PACKAGES = ("sdg-helpers", "openai", "datasets", "pandas", "pyarrow", "math-verify", "transformers", "xllamacpp")
 
@@ -54,7 +55,7 @@ class Stage:
         parameters: what the result depends on (not how fast it is made); inputs: name -> file that is read.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with files.Lock(self.folder / ".lock", f"stage {self.name!r} of {self.folder.parent}"):
+        with Lock(self.folder / ".lock", f"stage {self.name!r} of {self.folder.parent}"):
             manifest = self.manifest
             known = manifest or files.read_json(self.folder / "begun.json")
             begun = {

@@ -180,7 +180,7 @@ def test_torn_rows_rows_out_of_order_and_empty_folders_are_named(tmp_path):
         import_nemo_skills(tmp_path / "o", tmp_path / "r")
     path = theirs(tmp_path / "t" / "solutions", [a]) / "output-rs0.jsonl"
     path.write_bytes(path.read_bytes() + b'{"problem": "b", "gen')
-    with pytest.raises(SdgError, match="output-rs0.jsonl, line 2: expected one JSON object"):
+    with pytest.raises(SdgError, match="output-rs0.jsonl, line 2: invalid JSON"):
         import_nemo_skills(tmp_path / "t", tmp_path / "r2")
     (tmp_path / "e").mkdir()
     with pytest.raises(SdgError, match="found neither"):

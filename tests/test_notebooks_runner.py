@@ -213,7 +213,7 @@ def test_ctrl_c_ends_the_kernel_and_a_killed_driver_is_followed_by_another(clone
     driver = start(clone, *slow)
     (kernel,) = children(driver.pid)
     busy = sdg(clone, *slow)
-    assert busy.returncode == 2 and f"run 'k' is at work already: process {driver.pid}" in busy.stderr
+    assert busy.returncode == 2 and f"run 'k' is already running: process {driver.pid}" in busy.stderr
     driver.send_signal(signal.SIGINT)
     out, told = driver.communicate(timeout=30)
     assert driver.returncode == 130 and not alive(kernel)

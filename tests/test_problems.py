@@ -168,7 +168,7 @@ def test_a_parquet_file_of_ones_own(tmp_path):
     "text, said",
     [
         ("", "expected at least one problem, found none in 0 rows"),
-        ('{"problem": "A?"}\n{"problem": "B"\n', "own.jsonl, line 2: expected one JSON object"),
+        ('{"problem": "A?"}\n{"problem": "B"\n', "own.jsonl, line 2: invalid JSON"),
         ('["A?"]\n', "own.jsonl, line 1: expected a JSON object"),
         ('{"question": "A?"}\n', "file row 1: expected a text under the key 'problem', found None"),
         (

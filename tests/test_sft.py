@@ -296,7 +296,7 @@ def test_bad_settings_are_refused(stages, tmp_path, more, said):
 def test_a_broken_line_is_named(stages, tmp_path):
     path = stages[0] / "output-rs3.jsonl"
     path.write_bytes(path.read_bytes()[:-20] + b"\n")
-    with pytest.raises(SdgError, match=r"output-rs3.jsonl, line 1: expected one JSON object"):
+    with pytest.raises(SdgError, match=r"output-rs3.jsonl, line 1: invalid JSON"):
         export(stages, tmp_path / "sft")
 
 

@@ -112,7 +112,7 @@ def test_once_and_complete(source, tmp_path, spec, logs, faults):
     assert manifest["files"] == {name: (folder / name).stat().st_size for name in SHARDS}
     assert manifest["bytes"] == sum(manifest["files"].values())
     readable = stat.S_IMODE((folder / SHARDS[0]).stat().st_mode)
-    assert readable == 0o666 & ~files._umask()
+    assert readable == 0o666 & ~files.umask()
     before = {name: (folder / name).stat().st_mtime_ns for name in WHOLE}
     assert shard_checkpoint(source, folder, spec, logs) == manifest
     assert len((faults / "starts").read_text().splitlines()) == 1

@@ -85,7 +85,7 @@ def test_two_workers_refuse_each_other(source):
     stage = Stage(source.parent.parent / "sft", "export")
     with (
         stage.work(parameters={}, inputs={}),
-        pytest.raises(SdgError, match="is at work already"),
+        pytest.raises(SdgError, match="is already running"),
         stage.work(parameters={}, inputs={}),
     ):
         pass

@@ -15,7 +15,8 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
-from sdg_helpers.files import arrived
+from sdg_helpers.files import folder_bytes
+from sdg_helpers.locks import Lock
 
 MANIFEST = "download.json"
 OnProgress = Callable[[int, int], None]  # (bytes done, bytes in all)
@@ -37,7 +38,7 @@ def download_checkpoint(
     """
     folder = folder.expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    with files.Lock(folder / ".lock", f"a download into {folder}"):
+    with Lock(folder / ".lock", f"a download into {folder}"):
         if (known := files.read_json(folder / MANIFEST)) is not None:
             return _same(known, repo, revision, folder)
         wanted = _listing(repo, revision)
@@ -139,7 +140,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _check_space(folder: Path, wanted: dict[str, Any]) -> None:
-    needed = sum(entry["bytes"] for entry in wanted["files"].values()) - arrived(folder)
+    needed = sum(entry["bytes"] for entry in wanted["files"].values()) - folder_bytes(folder)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise SdgError(
@@ -188,7 +189,7 @@ def _reported(folder: Path, total: int, on_progress: OnProgress | None) -> Itera
 
     def report() -> None:
         while not ended.wait(_POLL_S):
-            on_progress(min(arrived(folder), total), total)
+            on_progress(min(folder_bytes(folder), total), total)
 
     if on_progress is not None:
         threading.Thread(target=report, daemon=True).start()

@@ -18,6 +18,7 @@ from sdg_helpers.cluster import ranks
 from sdg_helpers.cluster.exit_codes import TryAgain
 from sdg_helpers.cluster.ranks import Group
 from sdg_helpers.errors import SdgError
+from sdg_helpers.locks import Lock
 from sdg_helpers.serving.server_specs import ServerSpec
 from sdg_helpers.serving.sglang import command_lines
 from sdg_helpers.serving.sglang.job_nodes import Crew, Down, follow
@@ -45,7 +46,7 @@ def shard_checkpoint(source: Path, folder: Path, spec: ServerSpec, logs: Path) -
     if group.rank:
         return follow(spec, logs.absolute(), group)
     folder.mkdir(parents=True, exist_ok=True)
-    with files.Lock(folder / ".lock", f"sharding into {folder}"):
+    with Lock(folder / ".lock", f"sharding into {folder}"):
         crew = Crew(spec, logs.absolute(), group)
         try:
             if (folder / MANIFEST).exists():
@@ -107,7 +108,7 @@ def _finish(source: Path, folder: Path, spec: ServerSpec, group: Group, version:
             )
         time.sleep(1)
     for name in _names(folder):
-        os.chmod(folder / name, 0o666 & ~files._umask())  # safetensors writes for its own user only
+        os.chmod(folder / name, 0o666 & ~files.umask())  # safetensors writes for its own user only
     _copy_metadata(source, folder)
     sizes = {name: (folder / name).stat().st_size for name in _names(folder)}
     manifest = {

@@ -43,7 +43,8 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _reset(arguments: argparse.Namespace) -> None:
-    from sdg_helpers import files, runs
+    from sdg_helpers import runs
+    from sdg_helpers.locks import Lock
     from sdg_helpers.runs import reset
 
     folder = runs.existing_run(arguments.run)
@@ -53,7 +54,7 @@ def _reset(arguments: argparse.Namespace) -> None:
     if not there:
         print(f"{track}/{info.name} of run {arguments.run} has not begun: nothing to drop.")
         return
-    with files.Lock(folder / ".lock", f"run {arguments.run!r}"):
+    with Lock(folder / ".lock", f"run {arguments.run!r}"):
         reset.refuse_live_jobs(folder, track, dropped)  # before anybody is asked
         for one in there:
             print(f"  {shown(folder / track / one.name)}  {reset.megabytes(folder / track / one.name):,.1f} MB")

@@ -50,7 +50,7 @@ def cause_of(job: SlurmJob, records: Records, chunk: int) -> Cause:
         f"chunk {chunk}: job {job.job_id} ended as {job.state}{reason}{where}{code}: {todo}.",
         *([f"  it said: {said}"] if said else []),
         f"  the end of its log, {log}:",
-        *tail(log),
+        *([f"  | {line}" for line in files.read_tail(log, _TAIL_LINES)] or ["  (no log: it never started)"]),
     ]
     return Cause("\n".join(lines), better)
 
@@ -61,17 +61,6 @@ def _said(attempts: Path, chunk: int, job_id: str) -> str:
     found = [one for one in found if str(one.get("job", "")).partition("_")[0] == job_id.partition("_")[0]]
     last = max(found, key=lambda one: (one.get("at", 0), -one.get("rank", 0)), default={})
     return str(last.get("error") or last.get("why") or "")
-
-
-def tail(log: Path, lines: int = _TAIL_LINES) -> list[str]:
-    """The last lines of a log, indented; one that says so when there is none."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, file.seek(0, 2) - (64 << 10)))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return ["  (no log: it never began)"]
-    return [f"  | {line[:300]}" for line in text.splitlines()[-lines:]]
 
 
 def refused(error: slurm.Refused, spec: JobSpec) -> SdgError:

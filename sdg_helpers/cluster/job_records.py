@@ -23,6 +23,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
+from sdg_helpers.locks import Lock
 
 _SBATCH_S = 300  # longer than sbatch itself tries to reach its controller
 
@@ -71,7 +72,7 @@ class Records:
         """Read and write them, under a lock: a second driver is refused."""
         folder = Path(stage).resolve() / "jobs"
         what = "a driver of the jobs of " + "/".join(folder.parts[-4:-1])
-        with files.Lock(folder / ".lock", what), files.AppendLog(folder / "jobs.jsonl") as log:
+        with Lock(folder / ".lock", what), files.AppendLog(folder / "jobs.jsonl") as log:
             records = cls(stage)
             records._log = log
             if not records.token or records._copied():

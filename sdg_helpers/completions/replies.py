@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from sdg_helpers.completions.types import Completion
-from sdg_helpers.files import mended
+from sdg_helpers.files import replace_lone_surrogates
 
 # What to do about a trouble.
 BUSY = "busy"  # 429, 503: the server has no room; fewer at a time, and this one again later
@@ -60,7 +60,7 @@ def _loads(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:  # invalid UTF-8 or a lone surrogate is no reason to lose an hour's reply
-        return mended(json.loads(data.decode("utf-8", "replace")))
+        return replace_lone_surrogates(json.loads(data.decode("utf-8", "replace")))
 
 
 def _count(value: Any) -> int:

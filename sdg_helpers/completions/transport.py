@@ -25,7 +25,7 @@ from sdg_helpers.completions.pacing import retry_after_s
 from sdg_helpers.completions.replies import AGAIN, BUSY, HOPELESS, STOP, UNREACHABLE, Trouble, error_message, read_reply
 from sdg_helpers.completions.types import Completion, Request, Sampling
 from sdg_helpers.errors import SdgError, did_you_mean
-from sdg_helpers.files import mended
+from sdg_helpers.files import replace_lone_surrogates
 
 REPLY_CAP_BYTES = 64 << 20  # no sane reply is larger; a server gone mad must not take our memory
 _KEY = "the API key of this server, its rights and its credit"
@@ -126,7 +126,7 @@ class Transport:
             data = orjson.dumps(body)
         except TypeError:  # a lone surrogate, or something that is not JSON at all
             try:
-                data = orjson.dumps(mended(json.loads(json.dumps(body))))
+                data = orjson.dumps(replace_lone_surrogates(json.loads(json.dumps(body))))
             except (TypeError, ValueError) as error:
                 raise SdgError(
                     f"request {request.key!r}: expected messages of plain JSON values, found something else ({error})."

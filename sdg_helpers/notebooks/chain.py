@@ -14,6 +14,7 @@ import orjson
 
 from sdg_helpers import __version__, files, paths, prompts, runs
 from sdg_helpers.errors import SdgError
+from sdg_helpers.locks import Lock
 from sdg_helpers.notebooks.discovery import Notebook
 from sdg_helpers.notebooks.execution import NotebookFailed, execute, kernel_environment
 from sdg_helpers.notebooks.progress_line import LiveLine
@@ -35,7 +36,7 @@ def run_notebooks(
     first failure; SdgError when another driver works on this run. The run's servers are stopped at the end, always.
     """
     width = max(len(notebook.title) for notebook in selected)
-    with files.Lock(run.folder / ".lock", f"run {run.name!r}"), _environment(), _signals():
+    with Lock(run.folder / ".lock", f"run {run.name!r}"), _environment(), _signals():
         try:
             for notebook in selected:
                 given = {**values[notebook.key], **_given_by_run(run, notebook)}
@@ -173,7 +174,7 @@ def _mark(path: Path) -> list[int] | None:
 def _await_former_kernel(run: Run, notebook: Notebook) -> None:
     deadline = time.time() + _FORMER_KERNEL_S
     locks = [run.folder / notebook.track / info.name / ".lock" for info in notebook.stages]
-    while time.time() < deadline and not all(map(files.Lock.is_free, locks)):
+    while time.time() < deadline and not all(map(Lock.is_free, locks)):
         time.sleep(0.2)
 
 

@@ -6,8 +6,9 @@ import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
-from sdg_helpers import cluster, files
+from sdg_helpers import cluster
 from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.locks import Lock
 from sdg_helpers.runs.tracks import STAGES, StageInfo
 
 
@@ -39,7 +40,7 @@ def reset_stages(folder: Path, track: str, infos: list[StageInfo]) -> None:
     with ExitStack() as locks:
         for info in infos:
             if (stage := folder / track / info.name).is_dir():
-                locks.enter_context(files.Lock(stage / ".lock", f"stage {track}/{info.name} of {folder.name}"))
+                locks.enter_context(Lock(stage / ".lock", f"stage {track}/{info.name} of {folder.name}"))
         refuse_live_jobs(folder, track, infos)
         for info in reversed(infos):
             if (stage := folder / track / info.name).is_dir():

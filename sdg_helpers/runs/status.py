@@ -13,6 +13,7 @@ from typing import Any
 from sdg_helpers import files, runs
 from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_duration, format_number
+from sdg_helpers.locks import Lock
 from sdg_helpers.runs import history
 
 _STALE_S = 120  # a worker on another machine that has not reported for so long is taken for gone
@@ -113,7 +114,7 @@ def at_work(stage: Path, progress: dict[str, Any]) -> bool:
     path = stage / ".lock"
     if not path.exists():
         return False
-    if not files.Lock.is_free(path):
+    if not Lock.is_free(path):
         return True
     elsewhere = not path.read_text().endswith(f" on {socket.gethostname()}\n")
     return elsewhere and time.time() - progress.get("updated_at", 0) < _STALE_S

@@ -236,7 +236,7 @@ def test_a_killed_driver_is_followed_by_another_and_nothing_is_submitted_twice(s
 def test_two_drivers_at_once_are_refused(stage):
     first = in_background(run, stage, row_s=0.3)
     when_running(stage)
-    with pytest.raises(SdgError, match="is at work already"):
+    with pytest.raises(SdgError, match="is already running"):
         run(stage)
     first.join(60)
     assert first.error is None and complete(stage)

@@ -18,7 +18,7 @@ from typing import Any
 
 from sdg_helpers import files, processes
 from sdg_helpers.files import write_private
-from sdg_helpers.serving.embedded import weights
+from sdg_helpers.locks import waiting_lock
 
 _WATCH_S = 0.5
 _PROMPT_CACHE_MIB = 512  # llama.cpp's default of 8 GiB would fill a laptop in a long run
@@ -44,7 +44,7 @@ class Place:
         return self.folder / f"{self.name}.owners"
 
     def locked(self) -> AbstractContextManager[None]:
-        return weights.waiting_lock(self.folder / f".{self.name}.lock", "opening a server")
+        return waiting_lock(self.folder / f".{self.name}.lock", "opening a server")
 
 
 def serve(record_path: Path) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from sdg_helpers.files import arrived
+from sdg_helpers.files import folder_bytes
 
 _BLOCK = 1 << 20
 _POLL_S = 0.2
@@ -143,9 +143,9 @@ def _run(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **extra}
         )
         try:
-            size, last, limit = arrived(folder), time.monotonic(), first_byte_s
+            size, last, limit = folder_bytes(folder), time.monotonic(), first_byte_s
             while child.poll() is None:
-                if abs((now := arrived(folder)) - size) > _NOTES:
+                if abs((now := folder_bytes(folder)) - size) > _NOTES:
                     size, last, limit = now, time.monotonic(), stalled_s
                     report(size)
                 elif time.monotonic() - last > limit:

