@@ -56,7 +56,7 @@ class OpenServer:
         from sdg_helpers.cluster import ranks
         from sdg_helpers.serving.server import Server
 
-        ranks.stand_by()
+        ranks.idle_unless_first()
         return Server(self.url, "standin", "endpoint", "none")
 
 

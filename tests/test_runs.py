@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from sdg_helpers import files, paths, runs
-from sdg_helpers.cluster.job_records import Records
+from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_duration
 from sdg_helpers.runs import history, reset, status
@@ -230,7 +230,7 @@ def test_reset_needs_slurm_only_where_jobs_were_submitted(clone, monkeypatch):
     monkeypatch.setenv("PATH", str(clone / "nothing"))  # a machine without Slurm
     run = runs.open_run("a")
     judged, sft = complete(run, "judged"), complete(run, "sft")
-    with Records.open(judged) as records:
+    with JobRecords.open(judged) as records:
         records.begin([0], 1, None)
     with pytest.raises(SdgError, match=r"judged: it ran as jobs.*(?s:.*)found none(?s:.*)delete .*judged/jobs"):
         reset.reset_stages(run.folder, *_with_what_follows(run, "judged"))

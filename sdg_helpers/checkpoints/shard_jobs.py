@@ -69,7 +69,7 @@ def _download(
 
 
 def _download_in_job(chunk: int, num_chunks: int, *, repo: str, folder: Path, revision: str) -> None:
-    ranks.stand_by()
+    ranks.idle_unless_first()
     download_checkpoint(repo, folder, revision)
 
 

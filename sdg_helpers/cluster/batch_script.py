@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers.cluster.exit_codes import RAISED, RETURNED, TIME_IS_UP, TOLD_TO_END
+from sdg_helpers.cluster.exit_codes import RAISED, RETURNED, TERMINATED, TIME_LIMIT
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.paths import PACKAGE
 
@@ -16,8 +16,8 @@ _AGAIN = """\
 code=$?
 me=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
 case $code in
-  {RETURNED} | {RAISED} | {TOLD_TO_END}) again= ;;   # it is over: done, or an error that another try does not mend
-  {TIME_IS_UP}) again=limit most={limit} ;;
+  {RETURNED} | {RAISED} | {TERMINATED}) again= ;;   # it is over: done, or an error that another try does not mend
+  {TIME_LIMIT}) again=limit most={limit} ;;
   *) again=died most={died} ;;
 esac
 # a job that somebody cancels or that Slurm requeues at this moment is not RUNNING: leave it alone
@@ -106,8 +106,8 @@ def _lines(spec: JobSpec, folder: Path) -> dict[str, list[str]]:
         folder=shlex.quote(str(folder)),
         RETURNED=RETURNED,
         RAISED=RAISED,
-        TOLD_TO_END=TOLD_TO_END,
-        TIME_IS_UP=TIME_IS_UP,
+        TERMINATED=TERMINATED,
+        TIME_LIMIT=TIME_LIMIT,
     )
     return {"setup": setup, "teardown": again.splitlines()}
 

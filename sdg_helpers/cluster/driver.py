@@ -16,7 +16,7 @@ from typing import Any
 from sdg_helpers.cluster import slurm
 from sdg_helpers.cluster.batch_script import batch_script, decided
 from sdg_helpers.cluster.job_causes import cause_of, refused
-from sdg_helpers.cluster.job_records import Records, Submission
+from sdg_helpers.cluster.job_records import JobRecords, Submission
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.slurm import SlurmJob
 from sdg_helpers.errors import SdgError
@@ -36,7 +36,7 @@ def run_chunks(
     live) is called at every look. An interrupt leaves the jobs at work. Raises SdgError with cause and log when a chunk
     cannot be finished: Slurm refuses, somebody cancelled it, it waits for ever, it failed too often.
     """
-    with Records.open(stage) as records:
+    with JobRecords.open(stage) as records:
         driver = _Driver(function, spec, records, left, on_poll or (lambda jobs: None))
         driver.settle()
         driver.watch()
@@ -47,7 +47,7 @@ def run_chunks(
 
 def submit_one(function: Callable[[int, int], Any], spec: JobSpec, folder: Path) -> tuple[str, Path]:
     """Submit one job and do not wait for it; returns its id and its log: those of the job that lives, if one does."""
-    with Records.open(folder) as records:
+    with JobRecords.open(folder) as records:
         driver = _Driver(function, spec, records, lambda num_chunks: [0], lambda jobs: None)
         driver.settle()
         if not (alive := live_jobs(folder)):
@@ -58,7 +58,7 @@ def submit_one(function: Callable[[int, int], Any], spec: JobSpec, folder: Path)
 
 def live_jobs(stage: Path) -> list[SlurmJob]:
     """The jobs of a stage that Slurm still has to do with; reads only."""
-    return [job for job in slurm.jobs(Records(stage).names) if not job.ended]
+    return [job for job in slurm.list_jobs(JobRecords(stage).names) if not job.ended]
 
 
 def cancel_jobs(stage: Path) -> list[SlurmJob]:
@@ -75,7 +75,7 @@ class _Driver:
         self,
         function: Callable[[int, int], Any],
         spec: JobSpec,
-        records: Records,
+        records: JobRecords,
         left: Callable[[int], list[int]],
         on_poll: Callable[[list[SlurmJob]], None],
     ):
@@ -145,10 +145,10 @@ class _Driver:
             script.write_text(batch_script(self.spec, one.name, chunks, one.folder, one.log_folder, after))
             try:
                 job_id = slurm.submit(script, hold, decided(self.spec))
-            except slurm.Refused as error:
+            except slurm.SubmissionRefused as error:
                 self.records.note("refused", submission=one.number, said=error.said)
                 raise refused(error, self.spec) from None
-            except slurm.NoAnswer:
+            except slurm.SlurmUnavailable:
                 job_id = None  # it may have been taken all the same
             if job_id is not None:
                 self.records.note("submitted", submission=one.number, job=job_id)
@@ -199,10 +199,10 @@ class _Driver:
         """Slurm's answer, asked for again while it gives none, until the deadline for that."""
         while True:
             try:
-                jobs = slurm.jobs(names)
+                jobs = slurm.list_jobs(names)
                 self._silent_since = 0.0
                 return jobs
-            except slurm.NoAnswer as error:
+            except slurm.SlurmUnavailable as error:
                 now = time.time()
                 self._silent_since = self._silent_since or now
                 if now - self._silent_since > self.spec.slurm_deadline_s:

@@ -6,12 +6,12 @@ from sdg_helpers.errors import SdgError
 
 RETURNED = 0
 RAISED = 1  # an error that another try does not mend; Python's own status when it cannot start
-TIME_IS_UP = 75  # go on where this one stopped
-DIED = 76  # something under the work died: try again, a few times
-TOLD_TO_END = 143  # by Slurm: cancelled, or preempted
+TIME_LIMIT = 75  # go on where this one stopped
+CRASHED = 76  # something under the work died: try again, a few times
+TERMINATED = 143  # by Slurm: cancelled, or preempted
 
 
-class Stopped(KeyboardInterrupt):
+class JobStopped(KeyboardInterrupt):
     """The job is told to end: raised in the work's main thread as Ctrl-C would be. `code`: the exit status."""
 
     def __init__(self, why: str, code: int):

@@ -8,7 +8,7 @@ from pathlib import Path
 from sdg_helpers import files
 from sdg_helpers.cluster import slurm
 from sdg_helpers.cluster.exit_codes import RAISED
-from sdg_helpers.cluster.job_records import Records
+from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.slurm import SlurmJob
 from sdg_helpers.errors import SdgError, did_you_mean
@@ -35,7 +35,7 @@ class Cause:
     may_go_better: bool
 
 
-def cause_of(job: SlurmJob, records: Records, chunk: int) -> Cause:
+def cause_of(job: SlurmJob, records: JobRecords, chunk: int) -> Cause:
     """The cause of a job's end, from Slurm, from what the job said of itself, and from its log."""
     job = slurm.with_cause(job)
     todo, better = _STATES.get(job.state, ("see its log", True))
@@ -63,7 +63,7 @@ def _said(attempts: Path, chunk: int, job_id: str) -> str:
     return str(last.get("error") or last.get("why") or "")
 
 
-def refused(error: slurm.Refused, spec: JobSpec) -> SdgError:
+def refused(error: slurm.SubmissionRefused, spec: JobSpec) -> SdgError:
     """What sbatch would not take, with the key of the profile behind it and what there is to choose from."""
     said, hints = error.said.lower(), []
     try:

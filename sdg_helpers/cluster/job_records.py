@@ -51,7 +51,7 @@ class Submission:
         files.write_json(self.folder / "abandoned.json", {"at": time.time()})
 
 
-class Records:
+class JobRecords:
     """The events of jobs.jsonl, and the submissions that they tell of."""
 
     def __init__(self, stage: Path | str):
@@ -68,7 +68,7 @@ class Records:
 
     @classmethod
     @contextmanager
-    def open(cls, stage: Path | str) -> Iterator[Records]:
+    def open(cls, stage: Path | str) -> Iterator[JobRecords]:
         """Read and write them, under a lock: a second driver is refused."""
         folder = Path(stage).resolve() / "jobs"
         what = "a driver of the jobs of " + "/".join(folder.parts[-4:-1])

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from sdg_helpers import files
-from sdg_helpers.cluster.exit_codes import DIED, RAISED, TOLD_TO_END, TryAgain
+from sdg_helpers.cluster.exit_codes import CRASHED, RAISED, TERMINATED, TryAgain
 
 _MEET_S = 900  # ranks may begin minutes apart: images are pulled, file systems mounted
 _group: Group | None = None
@@ -79,10 +79,10 @@ class Group:
     def _ending(self, rank: int, code: int | None) -> tuple[str, int]:
         who = f"rank {rank} on {self.hosts[rank]}"
         if code is None:
-            return f"{who} is gone", DIED
-        if rank == 0 or code in (RAISED, TOLD_TO_END):
+            return f"{who} is gone", CRASHED
+        if rank == 0 or code in (RAISED, TERMINATED):
             return f"{who} ended with status {code}", code
-        return f"{who} ended with status {code} before the first rank did", DIED
+        return f"{who} ended with status {code} before the first rank did", CRASHED
 
 
 def current() -> Group:
@@ -93,7 +93,7 @@ def current() -> Group:
     return _group
 
 
-def stand_by() -> None:
+def idle_unless_first() -> None:
     """What a rank does that is not the first, when only that one has work: wait until it ends, which ends us."""
     if current().rank:
         threading.Event().wait()

@@ -80,7 +80,7 @@ class SlurmJob:
         return self.state in ENDED
 
 
-class Refused(SdgError):
+class SubmissionRefused(SdgError):
     """sbatch said no: `said` is Slurm's own message."""
 
     def __init__(self, said: str):
@@ -88,7 +88,7 @@ class Refused(SdgError):
         self.said = said
 
 
-class NoAnswer(SdgError):
+class SlurmUnavailable(SdgError):
     """Slurm does not answer now: nothing is known, and nothing may be concluded."""
 
 
@@ -117,7 +117,8 @@ def submit(script: Path, hold: int, without: Iterable[str] = ()) -> str | None:
 
     hold: a file descriptor that sbatch keeps open, so that whoever comes after us can wait until sbatch has ended.
     without: names (SBATCH_…) that the script decides; in the environment they would overrule it.
-    Raises Refused, or NoAnswer when the controller cannot be reached (the job may have been taken all the same).
+    Raises SubmissionRefused, or SlurmUnavailable when the controller cannot be reached: the job may still have been
+    accepted.
     """
     clean = {name: value for name, value in environment().items() if name not in set(without)}
     with open(script.with_name("sbatch.out"), "wb") as out, open(script.with_name("sbatch.err"), "wb") as err:
@@ -137,7 +138,7 @@ def submit(script: Path, hold: int, without: Iterable[str] = ()) -> str | None:
     job_id = submitted_id(script.parent)
     if job_id is None and sbatch.returncode:
         said = complaint(script.parent)
-        raise NoAnswer(said) if any(one in said.lower() for one in _PASSING) else Refused(said)
+        raise SlurmUnavailable(said) if any(one in said.lower() for one in _PASSING) else SubmissionRefused(said)
     return job_id
 
 
@@ -155,7 +156,7 @@ def complaint(folder: Path) -> str:
     return "; ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in said.splitlines() if line)
 
 
-def jobs(names: Sequence[str]) -> list[SlurmJob]:
+def list_jobs(names: Sequence[str]) -> list[SlurmJob]:
     """The jobs with these names that slurmctld remembers: all live ones, and those that ended lately."""
     if not names:
         return []
@@ -183,7 +184,7 @@ def jobs(names: Sequence[str]) -> list[SlurmJob]:
     ]
 
 
-def ended_jobs(names: Sequence[str], since: float) -> list[SlurmJob]:
+def list_ended_jobs(names: Sequence[str], since: float) -> list[SlurmJob]:
     """The same from the accounting database, for jobs that slurmctld has forgotten; empty where there is none.
 
     since: seconds since the epoch, of the first submission. A day more is asked for: clocks differ.
@@ -211,12 +212,12 @@ def ended_jobs(names: Sequence[str], since: float) -> list[SlurmJob]:
 
 def with_cause(job: SlurmJob) -> SlurmJob:
     """The job with what Slurm still knows of its end: exit code, who cancelled it."""
-    found = _described(job.job_id)
+    found = _show_job(job.job_id)
     nodes = found.get("NodeList", "").replace("(null)", "") or job.nodes
     reason = found.get("Reason", "").replace("None", "") or job.reason
     job = replace(job, exit_code=found.get("ExitCode", job.exit_code), nodes=nodes, reason=reason)
     if job.state == "CANCELLED" or not job.exit_code:
-        for told in ended_jobs([job.name], time.time() - 30 * 86400):
+        for told in list_ended_jobs([job.name], time.time() - 30 * 86400):
             if told.job_id == job.job_id and told.ended:
                 return replace(told, nodes=told.nodes or nodes, reason=told.reason or reason)
     return job
@@ -227,7 +228,7 @@ def cancel(job_ids: Sequence[str]) -> None:
     for start in range(0, len(job_ids), 200):
         try:
             _ask("scancel", "--quiet", *job_ids[start : start + 200])
-        except NoAnswer as error:
+        except SlurmUnavailable as error:
             if "Invalid job id" not in str(error):
                 raise
 
@@ -260,7 +261,7 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _described(job_id: str) -> dict[str, str]:
+def _show_job(job_id: str) -> dict[str, str]:
     try:
         told = _ask("scontrol", "--oneliner", "show", "job", job_id)
     except SdgError:
@@ -269,16 +270,16 @@ def _described(job_id: str) -> dict[str, str]:
 
 
 def _ask(*command: str) -> str:
-    """What a Slurm command prints. Raises NoAnswer when it fails: then nothing is known."""
+    """What a Slurm command prints. Raises SlurmUnavailable when it fails: then nothing is known."""
     try:
         done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=_COMMAND_S)
     except FileNotFoundError:
         raise _no_slurm(command[0]) from None
     except subprocess.TimeoutExpired:
-        raise NoAnswer(f"{command[0]} took more than {_COMMAND_S} s") from None
+        raise SlurmUnavailable(f"{command[0]} took more than {_COMMAND_S} s") from None
     if done.returncode == 0:
         return done.stdout
-    raise NoAnswer(f"{command[0]}: {(done.stderr or done.stdout).strip()}")
+    raise SlurmUnavailable(f"{command[0]}: {(done.stderr or done.stdout).strip()}")
 
 
 def _no_slurm(command: str) -> SdgError:

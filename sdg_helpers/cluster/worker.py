@@ -18,7 +18,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.cluster import ranks
-from sdg_helpers.cluster.exit_codes import DIED, RAISED, RETURNED, TIME_IS_UP, TOLD_TO_END, Stopped, TryAgain
+from sdg_helpers.cluster.exit_codes import CRASHED, RAISED, RETURNED, TERMINATED, TIME_LIMIT, JobStopped, TryAgain
 from sdg_helpers.errors import SdgError
 
 _UNWIND_S = 20  # what the work has for its last words once it is told to stop
@@ -44,7 +44,7 @@ def main(folder: Path) -> int:
             code = attempt.run(*work)
             group.end(code)
         return code
-    except Stopped as stop:
+    except JobStopped as stop:
         return stop.code
     except SdgError as error:
         return attempt.failed(error)
@@ -72,7 +72,7 @@ class Attempt:
         self._write(state="at work", num_chunks=num_chunks)
         try:
             returned = function(self.chunk, num_chunks)
-        except Stopped as stop:
+        except JobStopped as stop:
             self._write(state="stopped", why=stop.why)
             return stop.code
         except BaseException as error:
@@ -85,7 +85,7 @@ class Attempt:
         traceback.print_exc()
         ours = isinstance(error, SdgError)
         self._write(state="raised", error=f"{'' if ours else f'{type(error).__name__}: '}{error}")
-        return RAISED if ours and not isinstance(error, TryAgain) else DIED
+        return RAISED if ours and not isinstance(error, TryAgain) else CRASHED
 
     def _write(self, **more: Any) -> None:
         """Replace the attempt's file. A shared disk that is full must not hide what the work itself has to say."""
@@ -124,12 +124,12 @@ def _stop_on_signals(first: bool) -> None:
         if _ending:
             why, code = _ending[0]
         elif number == signal.SIGUSR2:
-            why, code = "its time limit is near", TIME_IS_UP
+            why, code = "its time limit is near", TIME_LIMIT
         else:
-            why, code = "Slurm told it to end", TOLD_TO_END
+            why, code = "Slurm told it to end", TERMINATED
         print(f"Stopping: {why}.", flush=True)
         end_for_sure(code)
-        raise Stopped(why, code)
+        raise JobStopped(why, code)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGUSR2, stop if first else signal.SIG_IGN)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from sdg_helpers.errors import SdgError, did_you_mean
 
 
-def refuse_unknown_injected() -> None:
+def reject_unknown_parameters() -> None:
     """In a notebook: raise SdgError when papermill was given a parameter that the notebook does not have.
 
     Papermill alone warns, on a terminal that nobody watches, and then runs with the default.

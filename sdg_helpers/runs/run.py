@@ -135,10 +135,10 @@ def open_run(name: str, profile: str = "demo") -> Run:
     """
     from sdg_helpers.profiles import load_profile
     from sdg_helpers.runs import history
-    from sdg_helpers.runs.injected import refuse_unknown_injected
+    from sdg_helpers.runs.injected import reject_unknown_parameters
 
     warnings.filterwarnings("ignore", message="IProgress not found")  # the hub's libraries then draw bars of text
-    refuse_unknown_injected()
+    reject_unknown_parameters()
     run = Run(name, run_folder(name), load_profile(profile))
     history.begin(run.folder, run.profile)
     return run

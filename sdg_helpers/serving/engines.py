@@ -33,7 +33,7 @@ def follow(spec: ServerSpec, folder: Path | str) -> None:
     if spec.engine == "sglang":
         supervision.follow_sglang(spec, Path(folder))
     else:
-        ranks.stand_by()
+        ranks.idle_unless_first()
 
 
 def stop_servers(folder: Path | str) -> int:

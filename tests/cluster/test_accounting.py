@@ -7,7 +7,7 @@ import pytest
 
 from sdg_helpers import cluster
 from sdg_helpers.cluster import slurm
-from sdg_helpers.cluster.job_records import Records
+from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.errors import SdgError
 
 from . import work
@@ -34,11 +34,11 @@ def test_forgotten_jobs_are_known_from_the_database(accounting, tmp_path):
     os.system(f"scancel {job.job_id}")
     driver.join(60)
     assert f"job {job.job_id} ended as CANCELLED" in str(driver.error)
-    names = Records(stage).names
+    names = JobRecords(stage).names
     end = time.time() + 60
-    while slurm.jobs(names) and time.time() < end:
+    while slurm.list_jobs(names) and time.time() < end:
         time.sleep(1)
-    found = {one.job_id: one for one in slurm.ended_jobs(names, time.time() - 60)}
+    found = {one.job_id: one for one in slurm.list_ended_jobs(names, time.time() - 60)}
     assert found[job.job_id].state == "CANCELLED" and found[job.job_id].reason == f"by {os.getuid()}"
     assert sorted(one.state for one in found.values()) == ["CANCELLED", "COMPLETED"]
     run(stage, {"num_chunks": 2})
@@ -62,6 +62,6 @@ def slurm_refuses(stage):
     from sdg_helpers.cluster.jobs import JobSpec
 
     raise refused(
-        slurm.Refused("Invalid account or account/partition combination specified"),
+        slurm.SubmissionRefused("Invalid account or account/partition combination specified"),
         JobSpec(where="slurm", account="mine"),
     )

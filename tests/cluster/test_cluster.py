@@ -12,7 +12,7 @@ import pytest
 
 from sdg_helpers import cluster
 from sdg_helpers.cluster import slurm as slurm_commands
-from sdg_helpers.cluster.job_records import Records
+from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
 from tests.clone import ROOT
@@ -78,11 +78,11 @@ def when_running(stage, count=1, timeout_s=60):
 def test_chunks_are_an_array_and_all_is_done(stage):
     run(stage)
     assert complete(stage)
-    records = Records(stage)
+    records = JobRecords(stage)
     assert [one.fate for one in records.submissions] == ["submitted"]
     assert {event["state"] for event in records.states.values()} == {"COMPLETED"}
     run(stage)  # nothing left: nothing submitted
-    assert len(Records(stage).submissions) == 1
+    assert len(JobRecords(stage).submissions) == 1
 
 
 def test_a_job_over_two_nodes_works_on_its_first(stage):
@@ -101,7 +101,7 @@ def test_an_error_that_no_try_mends_is_told_at_once_with_its_log(stage):
         run(stage, {"num_chunks": 1}, trouble="bad input")
     said = str(told.value)
     assert "expected better input, found this" in said and "FAILED" in said and "mend what the error says" in said
-    assert len(Records(stage).submissions) == 1
+    assert len(JobRecords(stage).submissions) == 1
     run(stage, {"num_chunks": 1})
     assert complete(stage)
 
@@ -249,7 +249,7 @@ def test_another_number_of_chunks_goes_on_with_what_is_left(stage):
     driver.communicate()
     run(stage, {"num_chunks": 2})
     assert complete(stage)
-    assert [one.num_chunks for one in Records(stage).submissions][0] == 3
+    assert [one.num_chunks for one in JobRecords(stage).submissions][0] == 3
 
 
 def test_cancel_stops_the_jobs_and_keeps_the_rows(stage):
@@ -271,13 +271,13 @@ def test_a_copy_of_a_run_has_nothing_to_do_with_its_jobs(stage, tmp_path):
     driver.join(60)
     assert driver.error is None and complete(stage)
     run(copy)  # what it lacks it makes by jobs of its own
-    assert complete(copy) and Records(copy).token != Records(stage).token
+    assert complete(copy) and JobRecords(copy).token != JobRecords(stage).token
 
 
 def test_a_stage_made_anew_has_submission_folders_of_its_own(stage):
     folders = set()
     for _ in range(2):
-        with Records.open(stage) as records:
+        with JobRecords.open(stage) as records:
             folders.add(records.begin([0], 1, None).folder.relative_to(stage))
         shutil.rmtree(stage)
     assert len(folders) == 2
@@ -302,22 +302,22 @@ def test_a_node_without_power_is_replaced_by_another(slurm, stage):
 
 
 def test_slurm_that_does_not_answer_is_not_taken_for_an_end(stage, monkeypatch):
-    real, silent = slurm_commands.jobs, iter([True] * 3)
+    real, silent = slurm_commands.list_jobs, iter([True] * 3)
 
     def jobs(asked):
         if work.rows_of(stage) and next(silent, False):
-            raise slurm_commands.NoAnswer("squeue: unable to contact slurm controller")
+            raise slurm_commands.SlurmUnavailable("squeue: unable to contact slurm controller")
         return real(asked)
 
-    monkeypatch.setattr(slurm_commands, "jobs", jobs)
+    monkeypatch.setattr(slurm_commands, "list_jobs", jobs)
     run(stage, row_s=0.2)
-    assert complete(stage) and len(Records(stage).submissions) == 1
+    assert complete(stage) and len(JobRecords(stage).submissions) == 1
 
 
 def test_a_failure_that_slurm_forgets_at_once_is_not_tried_for_ever(stage, monkeypatch):
-    real = slurm_commands.jobs
-    monkeypatch.setattr(slurm_commands, "jobs", lambda asked: [job for job in real(asked) if not job.ended])
-    monkeypatch.setattr(slurm_commands, "_described", lambda job_id: {})
+    real = slurm_commands.list_jobs
+    monkeypatch.setattr(slurm_commands, "list_jobs", lambda asked: [job for job in real(asked) if not job.ended])
+    monkeypatch.setattr(slurm_commands, "_show_job", lambda job_id: {})
     with pytest.raises(SdgError, match="chunk 0: job .* ended as GONE(?s:.*)expected better input"):
         run(stage, {"num_chunks": 1, "max_attempts": 2}, trouble="bad input always")
-    assert len(Records(stage).submissions) == 2
+    assert len(JobRecords(stage).submissions) == 2

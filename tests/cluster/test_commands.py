@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from sdg_helpers import cluster, cluster_check, files, runs
-from sdg_helpers.cluster.job_records import Records
+from sdg_helpers import cluster, files, runs
+from sdg_helpers.cluster.check import check_cluster
+from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
 from sdg_helpers.profiles import load_profile
@@ -93,7 +94,7 @@ def test_reset_is_refused_while_jobs_live_that_an_interrupted_driver_left(clone)
     for words in (["math/solutions"], ["math/problems", "--yes"]):
         done = sdg(clone, "reset", "a", *words)
         assert done.returncode == 2 and f"{job_id} of math/solutions (running)" in done.stderr
-        assert "`sdg cancel a`" in done.stderr and Records(stage).names
+        assert "`sdg cancel a`" in done.stderr and JobRecords(stage).names
     assert sdg(clone, "cancel", "a").returncode == 0
     wait_until(lambda: not cluster.live_jobs(stage))
     done = sdg(clone, "reset", "a", "math/solutions", "--yes")
@@ -113,7 +114,7 @@ def test_a_variable_that_jobs_need_and_nobody_set_is_refused(stage):
 
 def rows_of_check(clone, text):
     (clone / "notebooks" / "profiles" / "mine.yaml").write_text(text)
-    return cluster_check.check_cluster(load_profile("mine"), wait_min=1)
+    return check_cluster(load_profile("mine"), wait_min=1)
 
 
 def test_the_check_looks_at_slurm_and_at_a_node(clone, tmp_path):

@@ -25,7 +25,7 @@ def left(folder: Path, num_chunks: int) -> list[int]:
 def write_rows(folder: Path, chunk: int, num_chunks: int, row_s: float = 0.0, trouble: str = "") -> None:
     """Write the rows of a chunk that are missing; trouble: what happens after the chunk's first row: once, or at
     every try ("… always")."""
-    ranks.stand_by()
+    ranks.idle_unless_first()
     done, path = set(rows_of(folder)), Path(folder) / f"rows-{os.environ['SLURM_JOB_ID']}-{chunk}-{time.time_ns()}"
     with open(path, "a") as out:
         for row in range(chunk, ROWS, num_chunks):

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import cluster, files, paths, planning
+from sdg_helpers import files, paths, planning
 from sdg_helpers.cluster import slurm
 from sdg_helpers.cluster.batch_script import batch_script, decided
+from sdg_helpers.cluster.driver import run_chunks
 from sdg_helpers.cluster.job_causes import refused
 from sdg_helpers.cluster.jobs import Jobs, JobSpec
 from sdg_helpers.errors import SdgError
@@ -78,7 +79,9 @@ def _accepted(role: str, spec: JobSpec) -> dict[str, str]:
     said = " ".join(done.stderr.split()).removeprefix("sbatch: ")
     if done.returncode == 0:
         return _row(f"jobs of {role}: {asked}", said or "would be taken", True)
-    return _row(f"jobs of {role}: {asked}", said, False, str(refused(slurm.Refused(said), spec)).partition("\n  ")[2])
+    return _row(
+        f"jobs of {role}: {asked}", said, False, str(refused(slurm.SubmissionRefused(said), spec)).partition("\n  ")[2]
+    )
 
 
 def _disk(profile: Profile) -> dict[str, str]:
@@ -127,7 +130,7 @@ def _on_a_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) ->
         looking = partial(
             look, answer=answer, server=server.model_dump(exclude_unset=True), gpus=bool(spec.gpus_per_node)
         )
-        cluster.run_chunks(looking, small, stage, lambda num_chunks: [] if answer.exists() else [0])
+        run_chunks(looking, small, stage, lambda num_chunks: [] if answer.exists() else [0])
         return [
             _row(f"{role}, on {found['host']}: {one['what']}", one["found"], one["ok"], one["todo"])
             for found in [files.read_json(answer)]
