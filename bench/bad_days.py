@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 from sdg_helpers import cluster, files
-from tests.cluster.private_slurm import PrivateSlurm
-from tests.standin import StandIn
-from tests.test_solutions import rows_of, write_problems
+from tests.helpers.private_slurm import PrivateSlurm
+from tests.helpers.solving import rows_of, write_problems
+from tests.helpers.standin import StandIn
 
 CHUNKS, CONCURRENCY, PROBLEMS, SEEDS = 3, 4, 90, 2
 JOBS = {

@@ -154,7 +154,7 @@ def datatrove(options: argparse.Namespace) -> None:
 
 def one(name: str, count: int, concurrency: int, latency_s: float, options: argparse.Namespace) -> dict:
     """Run one client against a fresh server; requests/s, CPU seconds, peak MB."""
-    from tests.standin import StandIn
+    from tests.helpers.standin import StandIn
 
     with (
         tempfile.TemporaryDirectory() as folder,

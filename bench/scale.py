@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from sdg_helpers import files
-from tests.standin import StandIn
+from tests.helpers.standin import StandIn
 
 STAGES = ("solve", "judge", "relabel", "rejudge", "export")
 

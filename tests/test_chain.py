@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from sdg_helpers import files, notebooks, runs
-from tests.clone import ROOT, command, environment, shown_by
-from tests.standin import StandIn
+from tests.helpers.clone import ROOT, command, environment, shown_by
+from tests.helpers.standin import StandIn
 
 KEY = "standin-secret-key-3141592653"
 PROFILE = """\

@@ -1,5 +1,5 @@
 """Stage 02 as the notebook asks for it: downloaded, sharded, once; here and as jobs of a private Slurm, where it is
-then served from. Processes stand in for SGLang (tests/sglang_standin), one a node."""
+then served from. Processes stand in for SGLang (tests/helpers/sglang_standin), one a node."""
 
 import os
 import signal
@@ -22,8 +22,7 @@ from sdg_helpers.prompts import Prompt
 from sdg_helpers.serving.sglang.sharded import check_sharded
 from sdg_helpers.solutions.generate import generate_solutions
 from sdg_helpers.solutions.rows import read_solutions
-from tests.cluster.conftest import slurm  # noqa: F401  a fixture
-from tests.hub import SHA, Hub
+from tests.helpers.hub import SHA, Hub
 
 TESTS = Path(__file__).resolve().parent
 
@@ -49,7 +48,7 @@ def hub(tmp_path, monkeypatch):
 def open_run(tmp_path, jobs=None, **solver):
     """A run whose solver is the stand-in; jobs: the profile's section."""
     (tmp_path / "standin").mkdir(exist_ok=True)
-    environment = {"STANDIN": str(tmp_path / "standin"), "PYTHONPATH": str(TESTS / "sglang_standin")}
+    environment = {"STANDIN": str(tmp_path / "standin"), "PYTHONPATH": str(TESTS / "helpers" / "sglang_standin")}
     spec = {
         "engine": "sglang",
         "model": str(tmp_path / "models" / "adder-tp2"),

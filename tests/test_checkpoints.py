@@ -11,8 +11,8 @@ import pytest
 from sdg_helpers.checkpoints.plan import plan_shards, rank_bytes, read_checkpoint
 from sdg_helpers.checkpoints.tensors import Checkpoint, Tensor, placement, read_header
 from sdg_helpers.errors import SdgError
-from tests.clone import ROOT
-from tests.hub import Hub
+from tests.helpers.clone import ROOT
+from tests.helpers.hub import Hub
 
 CONFIG = {"num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
 SHAPES = {

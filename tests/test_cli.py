@@ -9,8 +9,7 @@ import pytest
 from sdg_helpers import runs
 from sdg_helpers.cli.main import main
 from sdg_helpers.errors import SdgError
-
-from .clone import command, environment, make_clone, write_notebook
+from tests.helpers.clone import command, environment, make_clone, write_notebook
 
 
 @pytest.fixture

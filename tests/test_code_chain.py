@@ -9,10 +9,10 @@ import pytest
 
 from sdg_helpers import files, notebooks, runs
 from sdg_helpers.solutions.rows import read_solutions
-from tests.clone import ROOT, command, environment, shown_by
-from tests.standin import StandIn
-from tests.standin_code import SPOILT, write_problems
-from tests.test_sandbox import needs_sandbox
+from tests.helpers.clone import ROOT, command, environment, shown_by
+from tests.helpers.programs import needs_sandbox
+from tests.helpers.standin import StandIn
+from tests.helpers.standin_code import SPOILT, write_problems
 
 PROFILE = """\
 description: the scripted model

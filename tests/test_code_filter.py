@@ -5,22 +5,15 @@ import time
 import pandas as pd
 import pytest
 
-from sdg_helpers import files
 from sdg_helpers.coding.blocks import fenced_blocks, last_program
 from sdg_helpers.coding.filtering import REASONS, filter_solutions, program_flaw, program_id, program_of
 from sdg_helpers.errors import SdgError
-from sdg_helpers.stages import Stage
+from tests.helpers.programs import answer, full_row, write_solutions
 
 GOOD = {
     "python": "print(int(input()) + 1)\n",
     "cpp": "#include <iostream>\nint main() { int n; std::cin >> n; std::cout << n + 1; }\n",
 }
-
-
-def answer(*blocks, thinking="I see."):
-    """A solution's text: thinking, then blocks of (name, code)."""
-    text = "\n\nor\n\n".join(f"```{name}\n{code}```" for name, code in blocks)
-    return f"<think>\n{thinking}\n</think>\n\nHere it is.\n\n{text}\n\nDone."
 
 
 def row(generation, language="python", finish_reason="stop"):
@@ -336,31 +329,6 @@ def test_hostile_programs_are_looked_at_in_no_time(text, language):
     start = time.monotonic()
     program_flaw(text, language)
     assert time.monotonic() - start < 10  # quadratic ones would take minutes
-
-
-def write_solutions(folder, rows):
-    """A complete solutions stage of one seed file a list of rows."""
-    with Stage(folder, "solutions").work({}, {}) as work:
-        paths = []
-        for seed, of_seed in enumerate(rows):
-            paths.append(work.folder / f"output-rs{seed}.jsonl")
-            paths[-1].write_bytes(b"".join(map(files.dumps, of_seed)))
-        work.finish(rows_in=1, rows_out=1, outputs=paths)
-    return folder
-
-
-def full_row(problem_id, seed, generation, language="python", finish_reason="stop"):
-    return {
-        "id": f"{problem_id}-{language}",
-        "problem": "Add 1.",
-        "expected_answer": "",
-        "question_id": problem_id,
-        "language": language,
-        "seed": seed,
-        "generation": generation,
-        "finish_reason": finish_reason,
-        "num_generated_tokens": 9,
-    }
 
 
 def test_every_solution_has_a_verdict_and_the_counts_add_up(tmp_path):

@@ -17,8 +17,8 @@ from sdg_helpers.coding.questions import prepare_questions
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.prompts import load_prompt
-from tests.clone import ROOT
-from tests.hub import Hub
+from tests.helpers.clone import ROOT
+from tests.helpers.hub import Hub
 
 HEAVY = "a trace that must not be fetched " * 200
 

@@ -20,7 +20,7 @@ from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.replies import AGAIN, Trouble, read_reply
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, ServerGone
 from sdg_helpers.errors import SdgError
-from tests.standin import Script, StandIn
+from tests.helpers.standin import Script, StandIn
 
 SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
 

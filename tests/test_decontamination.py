@@ -23,9 +23,10 @@ from sdg_helpers.decontamination.decontaminate import (
 from sdg_helpers.decontamination.similarity import QuestionIndex, embed
 from sdg_helpers.errors import SdgError
 from sdg_helpers.prompts import load_prompt
-from tests.hub import Hub
-from tests.standin import StandIn
-from tests.test_solutions import REPO, Endpoint, generate
+from tests.helpers.clone import ROOT
+from tests.helpers.hub import Hub
+from tests.helpers.solving import endpoint_server, generate
+from tests.helpers.standin import StandIn
 
 # --- how alike
 
@@ -138,7 +139,7 @@ def test_benchmarks_from_the_hub(tmp_path, monkeypatch):
             monkeypatch.delenv(name, raising=False)
         names = ["lab/exam", "lab/exam:train", "lab/none", "lab/exam@abc"]
         done = subprocess.run(
-            [sys.executable, "-c", HUB_READER, *names], cwd=REPO, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", HUB_READER, *names], cwd=ROOT, capture_output=True, text=True, timeout=120
         )
     lines = done.stdout.splitlines()
     assert lines[0] == "(['lab/exam', 'lab/exam'], ['Q1?', 'Q2?'])", done.stderr
@@ -217,7 +218,7 @@ def decontaminate(folder, problems, bench, url, prompt="decontamination/same-que
         folder / "compared",
         limits=Limits(8),
         model="standin",
-        open_server=lambda: Endpoint(url),
+        open_server=lambda: endpoint_server(url),
         prompt=load_prompt(prompt),
         sampling=Sampling(0.0, max_tokens=100),
     )
@@ -348,7 +349,7 @@ def test_many_problems_against_many_questions(tmp_path):
             out.writelines(files.dumps({"id": f"{count}-{n}", "problem": text(40)}) for n in range(count))
         done = subprocess.run(
             [sys.executable, "-c", SCALE, str(tmp_path), str(count)],
-            cwd=REPO,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,

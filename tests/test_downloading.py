@@ -13,7 +13,7 @@ from sdg_helpers import files
 from sdg_helpers.checkpoints import downloading
 from sdg_helpers.checkpoints.downloading import download_checkpoint
 from sdg_helpers.errors import SdgError
-from tests.hub import SHA, Hub
+from tests.helpers.hub import SHA, Hub
 
 TESTS = Path(__file__).resolve().parent
 WEIGHTS = {"model-00001-of-00002.safetensors": os.urandom(300_000), "model-00002-of-00002.safetensors": b"x" * 1000}

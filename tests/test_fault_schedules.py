@@ -6,7 +6,6 @@ lie and die. Whatever happens, the files end as those of an undisturbed run.
 
 import os
 import random
-import resource
 import shutil
 import signal
 import sys
@@ -17,11 +16,11 @@ import pytest
 from sdg_helpers import files, solutions
 from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.types import Limits, Sampling
-from sdg_helpers.errors import SdgError
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.solutions import seed_files
-from tests.standin import StandIn
-from tests.test_solutions import Endpoint, rows_of, write_problems
+from tests.helpers.forks import ended, in_a_child
+from tests.helpers.solving import endpoint_server, rows_of, write_problems
+from tests.helpers.standin import StandIn
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "15"))
 FAULTS = (
@@ -51,31 +50,8 @@ def servers():
 
 def solve(problems, folder, base_url, num_seeds):
     return solutions.generate_solutions(
-        problems, folder, open_server=lambda: Endpoint(base_url), num_seeds=num_seeds, **SETTINGS
+        problems, folder, open_server=lambda: endpoint_server(base_url), num_seeds=num_seeds, **SETTINGS
     )
-
-
-def in_a_child(work, limit_bytes=None):
-    """Start `work` in a fork of this process; returns its pid. A disk that is full shows as a limit on file sizes."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, 2)
-        if limit_bytes is not None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
-        work()
-        os._exit(0)
-    except SdgError:
-        os._exit(3)
-    except BaseException:
-        os._exit(4)
-
-
-def ended(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def killed(rng, problems, folder, server, num_seeds):

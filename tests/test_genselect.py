@@ -15,8 +15,8 @@ from sdg_helpers.judging.verdicts import Verdict
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.sft.export import export_sft
 from sdg_helpers.stages import Stage
-from tests.standin import StandIn
-from tests.test_solutions import Endpoint, generate, write_problems
+from tests.helpers.solving import endpoint_server, generate, write_problems
+from tests.helpers.standin import StandIn
 
 
 def some(right, wrong):
@@ -180,7 +180,7 @@ def test_from_verdicts_to_picks(solved, tmp_path):
         solutions.generate_solutions(
             tmp_path / "c" / "comparisons.jsonl",
             tmp_path / "s",
-            open_server=lambda: Endpoint(server.base_url),
+            open_server=lambda: endpoint_server(server.base_url),
             model="standin",
             prompt=load_prompt("math/genselect"),
             num_seeds=1,

@@ -4,7 +4,6 @@ import os
 import signal
 import time
 
-import pyarrow.parquet as parquet
 import pytest
 
 from sdg_helpers import files, relabeling
@@ -15,11 +14,10 @@ from sdg_helpers.judging.judge import judge_solutions, rejudge_solutions
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.stages import Stage
-from tests.standin import StandIn
-from tests.test_fault_schedules import ended, in_a_child
-from tests.test_solutions import Endpoint
-
-JUDGE = {"model": "standin", "prompt": load_prompt("math/judge"), "limits": Limits(8, timeout_s=10, max_retries=3)}
+from tests.helpers.forks import ended, in_a_child
+from tests.helpers.judging import JUDGE, verdicts
+from tests.helpers.solving import endpoint_server
+from tests.helpers.standin import StandIn
 
 
 @pytest.mark.parametrize(
@@ -96,13 +94,8 @@ def solved(tmp_path):
 
 def judge(solved, folder, server, **more):
     return judge_solutions(
-        solved[1], solved[0], folder, open_server=lambda: Endpoint(server.base_url), **{**JUDGE, **more}
+        solved[1], solved[0], folder, open_server=lambda: endpoint_server(server.base_url), **{**JUDGE, **more}
     )
-
-
-def verdicts(folder):
-    with parquet.ParquetFile(folder / "verdicts.parquet") as table:
-        return [tuple(row.values()) for row in table.read().to_pylist()]
 
 
 def test_each_comparison_is_decided_once_by_the_cheapest_that_is_sure(solved, tmp_path):
@@ -142,7 +135,7 @@ def test_judging_again_asks_only_what_is_new(solved, tmp_path):
             tmp_path / "relabeled" / "labels.parquet",
             solved[0],
             tmp_path / "rejudged",
-            open_server=lambda: Endpoint(server.base_url),
+            open_server=lambda: endpoint_server(server.base_url),
             **JUDGE,
         )
         assert server.stats()["requests"] == 0 == manifest["model_calls"]

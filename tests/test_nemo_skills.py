@@ -11,9 +11,9 @@ from sdg_helpers.problems.download import download_problems
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.relabeling import relabel_with_majority
 from sdg_helpers.sft.export import export_sft
-from tests.standin import StandIn
-from tests.test_judging import JUDGE, verdicts
-from tests.test_solutions import Endpoint, generate
+from tests.helpers.judging import JUDGE, verdicts
+from tests.helpers.solving import endpoint_server, generate
+from tests.helpers.standin import StandIn
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def run(tmp_path_factory):
     problems = math.problems / "problems.jsonl"
     download_problems(math.problems, source="demo")
     with StandIn(accuracy=0.5) as server:
-        asked = {"open_server": lambda: Endpoint(server.base_url), **JUDGE}
+        asked = {"open_server": lambda: endpoint_server(server.base_url), **JUDGE}
         generate(problems, math.solutions, server.base_url)
         judge_solutions(math.solutions, problems, math.judged, **asked)
         relabel_with_majority(math.judged / "verdicts.parquet", problems, math.relabeled)
@@ -107,7 +107,7 @@ def test_going_on_after_an_import_asks_only_what_is_new(run, tmp_path):
             math.relabeled / "labels.parquet",
             math.problems / "problems.jsonl",
             tmp_path / "again",
-            open_server=lambda: Endpoint(server.base_url),
+            open_server=lambda: endpoint_server(server.base_url),
             **JUDGE,
         )
     first = runs.Track(run / "math", "math")

@@ -11,8 +11,7 @@ from nbformat.v4.rwbase import rejoin_lines
 
 from sdg_helpers import runs
 from sdg_helpers.notebooks.discovery import Notebook
-
-from .clone import ROOT, write_notebook
+from tests.helpers.clone import ROOT, write_notebook
 
 NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
 CODE_LINES, WORDS = 15, 80

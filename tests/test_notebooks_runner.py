@@ -18,8 +18,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.notebooks import chain, progress_line
 from sdg_helpers.paths import PACKAGE
 from sdg_helpers.runs.status import run_status
-
-from .clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
+from tests.helpers.clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
 
 ENV_CELL = 'print(os.getcwd(), os.environ["SDG_OWNER_PID"], RUN)'
 

@@ -15,8 +15,8 @@ from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.download import download_problems
 from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
-from tests.clone import ROOT, make_clone
-from tests.hub import Hub
+from tests.helpers.clone import ROOT, make_clone
+from tests.helpers.hub import Hub
 
 REPO = "nvidia/OpenMathReasoning"
 HEAVY = "<think>" + "a long way to go " * 60  # the text that must not be fetched

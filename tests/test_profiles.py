@@ -6,8 +6,7 @@ from sdg_helpers import notebooks, runs
 from sdg_helpers.errors import SdgError
 from sdg_helpers.notebooks import parameters
 from sdg_helpers.profiles import load_profile, refuse_secrets
-
-from .clone import ROOT, make_clone
+from tests.helpers.clone import ROOT, make_clone
 
 SERVER = "engine: endpoint, model: tiny, base_url: 'http://127.0.0.1:9/v1'"
 

@@ -6,8 +6,7 @@ import pytest
 
 from sdg_helpers.errors import SdgError
 from sdg_helpers.prompts import PROMPTS, load_prompt
-
-from .clone import make_clone
+from tests.helpers.clone import make_clone
 
 HOSTILE = "a {problem} {__class__} {0} {{x}} %s ${HOME} " + "{" * 1000
 

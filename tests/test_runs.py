@@ -12,8 +12,7 @@ from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_duration
 from sdg_helpers.runs import history, reset, status
-
-from .clone import make_clone
+from tests.helpers.clone import make_clone
 
 
 @pytest.fixture

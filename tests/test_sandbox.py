@@ -1,7 +1,6 @@
 """The sandbox against programs that want out, and the check of programs by their tests in it."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,17 +24,9 @@ from sdg_helpers.coding.sandbox import open_sandbox
 from sdg_helpers.coding.sandboxed_process import RunLimits
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging import pass_rates
-from tests.clone import ROOT
-from tests.test_code_filter import answer, full_row, write_solutions
+from tests.helpers.clone import ROOT
+from tests.helpers.programs import BWRAP, answer, full_row, needs_sandbox, write_solutions
 
-# Asked of bubblewrap, not of our code: where it works, ours has to.
-BWRAP = (
-    shutil.which("bwrap")
-    and subprocess.run(["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True).returncode == 0
-)
-needs_sandbox = pytest.mark.skipif(
-    not BWRAP, reason="bubblewrap is not installed, or may not make namespaces here: apt-get install bubblewrap"
-)
 OURS = open_sandbox() if BWRAP else None
 SECOND = RunLimits(seconds=1, memory_mb=256, processes=16, files_mb=8, output_mb=1)
 SHORT = replace(SECOND, seconds=0.25)

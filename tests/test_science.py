@@ -15,8 +15,8 @@ from sdg_helpers.prompts import load_prompt
 from sdg_helpers.science import open_science, plan, voting
 from sdg_helpers.science.question_reader import Question, read_question
 from sdg_helpers.science.taxonomy import folded, form_of, load_taxonomy
-from tests.standin import StandIn
-from tests.test_solutions import Endpoint
+from tests.helpers.solving import endpoint_server
+from tests.helpers.standin import StandIn
 
 # --- the taxonomy
 
@@ -381,7 +381,7 @@ def ask(rows, folder, url, prompt, stage, num_seeds=1, **more):
     return solutions.generate_solutions(
         rows,
         folder,
-        open_server=lambda: Endpoint(url),
+        open_server=lambda: endpoint_server(url),
         model="standin",
         prompt=load_prompt(prompt),
         limits=Limits(16),

@@ -6,35 +6,9 @@ import pandas as pd
 import pytest
 
 from sdg_helpers import files, notebooks, runs
-from tests.clone import ROOT, command, environment, shown_by
-from tests.standin import StandIn
-
-PROFILE = """\
-description: the scripted model
-servers:
-  solver: {{engine: endpoint, model: standin, base_url: "{url}"}}
-parameters:
-  all: {{concurrency: 16}}
-  science/01_write_questions: {{prompt: science/write-question, levels: [hard, complex], max_subtopics: 2,
-                                new_subtopics: 2, num_options: [4, 10], questions_each: 2}}
-  science/02_augment_questions: {{prompt: science/augment, kinds: [new_approach, similar]}}
-  science/03_decontaminate: {{prompt: decontamination/same-question, benchmarks: ["{bench}"], max_candidates: 3}}
-  science/04_solve_questions: {{prompt: science/solve}}
-"""
-# the scripted writer asks for sums: some of these are asked for word for word, others in other words
-BENCHMARK = [
-    f"A record of events has {a} entries of one kind and {b} of another. What is {a} + {b}?"
-    for a in range(2, 90, 9)
-    for b in range(3, 90, 9)
-]
-
-
-def write_profile(path, url, jobs=""):
-    """A profile for the scripted model, with a benchmark beside it; returns its path."""
-    with open(path.with_name("bench.jsonl"), "wb") as out:
-        out.writelines(files.dumps({"question": text}) for text in BENCHMARK)
-    path.write_text(PROFILE.format(url=url, bench=path.with_name("bench.jsonl")) + jobs)
-    return path
+from tests.helpers.clone import ROOT, command, environment, shown_by
+from tests.helpers.science import write_profile
+from tests.helpers.standin import StandIn
 
 
 @pytest.fixture(scope="module")

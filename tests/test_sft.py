@@ -21,7 +21,7 @@ from sdg_helpers.sft.filters import REASONS, Filters
 from sdg_helpers.sft.rows import RowMaker
 from sdg_helpers.sft.shuffling import ShuffledRows
 from sdg_helpers.stages import Stage
-from tests.clone import ROOT
+from tests.helpers.clone import ROOT
 
 ANSWER = "The answer is \\boxed{4}"
 # name: generation, finish_reason, verdict -> why it is dropped, or None for a row

@@ -57,7 +57,7 @@ def spec(faults):
         python=sys.executable,
         tp_size=2,
         load_format="sharded_state",
-        environment={"STANDIN": str(faults), "PYTHONPATH": str(TESTS / "sglang_standin")},
+        environment={"STANDIN": str(faults), "PYTHONPATH": str(TESTS / "helpers" / "sglang_standin")},
         start_deadline_s=20,
     )
 

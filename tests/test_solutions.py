@@ -15,43 +15,11 @@ from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.serving.server import Server
 from sdg_helpers.solutions import seed_files
-from tests.standin import StandIn
+from tests.helpers.solving import HOSTILE, generate, rows_of, write_problems
+from tests.helpers.standin import StandIn
 
 REPO = Path(__file__).resolve().parent.parent
-HOSTILE = 'Braces {problem} {__class__} {0} "quoted" \\frac{1}{2} \u2028 é'
-
-
-def Endpoint(base_url):
-    """A server that runs elsewhere."""
-    return Server(base_url, "standin", "endpoint", "x")
-
-
-def write_problems(path, count):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as out:
-        for i in range(count):
-            text = HOSTILE if i == 1 else f"What is {i} + {i * 7 % 11}?"
-            out.write(files.dumps({"id": files.content_id(text), "problem": text, "expected_answer": str(i)}))
-    return path
-
-
-def generate(problems, folder, base_url, num_seeds=3, concurrency=16, **more):
-    options = {
-        "prompt": load_prompt("math/solve-few-shot"),
-        "sampling": Sampling(0.6, 0.95, 200),
-        "limits": Limits(concurrency=concurrency, timeout_s=30),
-        "model": "standin",
-        **more,
-    }
-    return solutions.generate_solutions(
-        problems, folder, open_server=lambda: Endpoint(base_url), num_seeds=num_seeds, **options
-    )
-
-
-def rows_of(folder):
-    return {path.name: path.read_bytes() for path in Path(folder).glob("output-rs*.jsonl")}
 
 
 @pytest.fixture
@@ -168,7 +136,15 @@ def test_twenty_kills_end_in_the_same_bytes(tmp_path):
     with StandIn(latency="0.02") as server:
         generate(problems, tmp_path / "calm", server.base_url, concurrency=64)
         server.reset()
-        command = [sys.executable, "-m", "tests.solve", problems, tmp_path / "killed", server.base_url, concurrency]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.helpers.solve",
+            problems,
+            tmp_path / "killed",
+            server.base_url,
+            concurrency,
+        ]
         rng = random.Random(7)
         for asked_before in sorted(rng.sample(range(1, 850), kills)):
             process = subprocess.Popen(list(map(str, command)), cwd=REPO, stdout=subprocess.PIPE, text=True)

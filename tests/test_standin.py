@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from tests.standin import Script, StandIn, comparable, draw, evaluate, judge, request_key
+from tests.helpers.standin import Script, StandIn, comparable, draw, evaluate, judge, request_key
 
 
 def chat(text):

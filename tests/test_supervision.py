@@ -1,5 +1,5 @@
 """Servers that die, fall silent or talk nonsense: watched, started anew, given up; with real processes that stand in
-for SGLang (tests/sglang_standin). tests/sglang/ has the same with SGLang itself."""
+for SGLang (tests/helpers/sglang_standin). tests/sglang/ has the same with SGLang itself."""
 
 import json
 import os
@@ -17,13 +17,13 @@ import pytest
 from sdg_helpers import files
 from sdg_helpers.cluster import ranks
 from sdg_helpers.cluster.exit_codes import TryAgain
-from sdg_helpers.completions.types import Limits, Request, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.serving.engines import open_server
 from sdg_helpers.serving.server import Server, ask
 from sdg_helpers.serving.server_specs import ServerSpec
 from sdg_helpers.serving.sglang import supervision
 from sdg_helpers.serving.sglang.proxy import Gate
+from tests.helpers.watching import ask_many, events, gone, within
 
 TESTS = Path(__file__).resolve().parent
 # a rank of a job of two: argv MEETING_POINT RANK SPEC SERVERS_FOLDER
@@ -66,7 +66,7 @@ def spec(faults):
                 "model": "org/model",
                 "served_model_name": "adder",
                 "python": sys.executable,
-                "environment": {"STANDIN": str(faults), "PYTHONPATH": str(TESTS / "sglang_standin")},
+                "environment": {"STANDIN": str(faults), "PYTHONPATH": str(TESTS / "helpers" / "sglang_standin")},
                 "canary_question": "7+8",
                 "canary_expects": r"\{15\}",
                 "start_deadline_s": 20,
@@ -88,45 +88,6 @@ def folder(tmp_path):
 def starts(faults):
     """(pid, node rank, port, meeting address) of every process that was started."""
     return [line.split() for line in (faults / "starts").read_text().splitlines()]
-
-
-def events(folder):
-    return [row["event"] for path in folder.glob("*-events.jsonl") for row in files.read_jsonl(path)]
-
-
-def within(seconds, well):
-    end = time.monotonic() + seconds
-    while not well() and time.monotonic() < end:
-        time.sleep(0.05)
-    return well()
-
-
-def gone(pid):
-    return not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
-
-
-def ask_many(server, count, act=None, each=None, **limits):
-    """Answers to i + 1 by i; `act()` is called when 20 of them have come, `each(answers)` at every one."""
-    found = {}
-
-    def on_completion(request, completion):
-        assert request.key not in found
-        found[request.key] = completion.content
-        if act and len(found) == 20:
-            act()
-        if each:
-            each(found)
-
-    server.complete(
-        (Request(i, [{"role": "user", "content": f"{i}+1"}]) for i in range(count)),
-        model=server.model,
-        sampling=Sampling(),
-        limits=Limits(**{"concurrency": 8, "timeout_s": 30, **limits}),
-        on_completion=on_completion,
-        on_progress=lambda progress: None,
-        on_failure=lambda request, failure: found.update({request.key: failure}),
-    )
-    return found
 
 
 def answers(count):

@@ -9,10 +9,9 @@ from sdg_helpers import cluster
 from sdg_helpers.cluster import slurm
 from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.errors import SdgError
-
-from . import work
-from .private_slurm import PrivateSlurm, why_not
-from .test_cluster import in_background, run, when_running
+from tests.helpers import chunk_work as work
+from tests.helpers.driving import in_background, run, when_running
+from tests.helpers.private_slurm import PrivateSlurm, why_not
 
 
 @pytest.fixture

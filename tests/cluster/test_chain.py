@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from tests.clone import ROOT, command, environment
-from tests.standin import StandIn
+from tests.helpers.clone import ROOT, command, environment
+from tests.helpers.standin import StandIn
 
 PROFILE = """\
 description: the scripted model

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -13,66 +12,14 @@ import pytest
 from sdg_helpers import cluster
 from sdg_helpers.cluster import slurm as slurm_commands
 from sdg_helpers.cluster.job_records import JobRecords
-from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
-from tests.clone import ROOT
-
-from . import work
-
-SPEC = {"where": "slurm", "time_limit_min": 10, "num_chunks": 4, "poll_s": 0.3, "stop_before_limit_s": 30}
-
-
-def run(stage, spec=None, on_poll=None, **more):
-    cluster.run_chunks(
-        work.work(stage, **more),
-        JobSpec(**{**SPEC, **(spec or {})}),
-        stage,
-        lambda num_chunks: work.left(stage, num_chunks),
-        on_poll,
-    )
-
-
-def interrupted(stage, spec=None, state="RUNNING", **more):
-    """Run the driver until one of its jobs is in this state, then interrupt it: the jobs stay at work."""
-
-    def interrupt(jobs):
-        if any(job.state == state for job in jobs):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(stage, spec, interrupt, **more)
+from tests.helpers import chunk_work as work
+from tests.helpers.clone import ROOT
+from tests.helpers.driving import in_background, interrupted, run, when_running
 
 
 def complete(stage):
     return work.rows_of(stage) == list(range(work.ROWS))
-
-
-def in_background(function, *words, **more):
-    """A thread that runs the driver; `.error` is what it raised."""
-
-    class Driver(threading.Thread):
-        error = None
-
-        def run(self):
-            try:
-                function(*words, **more)
-            except BaseException as error:
-                self.error = error
-
-    thread = Driver(daemon=True)
-    thread.start()
-    return thread
-
-
-def when_running(stage, count=1, timeout_s=60):
-    """Wait until so many jobs of the stage run and have written something; returns those that run."""
-    end = time.time() + timeout_s
-    while time.time() < end:
-        running = [job for job in cluster.live_jobs(stage) if job.state == "RUNNING"]
-        if len(running) >= count and len(work.rows_of(stage)) >= count:
-            return running
-        time.sleep(0.2)
-    raise TimeoutError(f"no {count} jobs run: {cluster.live_jobs(stage)}")
 
 
 def test_chunks_are_an_array_and_all_is_done(stage):
@@ -195,7 +142,7 @@ def test_a_job_that_ran_and_was_requeued_has_not_waited_since_it_was_submitted(s
 DRIVER = """\
 import sys
 from pathlib import Path
-from tests.cluster.test_cluster import run
+from tests.helpers.driving import run
 run(Path(sys.argv[1]), {"num_chunks": int(sys.argv[2])}, row_s=0.4)
 """
 

@@ -14,10 +14,9 @@ from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
 from sdg_helpers.profiles import load_profile
 from sdg_helpers.runs import status
-from tests.clone import PROFILE, command, environment, make_clone
-
-from . import work
-from .test_cluster import SPEC, in_background, interrupted, run, when_running
+from tests.helpers import chunk_work as work
+from tests.helpers.clone import PROFILE, command, environment, make_clone
+from tests.helpers.driving import SPEC, in_background, interrupted, run, when_running
 
 JOBS = """
 jobs:

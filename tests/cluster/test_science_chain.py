@@ -3,9 +3,9 @@
 import os
 import subprocess
 
-from tests.clone import ROOT, command, environment
-from tests.standin import StandIn
-from tests.test_science_chain import write_profile
+from tests.helpers.clone import ROOT, command, environment
+from tests.helpers.science import write_profile
+from tests.helpers.standin import StandIn
 
 JOBS = """\
 jobs:

@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.test_sglang_arguments import commands
+from tests.helpers.sglang_commands import commands
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "accepted_options.json"

@@ -13,9 +13,8 @@ import yaml
 from sdg_helpers import files
 from sdg_helpers.serving.sglang.sharded import check_sharded
 from sdg_helpers.solutions.rows import read_solutions
-from tests.clone import ROOT, command, environment
-from tests.cluster.conftest import slurm  # noqa: F401  a fixture
-from tests.hub import SHA, Hub
+from tests.helpers.clone import ROOT, command, environment
+from tests.helpers.hub import SHA, Hub
 from tests.sglang.make_problems import PROMPT_JUDGE, PROMPT_SOLVE, write_problems
 
 

@@ -23,8 +23,8 @@ from sdg_helpers.serving.sglang import command_lines
 from sdg_helpers.serving.sglang.sharded import check_sharded
 from sdg_helpers.solutions.generate import generate_solutions
 from sdg_helpers.solutions.rows import read_solutions
+from tests.helpers.watching import ask_many, events, gone, within
 from tests.sglang.make_problems import PROMPT_JUDGE, PROMPT_SOLVE, write_problems
-from tests.test_supervision import ask_many, events, gone, within
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # the second node of two, on this machine: argv MEETING_POINT SPEC SOURCE FOLDER LOGS

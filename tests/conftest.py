@@ -1,11 +1,11 @@
-"""One private Slurm for all tests of this folder; they skip, with the reason, where it cannot be started."""
+"""A private Slurm for the tests that need a cluster: one a process. They skip, with the reason, without it."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from .private_slurm import PrivateSlurm, why_not
+from tests.helpers.private_slurm import PrivateSlurm, why_not
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """A real Slurm of a few nodes on one machine, up in a second: root, no systemd, no cgroups, nothing outside its folder.
 
+    python -m tests.helpers.private_slurm start FOLDER [--accounting]       # by hand; … stop FOLDER
+
 Every node is a slurmd in a UTS and mount namespace of its own, so that `hostname` says n1, n2 … and those names
 resolve, while the machine's own /etc/hosts stays as it is. Nodes share the file system and the ports. CPUs, memory
 and GPUs are what the configuration says, not what the machine has.
@@ -7,6 +9,7 @@ and GPUs are what the configuration says, not what the machine has.
 
 from __future__ import annotations
 
+import argparse
 import os
 import secrets
 import shutil
@@ -300,7 +303,7 @@ class PrivateSlurm:
         """Stop the cluster also when the process that started it is killed; one started by hand stays."""
         if "pytest" in sys.modules:
             code = (
-                "import os, sys, time\nfrom tests.cluster.private_slurm import PrivateSlurm, _alive\n"
+                "import os, sys, time\nfrom tests.helpers.private_slurm import PrivateSlurm, _alive\n"
                 "while _alive(int(sys.argv[1])): time.sleep(1)\nPrivateSlurm(sys.argv[2]).stop()"
             )
             subprocess.Popen(
@@ -309,7 +312,7 @@ class PrivateSlurm:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                cwd=Path(__file__).resolve().parent.parent.parent,
+                cwd=Path(__file__).resolve().parents[2],
             )
 
     def _run(self, *command: str, check: bool | None = True) -> str:
@@ -356,3 +359,25 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def main() -> None:
+    """Start or stop a cluster by hand; prints the environment variable that leads Slurm's commands to it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.helpers.private_slurm", description=__doc__.splitlines()[0])
+    parser.add_argument("action", choices=["start", "stop"])
+    parser.add_argument("folder", help="where the cluster keeps its files")
+    parser.add_argument("--accounting", action="store_true", help="with slurmdbd: a true sacct")
+    parser.add_argument("--nodes", type=int, default=4)
+    options = parser.parse_args()
+    cluster = PrivateSlurm(options.folder, nodes=options.nodes, accounting=options.accounting)
+    if options.action == "stop":
+        cluster.stop()
+    elif reason := why_not(options.accounting):
+        sys.exit(reason)
+    else:
+        cluster.start()
+        print(f"export SLURM_CONF={cluster.conf}")
+
+
+if __name__ == "__main__":
+    main()

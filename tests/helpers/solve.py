@@ -1,4 +1,4 @@
-"""Stage 03 as a process to be killed: python -m tests.solve PROBLEMS FOLDER BASE_URL CONCURRENCY [NUM_SEEDS]"""
+"""Stage 03 as a process to be killed: python -m tests.helpers.solve PROBLEMS FOLDER BASE_URL CONCURRENCY [NUM_SEEDS]"""
 
 import resource
 import sys
@@ -7,14 +7,14 @@ from pathlib import Path
 from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.solutions.generate import generate_solutions
-from tests.test_solutions import Endpoint
+from tests.helpers.solving import endpoint_server
 
 problems, folder, base_url, concurrency, num_seeds = [*sys.argv[1:], "3"][:5]
 print("ready", flush=True)
 generate_solutions(
     Path(problems),
     Path(folder),
-    open_server=lambda: Endpoint(base_url),
+    open_server=lambda: endpoint_server(base_url),
     model="standin",
     prompt=load_prompt("math/solve-few-shot"),
     num_seeds=int(num_seeds),

@@ -1,6 +1,6 @@
 """A stand-in for the Hugging Face hub: what `datasets` and `huggingface_hub` ask for to read a public repository.
 
-    python -m tests.hub FOLDER            FOLDER/datasets/org/name/… and FOLDER/models/org/name/… are repositories
+    python -m tests.helpers.hub FOLDER      FOLDER/datasets/org/name/… and FOLDER/models/org/name/… are repositories
 
 prints its URL (for HF_ENDPOINT) as the first line. Every repository has one commit; main and its sha name it.
 
@@ -164,9 +164,9 @@ class Hub:
 
     def __enter__(self) -> Hub:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.hub", str(self.folder)],
+            [sys.executable, "-m", "tests.helpers.hub", str(self.folder)],
             text=True,
-            cwd=Path(__file__).resolve().parent.parent,
+            cwd=Path(__file__).resolve().parents[2],
             stdout=subprocess.PIPE,
         )
         self.url = self.process.stdout.readline().strip()

@@ -1,6 +1,6 @@
 """A stand-in for an OpenAI-compatible model server: scripted text, latencies, a hidden capacity, and faults on demand.
 
-    python -m tests.standin --port 0 --latency lognormal:0.05:0.6 --capacity 32 --faults 500=0.05,hang=0.01
+    python -m tests.helpers.standin --port 0 --latency lognormal:0.05:0.6 --capacity 32 --faults 500=0.05,hang=0.01
 
 prints its base URL as the first line. The text depends on nothing but the messages and the seed, so that an undisturbed
 run and one that was killed and resumed can be compared byte for byte. It answers arithmetic as a solver would
@@ -35,7 +35,7 @@ from statistics import NormalDist
 
 import orjson
 
-from tests import standin_code, standin_science
+from tests.helpers import standin_code, standin_science
 
 FAULTS = (
     "429",
@@ -513,7 +513,7 @@ def spoiled(reply: dict, fault: str | None) -> bytes:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.standin", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.helpers.standin", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--host", default="127.0.0.1")
     add("--port", type=int, default=0, help="0: any free port; the first line printed is the base URL")
@@ -560,9 +560,12 @@ class StandIn:
         ]
 
     def start(self) -> StandIn:
-        root = Path(__file__).resolve().parent.parent
+        root = Path(__file__).resolve().parents[2]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.standin", *self.arguments], cwd=root, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.helpers.standin", *self.arguments],
+            cwd=root,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.base_url = self.process.stdout.readline().strip()
         if not self.base_url:

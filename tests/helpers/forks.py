@@ -1,0 +1,30 @@
+"""Work in a fork of the test's process, to be killed or to meet a full disk."""
+
+import os
+import resource
+import signal
+
+from sdg_helpers.errors import SdgError
+
+
+def in_a_child(work, limit_bytes=None):
+    """Start `work` in a fork of this process; returns its pid. A disk that is full shows as a limit on file sizes."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, 2)
+        if limit_bytes is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+        work()
+        os._exit(0)
+    except SdgError:
+        os._exit(3)
+    except BaseException:
+        os._exit(4)
+
+
+def ended(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
