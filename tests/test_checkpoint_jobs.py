@@ -21,7 +21,7 @@ from sdg_helpers.profiles import load_profile
 from sdg_helpers.prompts import Prompt
 from sdg_helpers.serving.sglang.sharded import check_sharded
 from sdg_helpers.solutions.generate import generate_solutions
-from sdg_helpers.solutions.rows import read_solutions
+from sdg_helpers.solutions.reading import read_solutions
 from tests.helpers.hub import SHA, Hub
 
 TESTS = Path(__file__).resolve().parent

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sdg_helpers import files, notebooks, runs
-from sdg_helpers.solutions.rows import read_solutions
+from sdg_helpers.solutions.reading import read_solutions
 from tests.helpers.clone import ROOT, command, environment, shown_by
 from tests.helpers.programs import needs_sandbox
 from tests.helpers.standin import StandIn

@@ -55,7 +55,7 @@ def test_a_merge_that_fails_leaves_no_file_open(problems, tmp_path, monkeypatch)
     writer.append(0, row(1))
     writer.close()
     before = set(Path("/proc/self/fd").iterdir())
-    monkeypatch.setattr(seed_files, "_summarise", lambda *_: 1 / 0)
+    monkeypatch.setattr(seed_files.Summary, "add", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         seed_files.merge(tmp_path, ProblemIndex.build(problems), 0, seed_files.Summary())
     assert set(Path("/proc/self/fd").iterdir()) == before
@@ -70,8 +70,8 @@ def test_attempts_sort_by_age_and_are_found_by_their_name(problems, tmp_path):
         names.append(writer.name)
     assert names == sorted(names)
     index = ProblemIndex.build(problems)
-    assert seed_files.finished(tmp_path, index, 1).sum() == 13
-    assert seed_files.finished(tmp_path, index, 1, "solve-0001of0004").nonzero()[0].tolist() == [1, 11, 15, 19]
+    assert seed_files.find_done(tmp_path, index, 1).sum() == 13
+    assert seed_files.find_done(tmp_path, index, 1, "solve-0001of0004").nonzero()[0].tolist() == [1, 11, 15, 19]
     seed_files.merge(tmp_path, index, 0, seed_files.Summary())
     assert next(files.read_jsonl(tmp_path / "output-rs0.jsonl"))["generation"] == "first"
 

@@ -196,7 +196,7 @@ def test_a_stranger_among_the_solutions_is_refused(problems, tmp_path):
     partial = tmp_path / "s" / "partial" / "rs0"
     partial.mkdir(parents=True)
     (partial / "x.jsonl").write_bytes(b'{"id":"nobody","generation":""}\n')
-    with pytest.raises(SdgError, match="expected a solution of a problem of this run"):
+    with pytest.raises(SdgError, match="not a solution of a problem of this run"):
         generate(problems, tmp_path / "s", "http://127.0.0.1:9/v1")
 
 
@@ -245,4 +245,4 @@ def test_a_problem_that_has_our_keys_does_not_break_its_row(tmp_path):
 def test_an_index_finds_what_is_finished(problems, tmp_path):
     with StandIn() as server:
         generate(problems, tmp_path / "s", server.base_url)
-    assert seed_files.finished(tmp_path / "s", ProblemIndex.build(problems), 3).all()
+    assert seed_files.find_done(tmp_path / "s", ProblemIndex.build(problems), 3).all()

@@ -21,7 +21,7 @@ from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.generate import generate_solutions
-from sdg_helpers.solutions.rows import read_solutions
+from sdg_helpers.solutions.reading import read_solutions
 from sdg_helpers.stages import Stage, Work
 
 NOTEBOOK = "science/03_decontaminate"

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.solutions import seed_files
-from sdg_helpers.solutions.rows import answer_start, parse_solution
+from sdg_helpers.solutions.rows import line_start, parse_solution
 from sdg_helpers.stages import Stage, Work
 
 STAGE = ("genselect_comparisons", "math/08_build_genselect")
@@ -85,7 +83,7 @@ def candidates_of(
     found: dict[str, Candidate] = {}
     for line, path, verdict in rows:
         solution = parse_solution(line, path, 0)
-        text = orjson.loads(b'"' + solution.text[max(0, answer_start(solution.text)) :] + b'"').strip()
+        text = solution.answer_text().strip()
         if verdict is None or verdict.correct is None or not verdict.predicted_answer:
             dropped["no_answer_or_verdict"] += 1
         elif text.count(r"\boxed") != 1:
@@ -217,7 +215,7 @@ class _SeedReader:
 
     def take(self, problem_id: str) -> Iterator[tuple[bytes, Path, Verdict | None]]:
         """The row of this problem, if this seed has one."""
-        if self._line.startswith(b'{"id":' + files.dumps(problem_id)[:-1] + b","):
+        if self._line.startswith(line_start(problem_id)):
             line, self._line = self._line, next(self._lines, b"")
             yield line, self._path, self._verdicts.find(problem_id)
 

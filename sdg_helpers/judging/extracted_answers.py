@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
@@ -13,11 +12,13 @@ from sdg_helpers import files
 from sdg_helpers.answers.extraction import OPEN, extract_boxed
 from sdg_helpers.judging.verdicts import read_verdicts
 from sdg_helpers.solutions import seed_files
-from sdg_helpers.solutions.rows import Solution, answer_start, parse_solution
+from sdg_helpers.solutions.reading import scan_solutions
+from sdg_helpers.solutions.rows import Solution, answer_start, escape_json
 
 MAX_LENGTH = 2000  # characters; whatever fills a longer box is not a final answer
 _SCHEMA = pa.schema([("id", pa.string()), ("predicted_answer", pa.string())])
 _BATCH = 1 << 16
+_BOXED = escape_json(r"\boxed")
 
 
 def predicted_answer(solution: Solution, reasoning: bool = True) -> str | None:
@@ -25,10 +26,9 @@ def predicted_answer(solution: Solution, reasoning: bool = True) -> str | None:
     start = answer_start(solution.text)
     if solution.finish_reason != "stop" or (start < 0 and (reasoning or OPEN.encode() in solution.text)):
         return None
-    tail = solution.text[max(0, start) :]
-    if b"\\\\boxed" not in tail:
+    if solution.text.find(_BOXED, max(0, start)) < 0:
         return None
-    boxed = (extract_boxed(orjson.loads(b'"' + tail + b'"')) or "").strip()
+    boxed = (extract_boxed(solution.answer_text()) or "").strip()
     return boxed if 0 < len(boxed) <= MAX_LENGTH else None
 
 
@@ -49,14 +49,12 @@ def take_out(solutions: Path, folder: Path, reasoning: bool = True) -> None:
 def _batches(path: Path, reasoning: bool) -> Iterator[tuple[list[str], list[str | None]]]:
     ids: list[str] = []
     answers: list[str | None] = []
-    with open(path, "rb", buffering=1 << 20) as file:
-        for number, line in enumerate(file, 1):
-            solution = parse_solution(line, path, number)
-            ids.append(solution.keys["id"])
-            answers.append(predicted_answer(solution, reasoning))
-            if len(ids) == _BATCH:
-                yield ids, answers
-                ids, answers = [], []
+    for solution in scan_solutions(path):
+        ids.append(solution.keys["id"])
+        answers.append(predicted_answer(solution, reasoning))
+        if len(ids) == _BATCH:
+            yield ids, answers
+            ids, answers = [], []
     yield ids, answers
 
 

@@ -13,7 +13,7 @@ Reading it back is in importing.py. Rows keep our keys id and seed, which NeMo-S
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
 from sdg_helpers.runs.run import Track
 from sdg_helpers.solutions import seed_files
-from sdg_helpers.solutions.rows import Solution, parse_solution
+from sdg_helpers.solutions.reading import scan_solutions
+from sdg_helpers.solutions.rows import Solution, copy_line
 
 SAID = {True: "Judgement: Yes", False: "Judgement: No", None: "Judgement: none could be read"}
 
@@ -132,31 +133,13 @@ def _write(track: Track, folder: Path, verdicts: Path, row: Callable[[Solution, 
     for seed, path in seed_files.seed_files(track.solutions).items():
         of_seed = SeedVerdicts(verdicts / "verdicts.parquet", seed)
         with files.atomic_writer(folder / path.name) as out:
-            for solution in read_solutions(path):
+            for solution in scan_solutions(path):
                 verdict = of_seed.find(solution.keys["id"])
                 if verdict is not None:
-                    out.write(full_row(solution, *row(solution, verdict)))
+                    out.write(copy_line(solution, *row(solution, verdict)))
                     rows += 1
         _done(folder / path.name)
     return rows
-
-
-def read_solutions(path: Path) -> Iterator[Solution]:
-    """Rows of a solutions file, their text unparsed."""
-    with open(path, "rb", buffering=1 << 20) as file:
-        for number, line in enumerate(file, 1):
-            yield parse_solution(line, path, number)
-
-
-def full_row(solution: Solution, keys: Mapping[str, Any], more: Mapping[str, Any]) -> bytes:
-    """A solution's line with changed keys before the text and more keys after it."""
-    return b'%b,"generation":"%b","finish_reason":%b,"num_generated_tokens":%d%b}\n' % (
-        orjson.dumps(keys)[:-1],
-        solution.text,
-        orjson.dumps(solution.finish_reason),
-        solution.tokens,
-        b"," + orjson.dumps(more)[1:-1] if more else b"",
-    )
 
 
 class _Replies:

@@ -23,13 +23,11 @@ from sdg_helpers.nemo_skills.exporting import SAID
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.runs.run import Track
 from sdg_helpers.solutions import seed_files
+from sdg_helpers.solutions.rows import GENERATED_KEYS, solution_line
 from sdg_helpers.stages import Work
 
 _OF_A_SOLUTION = {
-    "seed",
-    "generation",
-    "finish_reason",
-    "num_generated_tokens",
+    *GENERATED_KEYS,
     "reasoning_content",
     "num_generated",
     "generation_start_time",
@@ -178,19 +176,16 @@ def _one_seed(work: Work, index: ProblemIndex, seed: int, source: Path, summary:
             last = position
             summary["kept"] += 1
             summary["tokens"] += int(row.get("num_generated_tokens") or 0)
-            out.write(files.dumps(_solution(row, seed)))
+            out.write(
+                solution_line(
+                    _problem(row),
+                    seed=seed,
+                    generation=extraction.normalise_reasoning(row.get("generation"), row.get("reasoning_content")),
+                    finish_reason=str(row.get("finish_reason") or "unknown"),
+                    num_generated_tokens=int(row.get("num_generated_tokens") or 0),
+                )
+            )
     return target
-
-
-def _solution(row: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Our row: the problem's keys, then what was generated."""
-    return {
-        **_problem(row),
-        "seed": seed,
-        "generation": extraction.normalise_reasoning(row.get("generation"), row.get("reasoning_content")),
-        "finish_reason": str(row.get("finish_reason") or "unknown"),
-        "num_generated_tokens": int(row.get("num_generated_tokens") or 0),
-    }
 
 
 def _verdicts(track: Track, name: str, sources: dict[int, Path]) -> int:

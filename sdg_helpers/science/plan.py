@@ -14,7 +14,7 @@ from sdg_helpers import files
 from sdg_helpers.answers.extraction import split_thinking
 from sdg_helpers.errors import SdgError
 from sdg_helpers.science.taxonomy import PATH, folded, form_of, load_taxonomy
-from sdg_helpers.solutions.rows import read_solutions
+from sdg_helpers.solutions.reading import read_solutions
 from sdg_helpers.stages import Stage
 
 NOTEBOOK = "science/01_write_questions"

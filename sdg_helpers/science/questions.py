@@ -17,7 +17,7 @@ from sdg_helpers.prompts import Prompt
 from sdg_helpers.science.question_reader import REASONS, Question, read_question
 from sdg_helpers.science.taxonomy import folded, form_of
 from sdg_helpers.solutions import seed_files
-from sdg_helpers.solutions.rows import read_solutions
+from sdg_helpers.solutions.reading import read_solutions
 from sdg_helpers.stages import Stage, Work
 
 WRITE, AUGMENT = "science/01_write_questions", "science/02_augment_questions"

@@ -4,7 +4,6 @@ it is copied, not parsed, which is most of the export's speed."""
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 
 import orjson
@@ -17,11 +16,11 @@ from sdg_helpers.prompts import FewShotExamples, Prompt
 from sdg_helpers.sft.chat_templates import ChatTemplate, PromptRenderer
 from sdg_helpers.sft.filters import Filters, within
 from sdg_helpers.sft.shuffling import KEY_BYTES
-from sdg_helpers.solutions.rows import Solution, answer_start, escaped
+from sdg_helpers.solutions.rows import Solution, answer_start, escape_json, strip_leading_space, unescape_json
 
 FORMS = ("input_output", "messages")
 PARTS = ("whole", "answer")
-_LEADING = re.compile(rb"(?:\\n|\\r|\\t| )*")  # white space, as JSON escapes it
+_BOX = escape_json(r"\boxed{")
 
 
 class RowMaker:
@@ -45,8 +44,8 @@ class RowMaker:
         self.head = [{"role": "system", "content": prompt.system}] if prompt.system else []
         self.filters, self.forms, self.extra_keys = filters, tuple(forms), tuple(extra_keys)
         self.render, self._template = PromptRenderer(template, self.head), template
-        self._end, self._end_mark = escaped(template.end), escaped(template.end.strip() or template.end)
-        self._opening = escaped(self.render.opening)
+        self._end, self._end_mark = escape_json(template.end), escape_json(template.end.strip() or template.end)
+        self._opening = escape_json(self.render.opening)
         self._contaminated = filters.contaminated_problems()
         self._messages_head = b'{"messages":[' + b"".join(orjson.dumps(message) + b"," for message in self.head)
 
@@ -67,9 +66,9 @@ class RowMaker:
 
     def _flaw(self, solution: Solution) -> str | None:
         filters, problem = self.filters, solution.keys.get("problem", "")
-        if self._end_mark in solution.text or self._end_mark in escaped(problem):
+        if self._end_mark in solution.text or self._end_mark in escape_json(problem):
             return "end_token_inside"
-        if filters.drop_multi_boxed and solution.text.count(rb"\\boxed{", max(0, answer_start(solution.text))) > 1:
+        if filters.drop_multi_boxed and solution.text.count(_BOX, max(0, answer_start(solution.text))) > 1:
             return "multi_boxed"
         if filters.remove_len_outlier_solutions and not within(solution.tokens, filters.solution_bounds):
             return "solution_length"
@@ -88,14 +87,13 @@ class RowMaker:
         """The solution as it is exported, JSON-escaped."""
         text = solution.text
         if self.text_part == "answer":
-            text = text[max(0, answer_start(text)) :]
-            text = text[len(_LEADING.match(text)[0]) :]
+            text = strip_leading_space(text[max(0, answer_start(text)) :])
         if not self.filters.changes_answers:
             return text
         start = max(0, answer_start(text))
-        answer = orjson.loads(b'"' + text[start:] + b'"')
+        answer = unescape_json(text[start:])
         trimmed = self.filters.trimmed(answer)
-        return text if trimmed == answer else text[:start] + escaped(trimmed)
+        return text if trimmed == answer else text[:start] + escape_json(trimmed)
 
     def rows(self, solution: Solution, text: bytes, verdict: Verdict) -> list[bytes]:
         """One line a form, in the order of `forms`."""

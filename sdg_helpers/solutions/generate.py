@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sdg_helpers import files
+from sdg_helpers.answers.extraction import normalise_reasoning
 from sdg_helpers.cluster.chunks import chunk_range, run_in_jobs
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.completions.meter import Progress
@@ -25,7 +26,7 @@ from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
 from sdg_helpers.prompts import Prompt
 from sdg_helpers.serving.server import Server
 from sdg_helpers.solutions import seed_files
-from sdg_helpers.solutions.rows import solution_row
+from sdg_helpers.solutions.rows import solution_line
 from sdg_helpers.stages import Stage, Work
 
 STAGE = ("generate solutions", "math/03_generate_solutions")
@@ -67,7 +68,7 @@ def generate_solutions(
         if work.done:
             return work.manifest
         index = ProblemIndex.build(problems)
-        done = seed_files.finished(folder, index, num_seeds)
+        done = seed_files.find_done(folder, index, num_seeds)
         before = int(done.sum())
         if before < done.size and jobs is None:
             _solve(folder, problems, done, open_server(), asking, work)
@@ -99,7 +100,7 @@ def _solve_in_jobs(
     """The same by jobs; `done` is brought up to date in place, and on disk for the jobs that begin after it."""
 
     def left(num_chunks: int) -> dict[int, int]:
-        done[:] = seed_files.finished(work.folder, index, done.shape[1])
+        done[:] = seed_files.find_done(work.folder, index, done.shape[1])
         seed_files.write_done(work.folder, done)
         places = [chunk_range(len(index), chunk, num_chunks) for chunk in range(num_chunks)]
         missing = [int((~done[mine.start : mine.stop]).sum()) for mine in places]
@@ -131,7 +132,7 @@ def solve_chunk(
     Reads what the driver knew to be done, and what jobs of this chunk have written; not the rest of 200 GB.
     """
     index, writer = ProblemIndex.build(problems), f"solve-{chunk:04d}of{num_chunks:04d}"
-    done = seed_files.read_done(folder, num_seeds) | seed_files.finished(folder, index, num_seeds, writer)
+    done = seed_files.read_done(folder, num_seeds) | seed_files.find_done(folder, index, num_seeds, writer)
     mine = chunk_range(len(index), chunk, num_chunks)
     done[: mine.start], done[mine.stop :] = True, True
     if not done.all() and (server := open_server()) is not None:  # None: a rank whose part in serving is over
@@ -176,7 +177,14 @@ def _solve(
 
         def on_completion(request: Request, completion: Completion) -> None:
             position, seed, problem = request.key
-            writer.append(seed, files.dumps(solution_row(problem, seed, completion)))
+            line = solution_line(
+                problem,
+                seed=seed,
+                generation=normalise_reasoning(completion.content, completion.reasoning),
+                finish_reason=completion.finish_reason,
+                num_generated_tokens=completion.completion_tokens,
+            )
+            writer.append(seed, line)
             done[position, seed] = True
 
         def on_failure(request: Request, failure: Failure) -> None:

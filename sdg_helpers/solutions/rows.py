@@ -1,36 +1,58 @@
-"""The byte format of output-rs{seed}.jsonl: one solution a row, written and read here alone."""
+"""The byte format of output-rs{seed}.jsonl. Every module that writes or reads its bytes does so through this one.
+
+A row is one solution, as compact JSON with its keys in this order:
+
+    {"id":…, the problem's other keys, "seed":0,"generation":"…","finish_reason":"stop","num_generated_tokens":812}
+
+`generation` is long (about 40 KB) and there are millions of rows. Because it is always the third key from the end, a
+reader can find it by searching from both ends of the line, and copy it without parsing it: its JSON-escaped bytes are
+called the escaped text here.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import CLOSE, normalise_reasoning
-from sdg_helpers.completions.types import Completion
+from sdg_helpers.answers.extraction import CLOSE
 from sdg_helpers.errors import SdgError
-from sdg_helpers.solutions import seed_files
 
-
-def answer_start(text: bytes) -> int:
-    """Where the answer begins in a solution (raw or JSON-escaped bytes): after the last `</think>`, -1 without one."""
-    found = text.rfind(CLOSE.encode())
-    return found + len(CLOSE) if found >= 0 else -1
-
-
+GENERATED_KEYS = ("seed", "generation", "finish_reason", "num_generated_tokens")  # added to the problem's own keys
+_HEAD = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*"),')
 _GENERATION = b'"generation":"'
 _TAIL = re.compile(rb'","finish_reason":"([^"\\]*)","num_generated_tokens":(\d+)\}\n?$')
-_TAIL_BYTES = 256
+_TAIL_BYTES = 256  # at least as long as the longest tail
+_ESCAPED_SPACE = re.compile(rb"(?:\\n|\\r|\\t| )*")
+
+
+def solution_line(
+    problem: Mapping[str, Any], *, seed: int, generation: str, finish_reason: str, num_generated_tokens: int
+) -> bytes:
+    """Return one row, newline included: the problem's keys, then the generated ones.
+
+    It holds no times, so that a resumed run writes the same bytes as an undisturbed one.
+    """
+    return files.dumps(
+        {
+            **{key: value for key, value in problem.items() if key not in GENERATED_KEYS},
+            "seed": seed,
+            "generation": generation,
+            "finish_reason": finish_reason,
+            "num_generated_tokens": num_generated_tokens,
+        }
+    )
 
 
 @dataclass(slots=True)
 class Solution:
-    """A solution's row; `text` is its generation as JSON has it between the quotes."""
+    """A parsed row. `text` is the escaped text: `generation` as JSON has it between the quotes."""
 
     keys: dict[str, Any]
     text: bytes
@@ -38,65 +60,98 @@ class Solution:
     tokens: int
 
     def value(self, key: str) -> Any:
-        """The value of any key but the text's, None where the row has none."""
+        """Return the value of any key except `generation`, or None when the row does not have it."""
         return {"finish_reason": self.finish_reason, "num_generated_tokens": self.tokens}.get(key, self.keys.get(key))
+
+    def answer_text(self) -> str:
+        """Return what follows the thinking, or the whole text of a solution without `</think>`."""
+        return unescape_json(self.text[max(0, answer_start(self.text)) :])
 
 
 def parse_solution(line: bytes, path: Path, number: int) -> Solution:
-    """One line of output-rs{seed}.jsonl; path and number are for the error."""
+    """Parse one line without parsing its text. `path` and `number` (from 1) are for the error.
+
+    Rows whose keys are in another order, as other tools write them, are parsed as a whole.
+    Raises SdgError when the line is not a solution.
+    """
     tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
     start = line.find(_GENERATION)
     if tail and start > 0:
         text = line[start + len(_GENERATION) : tail.start()]
-        if b'","' not in text:  # else another key stands in between
+        if b'","' not in text:  # otherwise there is another key between the two
             try:
                 return Solution(orjson.loads(line[:start].rstrip(b",") + b"}"), text, tail[1].decode(), int(tail[2]))
             except orjson.JSONDecodeError:
-                pass  # `generation` is a key inside another one
+                pass  # this `generation` is a key inside the value of another key
     row = files.parse_row(line, path, number)
-    text = row.get("generation")
-    if not isinstance(text, str) or "id" not in row:
+    generation = row.get("generation")
+    if not isinstance(generation, str) or "id" not in row:
         raise SdgError(
-            f"{path}, line {number}: expected a solution (keys id and generation), found "
+            f"{path}, line {number}: not a solution: the keys id and generation are required, this row has "
             f"{', '.join(row) or 'no keys'}. Run 03_generate_solutions, or import the data."
         )
-    return Solution(row, escaped(text), str(row.get("finish_reason")), int(row.get("num_generated_tokens") or 0))
+    finish_reason, tokens = str(row.get("finish_reason")), int(row.get("num_generated_tokens") or 0)
+    return Solution(row, escape_json(generation), finish_reason, tokens)
 
 
-def escaped(text: str) -> bytes:
-    """A text as JSON has it between the quotes."""
+def copy_line(solution: Solution, keys: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
+    """Return a solution's row with `keys` before its text and the keys of `added` at the end; the text is copied."""
+    return b'%b,"generation":"%b","finish_reason":%b,"num_generated_tokens":%d%b}\n' % (
+        orjson.dumps(keys)[:-1],
+        solution.text,
+        orjson.dumps(solution.finish_reason),
+        solution.tokens,
+        b"," + orjson.dumps(added)[1:-1] if added else b"",
+    )
+
+
+def line_start(problem_id: str) -> bytes:
+    """Return the bytes with which every row of this problem starts."""
+    return b'{"id":"' + escape_json(problem_id) + b'",'
+
+
+def read_id(line: bytes) -> str | None:
+    """Return the id of a row that `solution_line` wrote, or None for any other line. Looks at both ends only."""
+    head = _HEAD.match(line)
+    if head is None or _TAIL.search(line, max(0, len(line) - _TAIL_BYTES)) is None:
+        return None
+    return str(orjson.loads(head[1]))
+
+
+class RowSummary(NamedTuple):
+    """What a row adds to the counts of its stage. text_checksum: CRC-32 of the escaped text, never 0."""
+
+    finish_reason: str
+    tokens: int
+    text_checksum: int
+
+
+def summarize_row(line: bytes) -> RowSummary:
+    """Summarize a row for which `read_id` returned an id."""
+    tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
+    if tail is None:
+        raise ValueError(f"not a row of a solutions file: {line[:80]!r}")
+    text = memoryview(line)[line.find(_GENERATION) : tail.start()]
+    return RowSummary(tail[1].decode(), int(tail[2]), zlib.crc32(text) or 1)
+
+
+def answer_start(text: bytes) -> int:
+    """Return where the answer begins in an escaped text: after the last `</think>`, or -1 without one."""
+    found = text.rfind(CLOSE.encode())
+    return found + len(CLOSE) if found >= 0 else -1
+
+
+def strip_leading_space(text: bytes) -> bytes:
+    """Remove white space (escaped line breaks and tabs, and spaces) from the start of an escaped text."""
+    space = _ESCAPED_SPACE.match(text)
+    return text[space.end() :] if space else text
+
+
+def escape_json(text: str) -> bytes:
+    """Return a text as JSON has it between the quotes."""
     return files.dumps(text)[1:-2]
 
 
-_OURS = {"seed", "generation", "finish_reason", "num_generated_tokens"}
-
-
-def read_solutions(folder: Path | str, seeds: list[int] | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of the merged seed files, seed by seed in problem order, one at a time."""
-    for seed, path in seed_files.seed_files(folder).items():
-        if seeds is None or seed in seeds:
-            yield from files.read_jsonl(path)
-
-
-def solutions_of(folder: Path | str, problem_id: str) -> list[dict[str, Any]]:
-    """All solutions of one problem, by seed; each file is read up to its row only."""
-    head = b'{"id":' + files.dumps(problem_id)[:-1] + b","
-    found = []
-    for path in seed_files.seed_files(folder).values():
-        with open(path, "rb", buffering=1 << 20) as file:
-            row = next((line for line in file if line.startswith(head)), None)
-        if row is not None:
-            found.append(files.parse_row(row, path, 0))
-    return found
-
-
-def solution_row(problem: dict[str, Any], seed: int, completion: Completion) -> dict[str, Any]:
-    """One row of output-rs{seed}.jsonl: the problem's keys, then what was generated. No times: a resumed run gives
-    the same bytes as an undisturbed one."""
-    return {
-        **{key: value for key, value in problem.items() if key not in _OURS},
-        "seed": seed,
-        "generation": normalise_reasoning(completion.content, completion.reasoning),
-        "finish_reason": completion.finish_reason,
-        "num_generated_tokens": completion.completion_tokens,
-    }
+def unescape_json(text: bytes) -> str:
+    """Return the text that `escape_json` was given."""
+    return str(orjson.loads(b'"' + text + b'"'))

@@ -1,9 +1,10 @@
-"""Solutions on disk: every writer appends to files of its own, a merge puts them in problem order, one file a seed.
+"""Solutions on disk: each writer appends to its own files, and a merge puts them in problem order, one file per seed.
 
     partial/rs{seed}/{writer}.jsonl   in order of completion; a writer is one attempt, so no file has two writers
-    output-rs{seed}.jsonl             in problem order, the rows of all writers, each (id, seed) once
+    output-rs{seed}.jsonl             in problem order, with the rows of all writers and each (id, seed) once
 
-Both hold the same bytes a row, so merging copies lines and never parses a solution."""
+A row has the same bytes in both, so merging copies lines and never parses a solution.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ import re
 import secrets
 import shutil
 import time
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,22 +21,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import orjson
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
+from sdg_helpers.solutions.rows import read_id, summarize_row
 
 _NAME = re.compile(r"output-rs(\d+)\.jsonl")
-_HEAD = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*"),')
-_TAIL = re.compile(rb'"finish_reason":"([^"\\]*)","num_generated_tokens":(\d+)\}\n$')
-_TAIL_BYTES = 256
-_MOST_OPEN = 128  # files of a seed: the attempts of one chunk, and far below what a process may open
+_MAX_OPEN_FILES = 128  # enough for the attempts of one chunk, and far below the limit of a process
 TOKEN_BINS = 2 ** np.arange(0, 21)  # bin edges of the length histogram, tokens
 
 
 def seed_files(folder: Path | str) -> dict[int, Path]:
-    """The merged files of a solutions folder by seed, in order; chunk files and other names are not seeds."""
+    """Return the merged files of a solutions folder by seed, in order. Chunk files and other names are ignored."""
     found = {
         int(match[1]): path for path in Path(folder).glob("output-rs*.jsonl") if (match := _NAME.fullmatch(path.name))
     }
@@ -44,9 +41,9 @@ def seed_files(folder: Path | str) -> dict[int, Path]:
 
 
 class PartialWriter:
-    """Appends rows, each to the file of its seed.
+    """Append rows, each to the file of its seed.
 
-    `name`, for files of this attempt: when it began, so that attempts sort by age, whose it is, and a random mark.
+    `name` names this attempt's files: its start time (so that attempts sort by age), its writer, and a random suffix.
     """
 
     def __init__(self, folder: Path | str, name: str):
@@ -55,7 +52,7 @@ class PartialWriter:
         self._logs: dict[int, files.AppendLog] = {}
 
     def append(self, seed: int, line: bytes) -> None:
-        """Add one serialised row; it is the operating system's when this returns."""
+        """Append one serialized row. When this returns, the operating system has it."""
         log = self._logs.get(seed)
         if log is None:
             log = self._logs[seed] = files.AppendLog(self.folder / f"rs{seed}" / f"{self.name}.jsonl")
@@ -67,10 +64,10 @@ class PartialWriter:
             log.close()
 
 
-def finished(folder: Path | str, index: ProblemIndex, num_seeds: int, writer: str | None = None) -> np.ndarray:
-    """Which solutions are on disk: a bool array of shape (problems, seeds). Counts whatever split they were made in.
+def find_done(folder: Path | str, index: ProblemIndex, num_seeds: int, writer: str | None = None) -> np.ndarray:
+    """Return which solutions are on disk: a bool array of shape (problems, seeds), for any split into chunks.
 
-    writer: only what writers of this name have written.
+    writer: count only the rows of writers with this name.
     """
     done = np.zeros((len(index), num_seeds), dtype=bool)
     for seed in range(num_seeds):
@@ -83,15 +80,15 @@ def finished(folder: Path | str, index: ProblemIndex, num_seeds: int, writer: st
 
 
 def write_done(folder: Path, done: np.ndarray) -> None:
-    """Keep what `finished` found, for the jobs of a stage: a bit a solution."""
-    data = io.BytesIO()  # given a real file, numpy writes past it, and says no reason when the disk is full
+    """Save what `find_done` returned for the jobs of a stage, one bit per solution."""
+    data = io.BytesIO()  # numpy writes to a real file through its descriptor and hides the reason when the disk is full
     np.save(data, np.packbits(done, axis=0), allow_pickle=False)
     with files.atomic_writer(folder / "partial" / "done.npy") as out:
         out.write(data.getvalue() + done.shape[0].to_bytes(8, "little"))
 
 
 def read_done(folder: Path, num_seeds: int) -> np.ndarray:
-    """What `write_done` kept: a bool array of shape (problems, num_seeds)."""
+    """Return what `write_done` saved: a bool array of shape (problems, num_seeds)."""
     with open(folder / "partial" / "done.npy", "rb") as file:
         bits = np.load(file, allow_pickle=False)
         count = int.from_bytes(file.read(8), "little")
@@ -100,45 +97,55 @@ def read_done(folder: Path, num_seeds: int) -> np.ndarray:
 
 @dataclass
 class Summary:
-    """What merging saw: rows, generated tokens, finish reasons, lengths (counts a TOKEN_BINS bin)."""
+    """Counts of merged rows. lengths: rows per bin of TOKEN_BINS."""
 
     rows: int = 0
     tokens: int = 0
-    finish_reasons: Counter = field(default_factory=Counter)
+    finish_reasons: Counter[str] = field(default_factory=Counter)
     lengths: np.ndarray = field(default_factory=lambda: np.zeros(len(TOKEN_BINS) + 1, dtype=np.int64))
+
+    def add(self, line: bytes) -> int:
+        """Count one row; return the checksum of its text (never 0)."""
+        row = summarize_row(line)
+        self.rows += 1
+        self.tokens += row.tokens
+        self.finish_reasons[row.finish_reason] += 1
+        self.lengths[np.searchsorted(TOKEN_BINS, row.tokens, side="right")] += 1
+        return row.text_checksum
 
 
 def merge(folder: Path | str, index: ProblemIndex, seed: int, summary: Summary) -> np.ndarray:
-    """Write output-rs{seed}.jsonl in problem order from all writers' files, then remove those; adds to `summary`.
+    """Write output-rs{seed}.jsonl in problem order from all writers' files, then remove those; update `summary`.
 
-    Returns a checksum a problem (uint32, shape (problems,), 0 = no solution) of the generated text.
-    A solution that two writers finished (a node that was thought lost) is taken once, from the first by file name.
+    Return a checksum of each problem's generated text (uint32, shape (problems,), 0 = no solution). When two writers
+    finished the same solution (a node was thought lost), keep the one whose file name sorts first.
     """
     folder = Path(folder)
     sources = _sources(folder, seed)
     where = _locate(sources, index)
     checksums = np.zeros(len(index), dtype=np.uint32)
-    with closing(_Reader(sources)) as reader, files.atomic_writer(folder / f"output-rs{seed}.jsonl") as out:
+    with closing(_FilePool(sources)) as pool, files.atomic_writer(folder / f"output-rs{seed}.jsonl") as out:
         for position in np.flatnonzero(where["length"]):
-            line = reader.read(*where[position].tolist())
+            line = pool.read(*where[position].tolist())
             out.write(line)
-            checksums[position] = _summarise(line, summary)
+            checksums[position] = summary.add(line)
     shutil.rmtree(folder / "partial" / f"rs{seed}", ignore_errors=True)
     return checksums
 
 
-class _Reader:
-    """Reads from any of many files, with those open that were read last: a seed may have a file for each attempt of
-    each chunk, more than a process may open."""
+class _FilePool:
+    """Read from many files while keeping only the most recently used ones open: a seed may have a file for each
+    attempt of each chunk, more than a process may open."""
 
     def __init__(self, paths: list[Path]):
-        self._paths, self._open = paths, {}  # the one read last stands last
+        self._paths = paths
+        self._open: dict[int, int] = {}  # index of the path -> file descriptor, least recently used first
 
     def read(self, source: int, offset: int, length: int) -> bytes:
-        """So many bytes of that file."""
+        """Return `length` bytes of file number `source`."""
         handle = self._open.pop(source, None)
         if handle is None:
-            if len(self._open) == _MOST_OPEN:
+            if len(self._open) == _MAX_OPEN_FILES:
                 os.close(self._open.pop(next(iter(self._open))))
             handle = os.open(self._paths[source], os.O_RDONLY)
         self._open[source] = handle
@@ -150,24 +157,13 @@ class _Reader:
             os.close(self._open.popitem()[1])
 
 
-def _summarise(line: bytes, summary: Summary) -> int:
-    tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
-    tokens = int(tail[2])
-    summary.rows += 1
-    summary.tokens += tokens
-    summary.finish_reasons[tail[1].decode()] += 1
-    summary.lengths[np.searchsorted(TOKEN_BINS, tokens, side="right")] += 1
-    start = line.find(b'"generation":')
-    return zlib.crc32(memoryview(line)[start : tail.start()]) or 1
-
-
 def _sources(folder: Path, seed: int) -> list[Path]:
     merged = folder / f"output-rs{seed}.jsonl"
     return [*([merged] if merged.exists() else []), *sorted((folder / "partial" / f"rs{seed}").glob("*.jsonl"))]
 
 
 def _locate(sources: list[Path], index: ProblemIndex) -> np.ndarray:
-    """(source, offset, length) of every problem's line; length 0 where there is none."""
+    """Return (source, offset, length) of every problem's line; length 0 where there is none."""
     where = np.zeros(len(index), dtype=[("source", np.int32), ("offset", np.int64), ("length", np.int64)])
     for number, path in enumerate(sources):
         for offset, length, position in _lines(path, index):
@@ -177,18 +173,18 @@ def _locate(sources: list[Path], index: ProblemIndex) -> np.ndarray:
 
 
 def _lines(path: Path, index: ProblemIndex) -> Iterator[tuple[int, int, int]]:
-    """(offset, length, position of the problem) of each whole line; a torn last line does not count."""
+    """Yield (offset, length, position of the problem) of each whole line; skip a torn last line."""
     offset = 0
     with open(path, "rb", buffering=1 << 20) as file:
         for line in file:
             if not line.endswith(b"\n"):
                 return
-            head = _HEAD.match(line)
-            position = index.position(orjson.loads(head[1])) if head else -1
-            if position < 0 or not _TAIL.search(line, max(0, len(line) - _TAIL_BYTES)):
+            problem_id = read_id(line)
+            position = -1 if problem_id is None else index.position(problem_id)
+            if position < 0:
                 raise SdgError(
-                    f"{path}, byte {offset}: expected a solution of a problem of this run, found "
-                    f"{line[:80]!r}. Something else wrote into this folder: remove the file and run again."
+                    f"{path}, byte {offset}: not a solution of a problem of this run: {line[:80]!r}. Another program "
+                    "wrote into this folder: remove the file and run again."
                 )
             yield offset, len(line), position
             offset += len(line)

@@ -12,7 +12,7 @@ import yaml
 
 from sdg_helpers import files
 from sdg_helpers.serving.sglang.sharded import check_sharded
-from sdg_helpers.solutions.rows import read_solutions
+from sdg_helpers.solutions.reading import read_solutions
 from tests.helpers.clone import ROOT, command, environment
 from tests.helpers.hub import SHA, Hub
 from tests.sglang.make_problems import PROMPT_JUDGE, PROMPT_SOLVE, write_problems

@@ -22,7 +22,7 @@ from sdg_helpers.serving.server import ask
 from sdg_helpers.serving.sglang import command_lines
 from sdg_helpers.serving.sglang.sharded import check_sharded
 from sdg_helpers.solutions.generate import generate_solutions
-from sdg_helpers.solutions.rows import read_solutions
+from sdg_helpers.solutions.reading import read_solutions
 from tests.helpers.watching import ask_many, events, gone, within
 from tests.sglang.make_problems import PROMPT_JUDGE, PROMPT_SOLVE, write_problems
 
