@@ -84,7 +84,7 @@ def load_profile(name: str | Path) -> Profile:
     """Read a profile by name ("demo") or by path to a YAML file.
 
     Raises SdgError for a file that is not there, a key that nobody reads, a value of a wrong type, and a secret: keys
-    come from the environment. (Parameters are checked against the notebooks by `parameters.values_for`.)
+    come from the environment. (Parameters are checked against the notebooks by `notebooks.values.values_for`.)
     """
     path = _find(str(name))
     content = _read(path)

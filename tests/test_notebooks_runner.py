@@ -15,7 +15,7 @@ import pytest
 from sdg_helpers import files, notebooks, runs
 from sdg_helpers.cli.main import main as cli_main
 from sdg_helpers.errors import SdgError
-from sdg_helpers.notebooks import chain, progress_line
+from sdg_helpers.notebooks import chain, freshness, progress_line
 from sdg_helpers.paths import PACKAGE
 from sdg_helpers.runs.status import run_status
 from tests.helpers.clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
@@ -34,7 +34,7 @@ def clone(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(clone, capsys, monkeypatch):
-    """`sdg run` in this process: (exit code, out, err). Starting Python anew takes longer than a notebook here."""
+    """`sdg run` in this process: (exit code, out, err). Starting Python again takes longer than a notebook here."""
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
 
     def main(*words, command="run"):
@@ -77,7 +77,7 @@ def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
     shown.write_text(shown.read_text().replace('"# A title"', '"# Another title"'))
     third = run("math", "-p", "NUM_PROBLEMS", "5")
     assert third.returncode == 0 and "03 generate solutions  4/5 rows" in third.out
-    assert "01 download problems   5/6 rows" in third.out  # what the refused attempt was asked for was another thing
+    assert "01 download problems   5/6 rows" in third.out  # the refused attempt had other parameters
 
     (clone / "outputs" / "demo" / "math" / "problems" / "problems.jsonl").write_text("changed by hand\n")
     touched = run("math", "--from", "3")
@@ -89,7 +89,7 @@ def test_a_failing_cell_stops_the_chain_and_says_how_to_go_on(clone, run):
     assert failed.returncode == 1
     assert "03 generate solutions  failed" in failed.out
     told = failed.err
-    assert "math/03_generate_solutions stopped in cell [4], line 10: 1 / 0\n" in told
+    assert "math/03_generate_solutions failed in cell [4], line 10: 1 / 0\n" in told
     assert "ZeroDivisionError: division by zero" in told and "---> 10     1 / 0" in told and "\x1b" not in told
     assert f"{clone}/outputs/f/notebooks/math/03_generate_solutions.ipynb" in told
     assert "Once that is mended, go on with: sdg run start math --run f -p THEN raise" in told
@@ -146,7 +146,7 @@ def test_all_our_own_errors_are_known():
         for path in PACKAGE.rglob("*.py")
         for name in re.findall(r"^class (\w+)\(SdgError\):", path.read_text(), re.MULTILINE)
     }
-    code = "from sdg_helpers.notebooks.execution import _own_errors; print(*_own_errors())"
+    code = "from sdg_helpers.notebooks.execution import _sdg_error_names; print(*_sdg_error_names())"
     known = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
     assert set(known.stdout.split()) == defined | {"SdgError"} and "ServerGone" in defined
 
@@ -169,7 +169,7 @@ def test_files_that_parameters_name_are_watched(clone, given, file):
         (clone / name).write_text("x")
     given = given.format(clone=clone) if isinstance(given, str) else given
     os.chdir(clone / "notebooks" / "math")  # as a kernel; the path is from the clone's root all the same
-    wanted = chain._wanted(runs.open_run("a"), notebooks.find("01", notebooks.discover()), {"SOURCE": given})
+    wanted = freshness.dependencies(runs.open_run("a"), notebooks.find("01", notebooks.discover()), {"SOURCE": given})
     assert list(wanted["files"]) == ([str(clone / file)] if file else [])
 
 
@@ -189,7 +189,7 @@ def start(clone, *words, **more):
 def wait_for(condition, seconds=30):
     deadline = time.time() + seconds
     while not condition():
-        assert time.time() < deadline, "it did not come to that"
+        assert time.time() < deadline, f"no such state within {seconds} s"
         time.sleep(0.1)
 
 
@@ -234,15 +234,15 @@ def test_ctrl_c_ends_the_kernel_and_a_killed_driver_is_followed_by_another(clone
 def test_a_notebook_whose_stage_is_half_done_is_not_complete(clone):
     stage = runs.open_run("a").track("math").stage("problems")
     with stage.work({}, {}) as work:
-        assert not chain._untouched(stage.folder)  # jobs may go on after their notebook has ended
+        assert not freshness.is_stage_unchanged(stage.folder)  # jobs may still run after their notebook has ended
         work.finish(rows_in=0, rows_out=0)
-    assert chain._untouched(stage.folder)
+    assert freshness.is_stage_unchanged(stage.folder)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_end_the_driver_as_ctrl_c_does(number):
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt, match=number.name), chain._signals():
+    with pytest.raises(KeyboardInterrupt, match=number.name), chain._interrupt_on_signals():
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert signal.getsignal(number) is before
@@ -270,11 +270,11 @@ def test_a_terminal_sees_one_live_line(clone):
 
 
 def test_the_rate_counts_what_was_done_since_the_notebook_began(clone, capsys):
-    """A stage that goes on reports the rows of earlier sessions at once."""
+    """A resumed stage reports the rows of earlier sessions at once."""
     run, notebook = runs.open_run("a"), notebooks.find("03", notebooks.discover())
     folder = run.track("math").solutions
     files.write_json(folder / "begun.json", {})
-    line = progress_line.LiveLine(sys.stdout, notebook, 0, run.folder / "math")
+    line = progress_line.ProgressLine(sys.stdout, notebook, 0, run.folder / "math")
 
     def text(done, after_s, **more):
         files.write_json(
@@ -307,12 +307,12 @@ def test_plain_papermill_refuses_an_unknown_parameter_too(clone, monkeypatch):
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook
 
-    from sdg_helpers.notebooks.discovery import escaped
+    from sdg_helpers.notebooks.discovery import escape_braces
 
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     with pytest.raises(PapermillExecutionError, match=r"NUM_SEED: this notebook.*Did you mean NUM_SEEDS\?"):
         execute_notebook(
-            escaped(clone / "notebooks/math/03_generate_solutions.ipynb"),
+            escape_braces(clone / "notebooks/math/03_generate_solutions.ipynb"),
             "out.ipynb",
             {"NUM_SEED": 3},
             progress_bar=False,
@@ -342,9 +342,9 @@ def test_notebooks_are_found_in_order_and_by_any_of_their_names(clone):
         assert notebooks.find(name, every).title == "03 generate solutions"
     assert [info.name for info in every[2].stages] == ["solutions"]
     assert every[2].parameters["LIMIT"].help == "rows at most; None: all"
-    with pytest.raises(SdgError, match="NOTEBOOK '04': expected one of start/00_start_here, math/01"):
+    with pytest.raises(SdgError, match="NOTEBOOK '04': no such notebook. Notebooks: start/00_start_here, math/01"):
         notebooks.find("04", every)
-    with pytest.raises(SdgError, match=r"track 'maths': expected one of start, math.*Did you mean math\?"):
+    with pytest.raises(SdgError, match=r"unknown track 'maths'. Did you mean math\? Tracks in .*: start, math\."):
         notebooks.discover("maths")
 
 
@@ -352,5 +352,5 @@ def test_notebooks_are_found_in_order_and_by_any_of_their_names(clone):
 def test_a_broken_notebook_is_named(clone, text):
     path = clone / "notebooks" / "math" / "01_download_problems.ipynb"
     path.write_text(text)
-    with pytest.raises(SdgError, match="01_download_problems.ipynb: expected a notebook"):
+    with pytest.raises(SdgError, match="01_download_problems.ipynb: not a readable notebook"):
         notebooks.find("01", notebooks.discover()).parameters  # noqa: B018

@@ -5,6 +5,7 @@ import pytest
 from sdg_helpers import notebooks, runs
 from sdg_helpers.errors import SdgError
 from sdg_helpers.notebooks import parameters
+from sdg_helpers.notebooks.values import values_for
 from sdg_helpers.profiles import load_profile, refuse_secrets
 from tests.helpers.clone import ROOT, make_clone
 
@@ -27,7 +28,7 @@ def write(clone, text):
 def values(profile, overrides=(), only=None):
     every = notebooks.discover()
     selected = [one for one in every if only is None or one.key == only]
-    return parameters.values_for(selected, every, profile, overrides)
+    return values_for(selected, every, profile, overrides)
 
 
 REFUSED = [
@@ -125,20 +126,23 @@ def test_profile_values_reach_their_notebooks(clone):
 WRONG = [
     (
         "{math/3_generate: {A: 1}}",
-        ["parameters: 'math/3_generate': expected one of", "Did you mean math/03_generate_solutions?"],
+        ["parameters: 'math/3_generate': no such notebook", "Did you mean math/03_generate_solutions?"],
     ),
     ("{math/03: {NUM_SEED: 1}}", ["parameters: math/03: unknown parameter NUM_SEED", "Did you mean NUM_SEEDS?"]),
     ("{all: {NUM_PROBLEM: 1}}", ["parameters: all", "Did you mean NUM_PROBLEMS?"]),
-    ("{math/01: {NUM_SEEDS: 1}}", ["unknown parameter NUM_SEEDS", "math/03_generate_solutions has it"]),
+    (
+        "{math/01: {NUM_SEEDS: 1}}",
+        ["unknown parameter NUM_SEEDS", "belongs to math/03_generate_solutions, not selected here"],
+    ),
     (
         "{math/03: {NUM_SEEDS: four}}",
-        ["NUM_SEEDS: expected int (the default is 2), found str 'four'. NUM_SEEDS is: solutions a problem"],
+        ["NUM_SEEDS: expected int (the default is 2), found str 'four'. NUM_SEEDS: solutions a problem"],
     ),
     ("{math/03: {NUM_SEEDS: true}}", ["expected int", "found bool"]),
     ("{math/03: {NUM_SEEDS: null}}", ["expected int", "found NoneType"]),
     ("{math/03: {THEN: 3}}", ["expected str", "found int"]),
-    ("{all: {RUN: mine}}", ["RUN", "given by --run"]),
-    ("{all: {profile: mine}}", ["given by --profile"]),
+    ("{all: {RUN: mine}}", ["RUN", "use --run"]),
+    ("{all: {profile: mine}}", ["use --profile"]),
 ]
 
 
@@ -177,7 +181,7 @@ def test_an_override_must_fit_a_selected_notebook(clone):
     profile = load_profile("demo")
     with pytest.raises(SdgError, match=r"-p: unknown parameter NUM_SEED. Did you mean NUM_SEEDS\?"):
         values(profile, [("NUM_SEED", "3")])
-    with pytest.raises(SdgError, match="math/03_generate_solutions has it, but is not selected"):
+    with pytest.raises(SdgError, match="It belongs to math/03_generate_solutions, not selected"):
         values(profile, [("NUM_SEEDS", "3")], only="math/01_download_problems")
     with pytest.raises(SdgError, match="looks like a secret"):
         values(profile, [("THEN", "hf_abcdefghijklmnopqrst")])

@@ -1,4 +1,4 @@
-"""Find the notebooks, check their parameters, execute them in order."""
+"""Find notebooks, check their parameters, execute them in order."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Find the notebooks and know their parameters."""
+"""Find notebooks and read their parameters."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sdg_helpers import files, paths, runs
+from sdg_helpers import files, paths
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.notebooks.parameters import Parameter
+from sdg_helpers.runs.tracks import STAGES, StageInfo
 
-START = "start"  # the track of the notebooks that lie directly in notebooks/: 00_start_here
-_FILE = re.compile(r"(\d\d)_\w+\.ipynb")
+START = "start"  # the track of notebooks directly in notebooks/: 00_start_here
+_FILE_NAME = re.compile(r"(\d\d)_\w+\.ipynb")
 
 
 @dataclass(frozen=True)
@@ -46,21 +47,21 @@ class Notebook:
         return f"{self.track}/{self.name}"
 
     @property
-    def stages(self) -> list[runs.StageInfo]:
-        """The stages that it makes."""
-        return [info for info in runs.STAGES.get(self.track, ()) if info.notebook == self.key]
+    def stages(self) -> list[StageInfo]:
+        """The stages that this notebook produces."""
+        return [info for info in STAGES.get(self.track, ()) if info.notebook == self.key]
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
-        """Its parameters by name, as `papermill --help-notebook` understands them."""
-        quiet()
+        """Its parameters by name, as `papermill --help-notebook` reads them."""
+        silence_library_warnings()
         from papermill.inspection import inspect_notebook
 
         try:
-            found = inspect_notebook(escaped(self.path))
+            found = inspect_notebook(escape_braces(self.path))
         except Exception as error:  # nbformat raises many kinds for a broken file
             raise SdgError(
-                f"{self.path}: expected a notebook, found {type(error).__name__}: {error}. Restore the file."
+                f"{self.path}: not a readable notebook: {type(error).__name__}: {error}. Restore the file."
             ) from error
         return {name: Parameter(name, one["default"], one["help"]) for name, one in found.items()}
 
@@ -70,7 +71,7 @@ class Notebook:
         return any(kind == "code" and "run.server" in source for kind, source in self._cells())
 
     def digest(self) -> str:
-        """Hash of what the cells say; outputs, as a Run All leaves them, do not count."""
+        """Return a hash of all cell sources; outputs do not count."""
         return hashlib.sha256(repr(self._cells()).encode()).hexdigest()
 
     def _cells(self) -> list[tuple[str, str]]:
@@ -79,7 +80,7 @@ class Notebook:
 
 
 def discover(track: str | None = None) -> list[Notebook]:
-    """All notebooks in the order in which they run, or those of one track ("math"; "start" is 00_start_here).
+    """Return all notebooks in running order, or those of one track ("math"; "start" is 00_start_here).
 
     Raises SdgError for a track that has no notebooks.
     """
@@ -87,7 +88,7 @@ def discover(track: str | None = None) -> list[Notebook]:
     found = [
         Notebook(path, path.parent.name if path.parent != folder else START)
         for path in sorted({*folder.glob("*.ipynb"), *folder.glob("*/*.ipynb")})
-        if _FILE.fullmatch(path.name) and not path.parent.name.startswith(".")
+        if _FILE_NAME.fullmatch(path.name) and not path.parent.name.startswith(".")
     ]
     found.sort(key=lambda notebook: (notebook.track != START, notebook.track, notebook.name))
     if track is None:
@@ -95,16 +96,16 @@ def discover(track: str | None = None) -> list[Notebook]:
     tracks = list(dict.fromkeys(notebook.track for notebook in found))
     if track not in tracks:
         raise SdgError(
-            f"track {track!r}: expected one of {', '.join(tracks) or '(no notebooks found)'}, the folders "
-            f"of {folder}.{did_you_mean(track, tracks)}"
+            f"unknown track {track!r}.{did_you_mean(track, tracks)} Tracks in {folder}: "
+            f"{', '.join(tracks) or 'none, because it holds no notebooks'}."
         )
     return [notebook for notebook in found if notebook.track == track]
 
 
 def find(text: str, notebooks: Sequence[Notebook], where: str = "NOTEBOOK") -> Notebook:
-    """The notebook meant by "math/03_generate_solutions", "math/03", "03_generate_solutions" or "03".
+    """Return the notebook meant by "math/03_generate_solutions", "math/03", "03_generate_solutions" or "03".
 
-    where: what `text` was given as. Raises SdgError when there is none or more than one.
+    where: the option or file that `text` comes from, for errors. Raises SdgError for no match and for several.
     """
     wanted = re.sub(r"^notebooks/|\.ipynb$", "", text.lower().replace("-", "_"))
     found = [
@@ -115,19 +116,19 @@ def find(text: str, notebooks: Sequence[Notebook], where: str = "NOTEBOOK") -> N
     ]
     keys = [notebook.key for notebook in found or notebooks]
     if not found:
-        raise SdgError(f"{where} {text!r}: expected one of {', '.join(keys)}.{did_you_mean(text, keys)}")
+        raise SdgError(f"{where} {text!r}: no such notebook.{did_you_mean(text, keys)} Notebooks: {', '.join(keys)}.")
     if len(found) > 1:
-        raise SdgError(f"{where} {text!r}: expected one notebook, found several: {', '.join(keys)}. Say which.")
+        raise SdgError(f"{where} {text!r}: several notebooks match: {', '.join(keys)}. Give one of these names.")
     return found[0]
 
 
-def escaped(path: Path) -> str:
-    """A path for papermill, which reads {braces} in it as placeholders."""
+def escape_braces(path: Path) -> str:
+    """Return a path for papermill, which reads {braces} as placeholders."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def quiet() -> None:
-    """Keep papermill and Jupyter from logging and warning across the progress line; errors are exceptions anyway."""
+def silence_library_warnings() -> None:
+    """Keep log lines and warnings of papermill and Jupyter off the progress line; their errors are exceptions."""
     if "papermill" not in sys.modules:
         warnings.filterwarnings("ignore", module=r"(jupyter|papermill|nbclient|nbformat|zmq|traitlets).*")
         for name in ("papermill", "traitlets", "nbclient"):

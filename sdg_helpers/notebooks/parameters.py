@@ -1,4 +1,4 @@
-"""A notebook's parameters: what it has, and the values that a profile and the command line give them."""
+"""One parameter of a notebook: its name, default and comment; check and parse a value for it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Parameter:
             return _UNKNOWN
 
     def check(self, value: Any, where: str) -> Any:
-        """The value in the default's type (4 for a float is 4.0). None is allowed where the comment speaks of None.
+        """Return the value converted to the default's type: 4 for a float is 4.0.
 
-        Raises SdgError naming `where` for a value of another type.
+        None is allowed where the comment mentions it. Raises SdgError, naming `where`, for a value of another type.
         """
         default = self.value
         if default is None or default is _UNKNOWN or (value is None and "none" in self.help.lower()):
@@ -49,19 +49,19 @@ class Parameter:
         if type(value) is not same:
             raise SdgError(
                 f"{where}: {self.name}: expected {same.__name__} (the default is {self.default}), found "
-                f"{type(value).__name__} {value!r}." + (f" {self.name} is: {self.help}" if self.help else "")
+                f"{type(value).__name__} {value!r}." + (f" {self.name}: {self.help}." if self.help else "")
             )
         return value
 
     def parse(self, text: str, where: str) -> Any:
-        """The value of a command-line text, read as a YAML literal; for a text parameter it is the text itself."""
+        """Return the value of a command-line argument: the text itself for a str parameter, else its YAML literal."""
         if isinstance(self.value, str):
             return text
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             value = text
-        if isinstance(value, str):  # YAML 1.1 takes 1e-3 for a text
+        if isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
             with suppress(ValueError):
                 value = float(value)
         plain = isinstance(value, (str, int, float, bool, list, dict, type(None)))

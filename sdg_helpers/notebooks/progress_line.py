@@ -1,4 +1,4 @@
-"""One live line on the terminal for the notebook that runs."""
+"""Show the running notebook's progress: one live line on a terminal, a line now and then in a file."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from sdg_helpers.notebooks.discovery import Notebook
 from sdg_helpers.runs.status import progress_text, rows_text
 
 _POLL_S = 0.5
-_PLAIN_EVERY_S = 30  # where the output is a file, one line so often
+_PLAIN_EVERY_S = 30  # between two lines where the output is not a terminal
 
 
-class LiveLine:
-    """Shows how a notebook comes on while the `with` block runs; `finish` or `stop` puts the last word."""
+class ProgressLine:
+    """Shows a notebook's progress while the `with` block runs; `finish` or `stop` prints the final line."""
 
     def __init__(self, out: TextIO, notebook: Notebook, width: int, track_folder: Path):
-        self._out, self._tty = out, out.isatty()
+        self._out, self._is_terminal = out, out.isatty()
         self._title = f"{notebook.title:<{width}}"
         self._stages = [track_folder / info.name for info in notebook.stages]
         self._start, self._shown_at, self._cell = time.time(), time.time(), (0, 0)
-        self._ended, self._progress, self._first = threading.Event(), {}, {}
+        self._closed = threading.Event()
+        self._progress: dict[str, Any] = {}
+        self._first_progress: dict[str, Any] = {}
 
-    def __enter__(self) -> LiveLine:
+    def __enter__(self) -> ProgressLine:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
@@ -36,66 +38,66 @@ class LiveLine:
         self._close()
 
     def on_cell(self, cell: int, cells: int) -> None:
-        """Told by the runner as each cell begins."""
+        """Record that cell number `cell` of `cells` begins."""
         self._cell = cell, cells
 
     def finish(self) -> None:
-        """The line that stays: rows, time, tokens a second."""
-        parts = [*self._made()[-1:], format_duration(time.time() - self._start)]
+        """Print the final line of a successful notebook: rows, time, tokens per second."""
+        parts = [*self._complete_stages()[-1:], format_duration(time.time() - self._start)]
         if self._progress.get("tokens_per_s"):
             parts.append(f"{self._progress['tokens_per_s']:,.0f} tok/s")
         self.stop("  ".join(parts))
 
     def stop(self, text: str) -> None:
-        """End the line with this text."""
+        """Print `text` as the final line."""
         self._close()
         self._show(text, "\n")
 
     def _close(self) -> None:
-        self._ended.set()
+        self._closed.set()
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(_POLL_S):
+        while not self._closed.wait(_POLL_S):
             now = time.time()
-            if self._tty or now - self._shown_at >= _PLAIN_EVERY_S:
+            if self._is_terminal or now - self._shown_at >= _PLAIN_EVERY_S:
                 self._shown_at = now
-                self._show(self._text(), "" if self._tty else "\n")
+                self._show(self._text(), "" if self._is_terminal else "\n")
             else:
-                self._latest()
+                self._read_progress()
 
     def _text(self) -> str:
-        progress, made, (cell, cells) = self._latest(), self._made(), self._cell
+        progress, complete, (cell, cells) = self._read_progress(), self._complete_stages(), self._cell
         parts = [f"cell {cell} of {cells}"] if cell else ["starting"]
-        if made and len(made) == len(self._stages):  # what is left is tables and plots
-            parts = [made[-1], *parts]
+        if complete and len(complete) == len(self._stages):  # only tables and plots remain
+            parts = [complete[-1], *parts]
         elif progress:
             parts = [progress_text(progress)]
         return "  ".join([*parts, format_duration(time.time() - self._start)])
 
-    def _made(self) -> list[str]:
-        """Rows of each of the notebook's stages that is complete."""
+    def _complete_stages(self) -> list[str]:
+        """Return the row counts of the notebook's complete stages, as text."""
         manifests = [files.read_json(folder / "manifest.json") for folder in self._stages]
         return [rows_text(manifest["counts"]) for manifest in manifests if manifest]
 
-    def _latest(self) -> dict[str, Any]:
-        """What the notebook's stages reported last, if it was since we began; remembered for the last word."""
+    def _read_progress(self) -> dict[str, Any]:
+        """Return the latest progress that a stage reported since the notebook began; keep it for the final line."""
         for folder in self._stages:
             found = files.read_json(folder / "progress.json") or {}
             if found.get("updated_at", 0) >= self._start:
-                self._progress = {**found, "rows_per_s": self._rate(found)}
+                self._progress = {**found, "rows_per_s": self._rows_per_s(found)}
         return self._progress
 
-    def _rate(self, found: dict[str, Any]) -> float:
-        """Rows a second since the first report of this session: what is done may have been done in earlier ones."""
-        if not self._first or found.get("started_at") != self._first.get("started_at"):
-            self._first = found
-        elapsed = found["updated_at"] - self._first["updated_at"]
-        return (found["done"] - self._first["done"]) / elapsed if elapsed > 0 else 0.0
+    def _rows_per_s(self, found: dict[str, Any]) -> float:
+        """Return the speed since this session's first report; rows of earlier sessions do not count."""
+        if not self._first_progress or found.get("started_at") != self._first_progress.get("started_at"):
+            self._first_progress = found
+        elapsed = found["updated_at"] - self._first_progress["updated_at"]
+        return (found["done"] - self._first_progress["done"]) / elapsed if elapsed > 0 else 0.0
 
     def _show(self, text: str, end: str) -> None:
         line = f"{self._title}  {text}"
-        if self._tty:
+        if self._is_terminal:
             line = "\r" + line[: shutil.get_terminal_size().columns - 1] + "\x1b[K"
         self._out.write(line + end)
         self._out.flush()

@@ -1,4 +1,4 @@
-"""`sdg run --submit`: the driver itself as a small job of Slurm, so that the login session may close."""
+"""Submit the driver itself as a small Slurm job (`sdg run --submit`), so that the login session can close."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from sdg_helpers import cluster, paths
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
 
-FOLDER = "driver"  # in the run's folder: the records and the log of the driver's job
-_PATIENCE_S = 15  # for the chain to interrupt its kernel; less than a job has after the warning
+_FOLDER = "driver"  # in the run's folder: the records and the log of the driver's job
+_INTERRUPT_S = 15  # time for the chain to interrupt its kernel; less than Slurm allows between warning and kill
 
 
 def submit_driver(run: Path, spec: JobSpec, words: Sequence[str]) -> tuple[str, Path]:
-    """Submit `sdg run WORDS` as a job; returns its id and its log. A driver's job that lives is returned instead.
+    """Submit `sdg run WORDS` as a job and return its id and log; if a driver's job is alive already, return that one.
 
-    At its time limit the job goes on in a new one. Raises SdgError when the profile's driver is not `where: slurm`.
+    At its time limit the job continues in a new one. Raises SdgError when the profile's driver is not `where: slurm`.
     """
     if spec.where != "slurm":
         raise SdgError(
-            "--submit: expected `where: slurm` for the role driver (jobs: in the profile), found local. "
-            "Set it, or run without --submit."
+            "--submit needs `where: slurm` for the role driver, but the profile runs it locally. "
+            "Set `jobs: driver: {where: slurm}` in the profile, or run without --submit."
         )
-    function = partial(drive, words=list(words), folder=str(paths.project_root()))
-    return cluster.submit_one(function, spec.model_copy(update={"num_chunks": 1, "nodes": 1}), run / FOLDER)
+    function = partial(run_driver, words=list(words), folder=str(paths.project_root()))
+    return cluster.submit_one(function, spec.model_copy(update={"num_chunks": 1, "nodes": 1}), run / _FOLDER)
 
 
-def drive(chunk: int, num_chunks: int, words: list[str], folder: str) -> None:
-    """What the driver's job does on its node: the command itself; told to end, it tells the command."""
+def run_driver(chunk: int, num_chunks: int, words: list[str], folder: str) -> None:
+    """Run `sdg WORDS` on the job's node, and pass on the signal to stop."""
     child = subprocess.Popen([sys.executable, "-m", "sdg_helpers.cli", *words], cwd=folder)
     try:
         status = child.wait()
     except BaseException:
         child.send_signal(signal.SIGTERM)
-        child.wait(_PATIENCE_S)
+        child.wait(_INTERRUPT_S)
         raise
     if status:
-        raise SdgError(f"sdg {' '.join(words)} ended with status {status}; what it said stands above.")
+        raise SdgError(f"sdg {' '.join(words)} exited with code {status}; see its output above.")
