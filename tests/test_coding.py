@@ -269,9 +269,9 @@ def test_taco_as_arrow_files_is_read_too(tmp_path):
 @pytest.mark.parametrize(
     "options, said",
     [
-        ({"splits": ["ruby"]}, "split 'ruby': expected files such as train/ruby/train-*.parquet"),
-        ({"source": "nvidia/Nothing"}, "nvidia/Nothing, split 'python': expected a dataset that the hub lets us read"),
-        ({"revision": "v9"}, "revision 'v9': expected a dataset"),
+        ({"splits": ["ruby"]}, "split 'ruby': no file matches train/ruby/train-*.parquet"),
+        ({"source": "nvidia/Nothing"}, "nvidia/Nothing, split 'python': cannot be read from the hub"),
+        ({"revision": "v9"}, "revision 'v9': cannot be read from the hub"),
         ({"languages": ["pyhton"]}, "Did you mean python?"),
     ],
 )

@@ -143,7 +143,7 @@ def test_benchmarks_from_the_hub(tmp_path, monkeypatch):
         )
     lines = done.stdout.splitlines()
     assert lines[0] == "(['lab/exam', 'lab/exam'], ['Q1?', 'Q2?'])", done.stderr
-    assert lines[1].startswith("SdgError: benchmark lab/exam, split 'train': expected a dataset that the hub lets us")
+    assert lines[1].startswith("SdgError: benchmark lab/exam, split 'train': there is no such split")
     assert lines[2].startswith("SdgError: benchmark lab/none, split 'test'")
     assert lines[3].startswith("SdgError: benchmark lab/exam, split 'test'") and "abc" in lines[3]
 

@@ -117,7 +117,7 @@ def test_what_was_verified_is_not_read_again(hub, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("repo", "revision", "said"),
     [
-        ("org/modle", "main", r"org/modle at main: expected to fetch it from the hub, found RepositoryNotFoundError"),
+        ("org/modle", "main", r"org/modle at main: cannot be read from the hub .RepositoryNotFoundError"),
         ("org/model", "v9", r"org/model at v9: .*RevisionNotFoundError"),
         ("org/odd", "main", r"org/odd: expected a model with a config\.json, found README\.md"),
     ],

@@ -185,13 +185,13 @@ def test_bad_input_is_refused_with_its_place(tmp_path, text, said):
 
 
 def test_a_file_that_is_not_there_or_no_parquet(tmp_path):
-    with pytest.raises(SdgError, match="none.jsonl: expected a file of problems, found none. Give SOURCE a file that"):
+    with pytest.raises(SdgError, match="none.jsonl: no such file. Set SOURCE to an existing file"):
         download_problems(tmp_path / "p", source=str(tmp_path / "none.jsonl"))
     (tmp_path / "own.csv").write_text("problem\nA?\n")
-    with pytest.raises(SdgError, match="own.csv: expected .jsonl or .parquet, found .csv. Give SOURCE"):
+    with pytest.raises(SdgError, match="own.csv: a file of problems must be .jsonl or .parquet, not .csv"):
         download_problems(tmp_path / "p", source=str(tmp_path / "own.csv"))
     (tmp_path / "bad.parquet").write_text("no")
-    with pytest.raises(SdgError, match="expected a parquet file with the column `problem`"):
+    with pytest.raises(SdgError, match="bad.parquet: cannot be read as a Parquet file"):
         download_problems(tmp_path / "p", source=str(tmp_path / "bad.parquet"))
 
 
@@ -200,7 +200,7 @@ def test_a_path_is_from_the_root_of_the_clone(tmp_path, monkeypatch):
     (tmp_path / "own.jsonl").write_text('{"problem": "A?"}\n')
     monkeypatch.chdir(tmp_path / "notebooks" / "math")  # as a kernel
     assert download_problems(tmp_path / "p", source="own.jsonl")["counts"]["rows_out"] == 1
-    with pytest.raises(SdgError, match=f"{tmp_path}/other.jsonl: expected a file"):
+    with pytest.raises(SdgError, match=f"{tmp_path}/other.jsonl: no such file"):
         download_problems(tmp_path / "q", source="other.jsonl")
 
 

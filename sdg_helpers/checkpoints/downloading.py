@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import files
+from sdg_helpers import files, hub
 from sdg_helpers.errors import SdgError
 from sdg_helpers.files import folder_bytes
 from sdg_helpers.locks import Lock
@@ -24,6 +24,7 @@ _BLOCK = 1 << 20
 # the same weights once more, in forms that SGLang does not need beside safetensors
 _OTHER_FORMS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack", "*.onnx", "original/*", "consolidated*")
 _POLL_S = 2.0
+_RESUME = "Accept the terms of a gated model on its page. Run again to resume."
 
 
 def download_checkpoint(
@@ -73,7 +74,7 @@ def _listing(repo: str, revision: str) -> dict[str, Any]:
     """What the hub has: the commit, and name, size and sha256 of every file that is needed."""
     from huggingface_hub.hf_api import RepoFile
 
-    with _told_plainly(repo, revision):
+    with hub.explain_errors(f"{repo} at {revision}", _RESUME):
         commit = _hub().model_info(repo, revision=revision).sha
         tree = _hub().list_repo_tree(repo, revision=commit, recursive=True)
         found = [entry for entry in tree if isinstance(entry, RepoFile)]
@@ -92,7 +93,7 @@ def _listing(repo: str, revision: str) -> dict[str, Any]:
 def _fetch(wanted: dict[str, Any], folder: Path) -> None:
     from huggingface_hub import snapshot_download
 
-    with _told_plainly(wanted["repo"], wanted["revision"]), _quietly():
+    with hub.explain_errors(f"{wanted['repo']} at {wanted['revision']}", _RESUME), _quietly():
         snapshot_download(
             wanted["repo"],
             revision=wanted["commit"],
@@ -167,19 +168,6 @@ def _quietly() -> Iterator[None]:
     finally:
         if not before:
             enable_progress_bars()
-
-
-@contextmanager
-def _told_plainly(repo: str, revision: str) -> Iterator[None]:
-    """The hub's and the network's errors, which have no common type, as one of ours."""
-    try:
-        yield
-    except Exception as error:
-        raise SdgError(
-            f"{repo} at {revision}: expected to fetch it from the hub, found {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:300]}. Check the name; for a gated model, accept its terms and "
-            "set HF_TOKEN; then run again: it goes on where it stopped."
-        ) from error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import files, paths
+from sdg_helpers import files, hub, paths
 from sdg_helpers.checkpoints.catalogue import DESCRIBED
 from sdg_helpers.checkpoints.tensors import Checkpoint, Tensor, placement, read_header
 from sdg_helpers.errors import SdgError, did_you_mean
@@ -57,18 +57,13 @@ def _folder_tensors(folder: Path) -> Iterator[Tensor]:
 def _from_hub(name: str, revision: str | None) -> Checkpoint:
     from huggingface_hub import get_safetensors_metadata, hf_hub_download
 
-    try:
+    known = f"Known without a network: {', '.join(DESCRIBED)}.{did_you_mean(name, DESCRIBED)}"
+    with hub.explain_errors(f"checkpoint {name!r}", known):
         config = json.loads(Path(hf_hub_download(name, "config.json", revision=revision)).read_text())
-        told = get_safetensors_metadata(name, revision=revision)
-    except Exception as error:  # the hub's and the network's errors have no common type
-        raise SdgError(
-            f"checkpoint {name!r}: expected one of {', '.join(DESCRIBED)}, a folder, or a model that the "
-            f"hub lets us read, found {type(error).__name__}: {' '.join(str(error).split())[:300]}."
-            f"{did_you_mean(name, DESCRIBED)}"
-        ) from error
+        metadata = get_safetensors_metadata(name, revision=revision)
     tensors = [
         Tensor(tensor, tuple(one.shape), one.dtype)
-        for file in told.files_metadata.values()
+        for file in metadata.files_metadata.values()
         for tensor, one in file.tensors.items()
     ]
     return _checkpoint(name, config, tensors)

@@ -3,14 +3,13 @@ text stands there. Files are read as they lie on the hub (parquet, arrow, jsonl)
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from sdg_helpers import files
+from sdg_helpers import hub
 from sdg_helpers.coding.example_tests import clean_tests
 from sdg_helpers.errors import SdgError, did_you_mean
 
@@ -21,7 +20,6 @@ _REFERENCE_FILES = (
     "train/{split}/*.jsonl",
     "train/{split}.jsonl",
 )
-_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -76,77 +74,9 @@ def read_questions(
 def _rows(
     repo: str, patterns: Sequence[str], split: str, columns: Sequence[str], revision: str | None
 ) -> Iterator[dict[str, Any]]:
-    from huggingface_hub import HfFileSystem
-
     where = f"{repo}, split {split!r}" + (f", revision {revision!r}" if revision else "")
-    try:
-        hub = HfFileSystem()
-        root = f"datasets/{repo}" + (f"@{revision}" if revision else "")
-        for path in _files(hub, root, [pattern.format(split=split) for pattern in patterns], where):
-            yield from _READERS[path.rpartition(".")[2]](hub, path, columns)
-    except SdgError:
-        raise
-    except Exception as error:  # the hub's, the network's and the formats' errors have no common type
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-        raise SdgError(
-            f"{where}: expected a dataset that the hub lets us read, found none ({told}). Check the name, "
-            "the revision and the network; a private or gated one needs HF_TOKEN in the environment, a "
-            "mirror HF_ENDPOINT. Nothing was written."
-        ) from error
-
-
-def _files(hub: Any, root: str, patterns: Sequence[str], where: str) -> list[str]:
-    if not hub.exists(root):
-        raise FileNotFoundError(root)
-    for pattern in patterns:
-        if found := sorted(hub.glob(f"{root}/{pattern}")):
-            return found
-    raise SdgError(
-        f"{where}: expected files such as {' or '.join(patterns)}, found none. The dataset may have been "
-        "laid out anew: give the questions as a file of your own."
-    )
-
-
-def _parquet_rows(hub: Any, path: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Only the wanted columns are fetched, each in one piece a row group."""
-    import pyarrow.parquet as parquet
-
-    with hub.open(path, "rb", cache_type="none") as file:
-        table = parquet.ParquetFile(file, pre_buffer=True)
-        present = [name for name in columns if name in table.schema_arrow.names]
-        for batch in table.iter_batches(columns=_held(present, columns, path), batch_size=_BATCH, use_threads=False):
-            yield from batch.to_pylist()
-
-
-def _arrow_rows(hub: Any, path: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-
-    with hub.open(path, "rb", block_size=0) as file, pa.ipc.open_stream(file) as stream:
-        present = _held([name for name in columns if name in stream.schema.names], columns, path)
-        for batch in stream:
-            for start in range(0, batch.num_rows, _BATCH):
-                yield from batch.select(present).slice(start, _BATCH).to_pylist()
-
-
-def _jsonl_rows(hub: Any, path: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    with io.BufferedReader(hub.open(path, "rb", block_size=0), 1 << 20) as file:
-        for number, line in enumerate(file, 1):
-            row = files.parse_row(line, path, number)
-            _held([name for name in columns if name in row], columns, path)
-            yield {name: row.get(name) for name in columns}
-
-
-_READERS = {"parquet": _parquet_rows, "arrow": _arrow_rows, "jsonl": _jsonl_rows}
-
-
-def _held(present: list[str], columns: Sequence[str], path: str) -> list[str]:
-    """The columns that are there; the first of the wanted ones must be."""
-    if columns[0] not in present:
-        raise SdgError(
-            f"{path}: expected the columns {', '.join(columns)}, found {', '.join(present) or 'none'} of "
-            "them. The dataset may have changed: give another revision, or a file of your own."
-        )
-    return present
+    patterns = [pattern.format(split=split) for pattern in patterns]
+    return hub.read_dataset_files(repo, patterns, columns, what=where, revision=revision)
 
 
 def _codeforces_text(row: Mapping[str, Any]) -> str:

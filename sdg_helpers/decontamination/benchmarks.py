@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import files, paths
+from sdg_helpers import hub, paths
 from sdg_helpers.errors import SdgError
 
 _KEYS = ("question", "problem", "Question", "Problem", "prompt", "input", "text")
-_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -82,44 +81,16 @@ class BenchmarkSource:
         return found
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        if self.path is None:
-            yield from self._hub_rows()
-        elif self.path.suffix == ".jsonl":
-            yield from files.read_jsonl(self.path)
-        else:
-            yield from self._parquet_rows()
-
-    def _parquet_rows(self) -> Iterator[dict[str, Any]]:
-        import pyarrow
-        import pyarrow.parquet as parquet
-
-        try:
-            table = parquet.ParquetFile(self.path)
-        except (OSError, pyarrow.ArrowInvalid) as error:
-            raise SdgError(
-                f"{self.path}: expected a parquet file of benchmark questions, found that it cannot be read "
-                f"({error}). Give the right path."
-            ) from None
-        for batch in table.iter_batches(batch_size=_BATCH, use_threads=False):
-            yield from batch.to_pylist()
-
-    def _hub_rows(self) -> Iterator[dict[str, Any]]:
-        import datasets
-
-        try:
-            rows = datasets.load_dataset(
-                self.name, self.config or None, split=self.split, streaming=True, revision=self.revision or None
-            )
-            for batch in rows.with_format("arrow").iter(batch_size=_BATCH):
-                yield from batch.to_pylist()
-        except Exception as error:  # the hub's, the network's and parquet's errors have no common type
-            told = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-            raise SdgError(
-                f"benchmark {self.name}, split {self.split!r}: expected a dataset that the hub lets us "
-                f"read, found none ({told}). Check name, configuration, split and network; a gated one "
-                "needs HF_TOKEN in the environment; a file of its questions will do too. Nothing was "
-                "written."
-            ) from error
+        if self.path is not None:
+            return hub.read_file(self.path)
+        return hub.stream_split(
+            self.name,
+            self.split,
+            what=f"benchmark {self.name}, split {self.split!r}",
+            config=self.config or None,
+            revision=self.revision or None,
+            advice="A file of its questions can be given instead. Nothing was written.",
+        )
 
 
 def read_benchmarks(sources: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""Where problems come from: the hub's dataset, a file of one's own, or the set that ships with the package."""
+"""Where problems come from: a dataset on the hub, a file of the user's, or the demo set in the package."""
 
 from __future__ import annotations
 
@@ -6,101 +6,70 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import files, paths
+from sdg_helpers import files, hub, paths
 from sdg_helpers.errors import SdgError
 from sdg_helpers.paths import PACKAGE
 
-# What the hub's rows say of a problem. The other columns say how one solution of it was made (generation_model,
-# generated_solution, inference_mode, used_in_kaggle): they are not even fetched.
+# The columns that describe a problem. The others describe one solution of it (generation_model, generated_solution,
+# inference_mode, used_in_kaggle) and are not downloaded.
 COLUMNS = ("problem", "expected_answer", "problem_type", "problem_source", "pass_rate_72b_tir")
 DEMO = PACKAGE / "data" / "demo"
 _SUFFIXES = (".jsonl", ".parquet")
-_BATCH = 1000
 
 
-def read_source(source: str, splits: Sequence[str], revision: str | None = None) -> Iterator[tuple[str, dict]]:
-    """(split, row) of every row. source: "demo", the path of a .jsonl or .parquet file, or a dataset of the hub.
+def read_source(
+    source: str, splits: Sequence[str], revision: str | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (split, row) for every row, reading lazily; the split of a file's rows is "file".
 
-    Rows are read as they are asked for. Raises SdgError when the source cannot be had.
+    source: "demo", the path of a .jsonl or .parquet file, or a dataset on the hub. Raises SdgError when it cannot be
+    read.
     """
     if source == "demo":
         for split in splits:
-            path = DEMO / f"{split}.jsonl"
-            if not path.exists():
-                raise _no_split(source, split, [one.stem for one in sorted(DEMO.glob("*.jsonl"))])
-            yield from ((split, {name: row[name] for name in COLUMNS}) for row in files.read_jsonl(path))
+            yield from ((split, {name: row[name] for name in COLUMNS}) for row in files.read_jsonl(_demo_file(split)))
     elif path := source_file(source):
-        yield from (("file", row) for row in _file_rows(path))
+        yield from (("file", row) for row in hub.read_file(path))
     else:
         for split in splits:
             yield from ((split, row) for row in _hub_rows(source, split, revision))
 
 
 def source_file(source: str) -> Path | None:
-    """The file behind a source that is one, else None. Raises SdgError for one that is not there or of another kind."""
+    """Return the path of a source that is a file, else None.
+
+    Raises SdgError when the file does not exist or is neither .jsonl nor .parquet.
+    """
     path = paths.resolve_path(source)
     if source == "demo" or not (source.endswith(_SUFFIXES) or path.is_file()):
         return None
     if not path.is_file():
         raise SdgError(
-            f"{path}: expected a file of problems, found none. Give SOURCE a file that exists: an absolute "
-            "path, or one from the root of the clone."
+            f"{path}: no such file. Set SOURCE to an existing file of problems: an absolute path, or one relative to "
+            "the root of the clone."
         )
     if path.suffix not in _SUFFIXES:
         raise SdgError(
-            f"{path}: expected .jsonl or .parquet, found {path.suffix or 'a name without either'}. Give "
-            "SOURCE a file of one of these kinds."
+            f"{path}: a file of problems must be .jsonl or .parquet, not {path.suffix or 'without a suffix'}. "
+            "Convert it, or set SOURCE to another file."
         )
     return path
 
 
-def _file_rows(path: Path) -> Iterator[dict[str, Any]]:
-    if path.suffix == ".jsonl":
-        yield from files.read_jsonl(path)
-        return
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    try:
-        table = parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        raise SdgError(
-            f"{path}: expected a parquet file with the column `problem`, found that it cannot be read "
-            f"({error}). Give the right path."
-        ) from None
-    for batch in table.iter_batches(batch_size=_BATCH, use_threads=False):
-        yield from batch.to_pylist()
+def _demo_file(split: str) -> Path:
+    path = DEMO / f"{split}.jsonl"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in DEMO.glob("*.jsonl")))
+        raise SdgError(f"demo: there is no split {split!r}; choose SPLITS from {known}.")
+    return path
 
 
 def _hub_rows(repo: str, split: str, revision: str | None) -> Iterator[dict[str, Any]]:
-    """Rows of one split, streamed: only the columns that we keep are fetched, a row group at a time."""
-    import datasets
-
-    try:
-        rows = datasets.load_dataset(repo, split=split, revision=revision, streaming=True, columns=list(COLUMNS))
-        for batch in rows.with_format("arrow").iter(batch_size=_BATCH):
-            yield from batch.to_pylist()
-    except Exception as error:  # the hub's, the network's and parquet's errors have no common type
-        raise _explained(error, repo, split, revision) from error
-
-
-def _explained(error: Exception, repo: str, split: str, revision: str | None) -> SdgError:
-    told = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-    where = f"{repo}, split {split!r}" + (f", revision {revision!r}" if revision else "")
-    if "FieldRef" in told or "column" in told.lower():
-        return SdgError(
-            f"{where}: expected the columns {', '.join(COLUMNS)}, found others ({told}). Give a dataset in "
-            "the schema of nvidia/OpenMathReasoning, or a file of your own."
-        )
-    if "split" in told.lower():
-        return _no_split(repo, split, [], told)
-    return SdgError(
-        f"{where}: expected a dataset that the hub lets us read, found none ({told}). Check the name, the "
-        "revision and the network; a private or gated one needs HF_TOKEN in the environment, a mirror "
-        "HF_ENDPOINT. Nothing was written."
+    return hub.stream_split(
+        repo,
+        split,
+        what=f"{repo}, split {split!r}" + (f", revision {revision!r}" if revision else ""),
+        revision=revision,
+        columns=COLUMNS,
+        advice="Give a dataset in the schema of nvidia/OpenMathReasoning, or a file. Nothing was written.",
     )
-
-
-def _no_split(source: str, split: str, known: Sequence[str], told: str = "") -> SdgError:
-    there = ", ".join(known) or told
-    return SdgError(f"{source}: expected the split {split!r}, found {there or 'none of that name'}. Give other SPLITS.")
