@@ -252,11 +252,12 @@ def test_the_card_counts_problems_and_repaired_answers_not_comparisons(repaired,
     assert manifest["rows_with_repaired_answer"] == len(of_mixed)
     card = (tmp_path / "sft" / "README.md").read_text()
     assert (
-        f"{len(comparisons)} picks in comparisons of {manifest['problems']} problems, {2 * len(comparisons)} "
-        "generated tokens. Each row is the reasoning of a pick that names a solution judged right. "
-        f"{len(of_mixed)} rows compare solutions of problems whose reference answer was replaced."
+        f"{len(comparisons)} solution picks for {manifest['problems']} problems ({2 * len(comparisons)} generated "
+        "tokens). In each row, a model compares candidate solutions of a problem and picks one; only picks of a "
+        f"solution that was judged correct are included. In {len(of_mixed)} rows, the problem's original reference "
+        "answer was replaced by the majority answer."
     ) in card
-    assert "| output | the reasoning that picks a candidate" in card and "worked solutions" not in card
+    assert "| output | the reasoning that picks a candidate" in card and "worked solution" not in card
 
 
 def test_comparisons_of_an_older_format_are_refused_with_the_ways_out(solved, tmp_path):

@@ -6,7 +6,6 @@ import random
 import re
 import subprocess
 import sys
-from dataclasses import fields
 
 import pytest
 
@@ -153,7 +152,7 @@ def test_the_card_says_what_is_in_it_and_cannot_be_taken_over(tmp_path):
     stages = write_stages(tmp_path, [CASES["kept"][:3]], problem={**PROBLEM, "problem_source": "| x |\n# Mine <b>"})
     export(stages, tmp_path / "sft", provenance={"problems": "our own"}, dataset_name="tiny")
     card = (tmp_path / "sft" / "README.md").read_text()
-    assert "license: cc-by-4.0" in card and "1 worked solutions of 1 problems" in card and "our own" in card
+    assert "license: cc-by-4.0" in card and "1 worked solution to 1 problem (" in card and "our own" in card
     assert "\n# Mine" not in card and "<b>" not in card
 
 
@@ -163,13 +162,16 @@ def test_the_card_says_what_is_in_it_and_cannot_be_taken_over(tmp_path):
         (
             {"track": "code", "extra_keys": ("language", "pass_rate")},
             [
-                "| expected_answer | empty: there is no single right program |",
+                "| expected_answer | empty: a programming problem has no single correct program |",
                 "| language | as in the solutions |",
-                "| pass_rate | right solutions / all solutions of the problem |",
+                "| pass_rate | fraction of all the problem's solutions that are correct |",
             ],
         ),
         ({"track": "science"}, ["| expected_answer | the answer that most of the problem's solutions agree on |"]),
-        ({"text_part": "answer"}, ["| output | what follows the thinking, and the template's end of an answer |"]),
+        (
+            {"text_part": "answer"},
+            ["| output | the answer without the thinking, followed by the template's end-of-turn token |"],
+        ),
     ],
     ids=["code", "science", "answer"],
 )
@@ -186,7 +188,7 @@ def test_the_rl_form_counts_all_that_was_decided(stages, tmp_path):
         {"problem": PROBLEM["problem"], "expected_answer": "4", "pass_rate": round(5 / 8, 4)}
     ]
     card = (tmp_path / "sft" / "README.md").read_text()
-    assert "**rl-data-math.jsonl**, 1 rows, a problem each; left out: 1 no_answer (no expected answer)" in card
+    assert "**rl-data-math.jsonl**, 1 row, one per problem; dropped: 1 no_answer (no expected answer)" in card
 
 
 def test_the_rl_form_holds_nothing_that_the_filters_bar_or_that_nobody_decided(tmp_path):
@@ -207,7 +209,7 @@ def test_the_rl_form_holds_nothing_that_the_filters_bar_or_that_nobody_decided(t
     filters = Filters(remove_contaminated=True, contamination_file=str(tmp_path / "leaks.jsonl"))
     maker = RowMaker(ChatTemplate("chatml", {}), load_prompt("math/solve"), filters, ("input_output",))
     problems, verdicts = tmp_path / "problems.jsonl", tmp_path / "verdicts.parquet"
-    path, dropped, rows = rl_data.write(tmp_path, problems, verdicts, 42, "math", maker.flaw_of_problem)
+    path, dropped, rows = rl_data.write_rl_data(tmp_path, problems, verdicts, 42, "math", maker.reason_to_drop_problem)
     assert rows_in(path) == [{"problem": texts["kept"], "expected_answer": "4", "pass_rate": 1.0}] and rows == 1
     assert dropped == {"contaminated": 1, "no_verdict": 1, "no_answer": 1}
 
@@ -231,7 +233,7 @@ def test_the_rl_form_holds_nothing_that_the_filters_bar_or_that_nobody_decided(t
     ],
 )
 def test_answers_are_cut_where_no_formula_is_open(answer, kept):
-    assert Filters().trimmed(answer) == (answer if kept is None else kept)
+    assert Filters().trim(answer) == (answer if kept is None else kept)
 
 
 def test_the_order_depends_on_the_seed_and_the_data_alone(tmp_path):
@@ -265,26 +267,27 @@ def test_pass_rates_are_counted_from_the_verdicts_where_no_table_has_them(stages
 
 
 def test_every_filter_says_what_it_does():
-    assert len(fields(Filters)) == 17 and all(one.metadata["meaning"] for one in fields(Filters))
+    fields = Filters.model_fields.values()
+    assert len(fields) == 17 and all(field.description for field in fields)
 
 
 @pytest.mark.parametrize(
     "more, said",
     [
-        ({"filters": {"min_pass_rate": "x"}}, "filter min_pass_rate: expected a number or None, found 'x'"),
-        ({"filters": {"use_judgement": "no"}}, "filter use_judgement: expected True or False, found 'no'"),
-        ({"filters": {"deduplicate": None}}, "filter deduplicate: expected True or False, found None"),
+        ({"filters": {"min_pass_rate": "x"}}, "filter min_pass_rate: Input should be a valid number, found 'x'"),
+        ({"filters": {"use_judgement": "no"}}, "filter use_judgement: Input should be a valid boolean, found 'no'"),
+        ({"filters": {"deduplicate": None}}, "filter deduplicate: Input should be a valid boolean, found None"),
         (
             {"filters": {"max_solution_length": True}},
-            "max_solution_length: expected a whole number or None, found True",
+            "filter max_solution_length: Input should be a valid integer, found True",
         ),
-        ({"filters": {"max_solution_length": 1.5}}, "max_solution_length: expected a whole number or None, found 1.5"),
-        ({"filters": {"contamination_file": 7}}, "contamination_file: expected a path or None, found 7"),
+        ({"filters": {"max_solution_length": 1.5}}, "max_solution_length: Input should be a valid integer, found 1.5"),
+        ({"filters": {"contamination_file": 7}}, "contamination_file: Input should be a valid string, found 7"),
         ({"filters": {"use_judgment": False}}, "Did you mean use_judgement?"),
         ({"forms": ("message",)}, "mean messages?"),
         ({"filters": {"min_solution_length": 10**6, "remove_len_outlier_solutions": True}}, "found none of 10"),
         ({"text_part": "answers"}, "Did you mean answer?"),
-        ({"tokenizer": "/no/such/folder"}, "a tokenizer"),
+        ({"tokenizer": "/no/such/folder"}, "cannot load it"),
         ({"rl_form": True}, "expected the path of problems.jsonl"),
     ],
 )

@@ -1,9 +1,10 @@
-"""A tokenizer's chat template: what a model is shown before it answers, and what ends its answer."""
+"""A tokenizer's chat template: the text a model sees before it answers, and the token that ends its answer."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ from sdg_helpers.paths import PACKAGE
 CHATML = PACKAGE / "data" / "chatml"
 _MARK = "sdgMARK7c1e"
 _WAYS_OUT = (
-    'Give a tokenizer that can be loaded (a hub name such as "Qwen/Qwen2.5-32B-Instruct", a folder), or '
-    '"chatml", which ships with the cookbook and needs no network.'
+    'Give another tokenizer: a hub name such as "Qwen/Qwen2.5-32B-Instruct", a local folder, or "chatml", which ships '
+    "with the cookbook and needs no network."
 )
 
 
 class ChatTemplate:
-    """The chat template of a tokenizer, by hub name or folder; "chatml" is a minimal one that ships with the cookbook.
+    """The chat template of a tokenizer.
 
-    options: keyword arguments that the template itself knows, e.g. {"enable_thinking": True}.
+    tokenizer: a hub name, a folder, or "chatml", a minimal one that ships with the cookbook. options: keyword
+    arguments for the template, e.g. {"enable_thinking": True}.
     Raises SdgError when the tokenizer cannot be loaded or has no template.
     """
 
@@ -31,17 +33,17 @@ class ChatTemplate:
         self.name, self.options = str(tokenizer), dict(options or {})
         self.tokenizer = _load(self.name)
         try:
-            self.source: str = self.tokenizer.get_chat_template()
+            self.source = str(self.tokenizer.get_chat_template())
         except ValueError:
-            raise SdgError(f"tokenizer {self.name}: expected a chat template, found none. {_WAYS_OUT}") from None
+            raise SdgError(f"tokenizer {self.name} has no chat template. {_WAYS_OUT}") from None
 
     @property
     def id(self) -> str:
-        """16 hex digits of the template and its options."""
+        """16 hex digits that depend on the template and its options alone."""
         return files.content_id(self.source, files.dumps(self.options).decode())
 
     def render(self, messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The conversation as one text, by the template itself. Raises SdgError when the template refuses it."""
+        """Return the conversation as one text, rendered by the template. Raises SdgError when the template fails."""
         try:
             return self.tokenizer.apply_chat_template(
                 messages, tokenize=False, **self.options, add_generation_prompt=add_generation_prompt
@@ -49,79 +51,80 @@ class ChatTemplate:
         except Exception as error:  # a template is a program: it may raise anything
             roles = " → ".join(message["role"] for message in messages)
             raise SdgError(
-                f"tokenizer {self.name}: its chat template refuses a conversation {roles} "
-                f"({type(error).__name__}: {error}). Use a prompt without the part that it refuses, or "
+                f"tokenizer {self.name}: its chat template rejects a conversation {roles} "
+                f"({type(error).__name__}: {error}). Use a prompt without the part that it rejects, or "
                 "another tokenizer."
             ) from error
 
     @cached_property
     def end(self) -> str:
-        """What the template writes after an answer, e.g. `<|im_end|>`; found by rendering one."""
+        """What the template writes after an answer, e.g. `<|im_end|>`. Found by rendering a short conversation."""
         conversation = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
-        _, mark, end = self.render(conversation, add_generation_prompt=False).rpartition(_MARK)
-        end = (end if end.strip() else self.tokenizer.eos_token) if mark else None
+        _, mark, text = self.render(conversation, add_generation_prompt=False).rpartition(_MARK)
+        end: str | None = (text if text.strip() else self.tokenizer.eos_token) if mark else None
         if not end:
             raise SdgError(
-                f"tokenizer {self.name}: expected a chat template that ends an answer with a token, found "
-                f"none. {_WAYS_OUT}"
+                f"tokenizer {self.name}: its chat template writes no end token after an answer, and there is no "
+                f"eos_token. {_WAYS_OUT}"
             )
         return end
 
     def length(self, text: str) -> int:
-        """How many tokens a text has."""
+        """Return the number of tokens in a text."""
         return len(self.tokenizer.encode(text, add_special_tokens=False))
 
 
 class PromptRenderer:
-    """Renders conversations that differ in their last user message only: fast, and as the template itself would.
+    """Render prompts that differ only in their last user message, quickly and exactly as the template would.
 
-    The text before and after the user's is found once. That a user's text goes in as it stands is tried with hostile
-    texts and with every string that the template's source holds, hence every string that it could look for: a text
-    with a string that made a difference is left to the template. So is every text, if even plain ones are changed.
+    The texts before and after the user's message are found once and reused, so most prompts are a concatenation. That
+    is correct only if the template inserts user texts unchanged, so it is checked first: with awkward texts, and with
+    every string literal in the template's source, hence every string it could look for. A text that contains a literal
+    that made a difference is rendered by the template itself; so is every text when the awkward ones already fail.
     """
 
-    def __init__(self, template: ChatTemplate, head: list[dict[str, str]] = ()):
-        """head: the messages before the user's (a system message)."""
+    def __init__(self, template: ChatTemplate, head: Sequence[dict[str, str]] = ()):
+        """head: the messages before the user's, e.g. a system message."""
         self.template, self.head = template, list(head)
-        self.before, found, self.after = self._by_template(_MARK).partition(_MARK)
-        self._strip = found and self._by_template(f" \n{_MARK}\n ") == self.before + _MARK + self.after
-        self.plain = bool(found) and _MARK not in self.after and all(map(self._is_plain, _HOSTILE))
+        self.before, found, self.after = self._render_by_template(_MARK).partition(_MARK)
+        self._strip = found and self._render_by_template(f" \n{_MARK}\n ") == self.before + _MARK + self.after
+        self.plain = bool(found) and _MARK not in self.after and all(map(self._is_plain, _AWKWARD_TEXTS))
         literals = sorted(_literals(template.source)) if self.plain else []
-        special = [re.escape(text) for text in literals if not all(map(self._is_plain, _around(text)))]
+        special = [re.escape(text) for text in literals if not all(map(self._is_plain, _in_contexts(text)))]
         self._special = re.compile("|".join(special)) if special else None
 
     @cached_property
     def opening(self) -> str:
-        """What the prompt writes of the answer's thinking, e.g. "<think>\\n" (DeepSeek-R1), else ""."""
+        """The start of the thinking if the prompt already writes it, e.g. "<think>\\n" (DeepSeek-R1), else ""."""
         tail = re.search(r"(<think>\s*)(</think>\s*)?$", self.before[-64:] + self.after)
         if re.search(r"</think>\s*$", self.before[-64:] + self.after):
             raise SdgError(
-                f"tokenizer {self.template.name}: its prompt ends the thinking before it begins (</think>), "
-                "but solutions have their thinking. Set its option that turns thinking on, e.g. "
+                f"tokenizer {self.template.name}: its prompt closes the thinking (</think>) before the answer begins, "
+                "but the solutions contain thinking. Set the template's option that turns thinking on, e.g. "
                 'CHAT_TEMPLATE_OPTIONS = {"thinking": True} or {"enable_thinking": True}.'
             )
         return tail[1] if tail else ""
 
     def __call__(self, user_text: str) -> str:
-        """The prompt for one user message, up to where the answer begins."""
+        """Return the prompt for one user message, up to where the answer begins."""
         if not self.plain or (self._special is not None and self._special.search(user_text)):
-            return self._by_template(user_text)
-        return self._spliced(user_text)
+            return self._render_by_template(user_text)
+        return self._concatenate(user_text)
 
-    def _spliced(self, user_text: str) -> str:
+    def _concatenate(self, user_text: str) -> str:
         return self.before + (user_text.strip() if self._strip else user_text) + self.after
 
-    def _by_template(self, user_text: str) -> str:
+    def _render_by_template(self, user_text: str) -> str:
         return self.template.render([*self.head, {"role": "user", "content": user_text}])
 
     def _is_plain(self, text: str) -> bool:
         try:
-            return self._by_template(text) == self._spliced(text)
+            return self._render_by_template(text) == self._concatenate(text)
         except SdgError:
             return False
 
 
-_HOSTILE = (
+_AWKWARD_TEXTS = (
     "",
     "0",
     " a",
@@ -136,12 +139,12 @@ _HOSTILE = (
 )
 
 
-def _around(text: str) -> tuple[str, ...]:
+def _in_contexts(text: str) -> tuple[str, ...]:
     return text, f"x{text}", f"{text}x", f"x {text} x", f"x\n{text}\nx", text + text
 
 
 def _literals(source: str) -> set[str]:
-    """Every string literal in a template's code."""
+    """Return every string literal in a template's code."""
     import jinja2
 
     found = {value for _, kind, value in jinja2.Environment().lex(source) if kind == "string"}
@@ -150,15 +153,13 @@ def _literals(source: str) -> set[str]:
 
 def _load(name: str) -> Any:
     path = CHATML if name == "chatml" else paths.resolve_path(name)
-    # Said at import on every machine without torch, which tokenizers do not need.
+    # Silences a warning on every machine without torch, which tokenizers don't need.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name)
-    except Exception as error:  # what it raises differs from version to version, and with what is wrong
-        kind = "folder of a tokenizer" if path.is_dir() else "tokenizer (a hub name, or a folder that exists)"
-        told = " ".join(str(error).split())[:300]
-        raise SdgError(
-            f"tokenizer {name!r}: expected a {kind}, found that it cannot be loaded ({told}). {_WAYS_OUT}"
-        ) from error
+    except Exception as error:  # the exception's type depends on the version and on the problem
+        kind = "from this folder" if path.is_dir() else "from the hub, and there is no such folder"
+        reason = " ".join(str(error).split())[:300]
+        raise SdgError(f"tokenizer {name!r}: cannot load it {kind} ({reason}). {_WAYS_OUT}") from error

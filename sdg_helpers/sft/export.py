@@ -65,7 +65,7 @@ def export_sft(
     shuffle_seed alone.
     Returns the manifest. Raises SdgError, e.g. when no solution is kept.
     """
-    filters = Filters.named(filters or {})
+    filters = Filters.parse(filters or {})
     _check(forms, rl_form, problems)
     seeds = seed_files.seed_files(solutions)
     template = ChatTemplate(tokenizer, dict(template_options or {}))
@@ -104,8 +104,8 @@ def export_sft(
                 maker.pass_rates = read_pass_rates(pass_rates) if pass_rates else count_pass_rates(verdicts)
             outputs, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
             if rl_form:
-                path, left_out, rl_rows = rl_data.write(
-                    work.folder, problems, verdicts, shuffle_seed, track, maker.flaw_of_problem
+                path, left_out, rl_rows = rl_data.write_rl_data(
+                    work.folder, problems, verdicts, shuffle_seed, track, maker.reason_to_drop_problem
                 )
                 outputs, counts = [*outputs, path], {**counts, "rl_rows": rl_rows, "rl_dropped": left_out}
             outputs.append(write_card(work.folder / "README.md", parameters, counts, outputs, solutions))

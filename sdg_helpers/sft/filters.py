@@ -1,18 +1,19 @@
-"""Which solutions become SFT data, and how their answers are trimmed: the recipe's filters by the recipe's names."""
+"""Which solutions become SFT data, and how their answers are trimmed: the recipe's filters under the recipe's names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sdg_helpers import files, paths
 from sdg_helpers.answers.extraction import find_boxed
 from sdg_helpers.errors import SdgError, did_you_mean
 
-# Why a solution is left out; each is counted under the first of these that applies.
+# Why a solution is dropped. Each is counted under the first reason that applies.
 REASONS = (
     "unfinished",
     "no_think_tags",
@@ -29,85 +30,79 @@ REASONS = (
 )
 _PREFIX = "My solution:\n"
 _DELIMITER = re.compile(r"\\\\|\\[\[\]()]|\\(?:begin|end)\{|\$\$|\n")  # `\\` is a line break, also in `\\[2pt]`
-_TYPES = {
-    "bool": ("True or False", bool),
-    "str | None": ("a path or None", (str, Path, type(None))),
-    "int | None": ("a whole number or None", (int, type(None))),
-    "float | None": ("a number or None", (int, float, type(None))),
-}
 
 
-def _filter(default: Any, meaning: str) -> Any:
-    return field(default=default, metadata={"meaning": meaning})
+class Filters(BaseModel):
+    """The recipe's filters, with its values for math data. Lengths are in tokens; None = no bound.
 
-
-@dataclass(frozen=True)
-class Filters:
-    """The recipe's filters, with the values that it gives for math data. Lengths are in tokens, None = no bound.
-    `metadata["meaning"]` of its fields says what each does.
-
-    What is cut or counted by boxes concerns the answer after the thinking only, so that `</think>` is never cut off.
+    Trimming and counting boxes concern only the answer, the text after the thinking, so `</think>` is never cut off.
+    Each field's description says what it does.
     """
 
-    use_judgement: bool = _filter(True, "keep what was judged right; False: whatever the verdict")
-    remove_unfinished: bool = _filter(True, "drop what the model did not end by itself (not in the recipe)")
-    remove_no_think_tags: bool = _filter(True, "drop what has no closed thinking part")
-    drop_multi_boxed: bool = _filter(False, "drop answers with more than one box")
-    trim_prefix: bool = _filter(False, 'cut "My solution:" in front of the answer')
-    trim_solutions: bool = _filter(True, "cut what follows the line (or the formula) that holds the answer's box")
-    remove_contaminated: bool = _filter(False, "drop the problems that contamination_file marks")
-    contamination_file: str | None = _filter(None, "path of a JSONL file whose rows have problem and contaminated")
-    remove_len_outlier_problems: bool = _filter(False, "drop problems outside the two bounds below")
-    min_problem_length: int | None = _filter(None, "shortest problem, in tokens of TOKENIZER")
-    max_problem_length: int | None = _filter(None, "longest problem, in tokens of TOKENIZER")
-    remove_len_outlier_solutions: bool = _filter(False, "drop solutions outside the two bounds below")
-    min_solution_length: int | None = _filter(None, "shortest solution, in tokens of the model that wrote it")
-    max_solution_length: int | None = _filter(None, "longest solution, in tokens of the model that wrote it")
-    min_pass_rate: float | None = _filter(None, "drop problems that are solved less often, 0 to 1")
-    max_pass_rate: float | None = _filter(
-        None, "drop problems that are solved more often, 0 to 1; 0.99 drops what is always solved"
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    use_judgement: bool = Field(True, description="keep only solutions judged right; False: keep any verdict")
+    remove_unfinished: bool = Field(
+        True, description="drop solutions that the model did not finish by itself (not in the recipe)"
     )
-    deduplicate: bool = _filter(True, "keep one of equal solutions of a problem")
+    remove_no_think_tags: bool = Field(True, description="drop solutions without a closed thinking part")
+    drop_multi_boxed: bool = Field(False, description="drop answers with more than one box")
+    trim_prefix: bool = Field(False, description='remove "My solution:" from the start of the answer')
+    trim_solutions: bool = Field(True, description="cut the answer after the line (or formula) that holds its box")
+    remove_contaminated: bool = Field(False, description="drop problems that contamination_file marks")
+    contamination_file: str | None = Field(
+        None, description="path of a JSONL file whose rows have `problem` and `contaminated`"
+    )
+    remove_len_outlier_problems: bool = Field(False, description="drop problems outside the next two bounds")
+    min_problem_length: int | None = Field(None, description="shortest problem, in tokens of TOKENIZER")
+    max_problem_length: int | None = Field(None, description="longest problem, in tokens of TOKENIZER")
+    remove_len_outlier_solutions: bool = Field(False, description="drop solutions outside the next two bounds")
+    min_solution_length: int | None = Field(None, description="shortest solution, in tokens of the model that wrote it")
+    max_solution_length: int | None = Field(None, description="longest solution, in tokens of the model that wrote it")
+    min_pass_rate: float | None = Field(
+        None, ge=0, le=1, description="drop problems that are solved less often than this, 0 to 1"
+    )
+    max_pass_rate: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="drop problems that are solved more often than this, 0 to 1; 0.99 drops those always solved",
+    )
+    deduplicate: bool = Field(True, description="keep one of several identical solutions of a problem")
 
-    def __post_init__(self) -> None:
-        for one in fields(self):
-            value, (expected, kinds) = getattr(self, one.name), _TYPES[one.type]
-            if not isinstance(value, kinds) or isinstance(value, bool) != (kinds is bool):  # a bool is an int to Python
-                raise SdgError(f"filter {one.name}: expected {expected}, found {value!r}.")
-        for name, bounds in (("problems", self.problem_bounds), ("solutions", self.solution_bounds)):
-            if getattr(self, f"remove_len_outlier_{name}") and bounds == (None, None):
-                raise SdgError(
-                    f"filter remove_len_outlier_{name}: expected a bound with it, found none. Set "
-                    f"min_{name[:-1]}_length or max_{name[:-1]}_length."
+    @field_validator("contamination_file", mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Filters:
+        for name, bounds in (("problem", self.problem_bounds), ("solution", self.solution_bounds)):
+            if getattr(self, f"remove_len_outlier_{name}s") and bounds == (None, None):
+                raise ValueError(
+                    f"remove_len_outlier_{name}s needs a bound: set min_{name}_length or max_{name}_length"
                 )
-        for name in ("min_pass_rate", "max_pass_rate"):
-            if (rate := getattr(self, name)) is not None and not 0 <= rate <= 1:
-                raise SdgError(f"filter {name}: expected a share between 0 and 1, found {rate!r}.")
         if self.remove_contaminated and not self.contamination_file:
-            raise SdgError(
-                "filter remove_contaminated: expected a contamination_file with it (JSONL rows with "
-                "`problem` and `contaminated`), found none."
-            )
+            raise ValueError("remove_contaminated needs contamination_file (JSONL rows: `problem`, `contaminated`)")
+        return self
 
     @classmethod
-    def named(cls, values: Filters | Mapping[str, Any]) -> Filters:
-        """Filters from a mapping by name; raises SdgError for a name that is none of theirs."""
-        if isinstance(values, cls):
+    def parse(cls, values: Filters | Mapping[str, Any]) -> Filters:
+        """Return filters from a mapping of names to values. Raises SdgError for an unknown name or a bad value."""
+        if isinstance(values, Filters):
             return values
-        known = [one.name for one in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise SdgError(f"filter {name!r}: expected one of {', '.join(known)}.{did_you_mean(name, known)}")
-        return cls(**values)
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise SdgError("\n".join(_explain(one) for one in error.errors())) from None
 
     @property
     def problem_bounds(self) -> tuple[int | None, int | None]:
-        """Smallest and largest length of a problem."""
+        """Smallest and largest length of a problem, in tokens."""
         return self.min_problem_length, self.max_problem_length
 
     @property
     def solution_bounds(self) -> tuple[int | None, int | None]:
-        """Smallest and largest length of a solution."""
+        """Smallest and largest length of a solution, in tokens."""
         return self.min_solution_length, self.max_solution_length
 
     @property
@@ -117,22 +112,22 @@ class Filters:
 
     @property
     def changes_answers(self) -> bool:
-        """True when answers are cut."""
+        """Whether any filter trims answers."""
         return self.trim_prefix or self.trim_solutions
 
     def contaminated_problems(self) -> frozenset[str]:
-        """Ids of the problems that the contamination file marks."""
-        if not self.remove_contaminated:
+        """Return the content ids of the problems that the contamination file marks."""
+        if not self.remove_contaminated or self.contamination_file is None:
             return frozenset()
         rows = files.read_jsonl(paths.resolve_path(self.contamination_file))
         return frozenset(files.content_id(row["problem"].strip()) for row in rows if row.get("contaminated"))
 
     def as_parameters(self) -> dict[str, Any]:
-        """What a manifest records of them."""
-        return asdict(self)
+        """Return the filters as a manifest records them."""
+        return self.model_dump()
 
-    def trimmed(self, answer: str) -> str:
-        """The answer text (what follows `</think>`) as it is exported."""
+    def trim(self, answer: str) -> str:
+        """Return an answer (the text after `</think>`) as it is exported."""
         if self.trim_prefix:
             lead = len(answer) - len(answer.lstrip())
             answer = answer[:lead] + answer[lead:].removeprefix(_PREFIX)
@@ -141,13 +136,25 @@ class Filters:
         return answer
 
 
-def _line_end(text: str, place: int) -> int:
-    r"""Where the line of a place ends, or the first later line that leaves no formula open: `\[`, a line with the box,
-    `\]` stay together. A formula that is never closed is cut at its line."""
+def _explain(error: Mapping[str, Any]) -> str:
+    """Return one of pydantic's errors in terms of filters."""
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = list(Filters.model_fields)
+        return f"filter {name!r}: unknown name.{did_you_mean(name, known)} Filters: {', '.join(known)}."
+    if not name:
+        return f"filters: {error['msg'].removeprefix('Value error, ')}."
+    return f"filter {name}: {error['msg']}, found {error['input']!r}."
+
+
+def _line_end(text: str, position: int) -> int:
+    r"""Return where to cut: the end of the line that holds `position`, or of the first later line where every formula
+    is closed, so that `\[`, a line with the box and `\]` stay together. A formula that is never closed ends with its
+    line."""
     depth, dollars, first = 0, False, -1
     for match in _DELIMITER.finditer(text):
         token = match[0]
-        if token == "\n" and match.start() >= place:
+        if token == "\n" and match.start() >= position:
             first = match.start() if first < 0 else first
             if not depth and not dollars:
                 return match.start()
@@ -161,6 +168,6 @@ def _line_end(text: str, place: int) -> int:
 
 
 def within(value: float, bounds: tuple[float | None, float | None]) -> bool:
-    """Whether a length or a rate lies between two bounds, either of which may be None."""
+    """Return whether a length or rate is within two inclusive bounds; None = no bound."""
     low, high = bounds
     return (low is None or value >= low) and (high is None or value <= high)

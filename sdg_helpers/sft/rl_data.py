@@ -1,4 +1,4 @@
-"""The RL form of a track's data: problems with a checkable answer and how often they were solved."""
+"""The RL form of a track's data: problems with a verifiable answer, and how often the model solved them."""
 
 from __future__ import annotations
 
@@ -15,48 +15,45 @@ from sdg_helpers.sft.rows import shuffle_key
 from sdg_helpers.sft.shuffling import ShuffledRows
 
 
-def write(
+def write_rl_data(
     folder: Path,
     problems: Path,
     verdicts: Path,
     shuffle_seed: int,
     track: str,
-    flaw: Callable[[str, float], str | None],
+    reason_to_drop: Callable[[str, float], str | None],
 ) -> tuple[Path, dict[str, int], int]:
-    """Write rl-data-{track}.jsonl (problem, expected_answer, pass_rate), shuffled; returns its path, the problems left
-    out by reason, and its rows.
+    """Write rl-data-{track}.jsonl (problem, expected_answer, pass_rate), shuffled.
 
-    pass_rate: right solutions / solutions with a verdict, whatever became of them. flaw(problem, pass_rate): why a
-    problem is left out; one without an answer or without a verdict is, too.
+    pass_rate: correct solutions / solutions with a verdict, whether they are exported or not. Problems without an
+    answer or without a verdict are dropped, and so are those for which reason_to_drop(problem, pass_rate) is not None.
+    Return the file's path, the number of dropped problems by reason, and the number of rows.
     """
     index = ProblemIndex.build(problems)
-    right, decided = np.zeros(len(index), dtype=np.int32), np.zeros(len(index), dtype=np.int32)
+    correct, decided = np.zeros(len(index), dtype=np.int32), np.zeros(len(index), dtype=np.int32)
     expected: list[str] = [""] * len(index)
     for verdict in read_verdicts(verdicts):
         position = index.position(verdict.id)
         if position >= 0:
             decided[position] += verdict.correct is not None
-            right[position] += verdict.correct is True
+            correct[position] += verdict.correct is True
             expected[position] = verdict.expected_answer
-    path, dropped = folder / f"rl-data-{track}.jsonl", Counter()
+    path = folder / f"rl-data-{track}.jsonl"
+    dropped: Counter[str] = Counter()
     with ShuffledRows(folder / "partial" / "rl", problems.stat().st_size) as rows, files.atomic_writer(path) as out:
         for position, problem in enumerate(read_problems(problems)):
-            rate = round(int(right[position]) / int(decided[position]), 4) if decided[position] else 0.0
-            reason = (
-                "no_answer"
-                if not expected[position]
-                else "no_verdict"
-                if not decided[position]
-                else flaw(problem["problem"], rate)
-            )
+            text, answer = problem["problem"], expected[position]
+            pass_rate = round(int(correct[position]) / int(decided[position]), 4) if decided[position] else 0.0
+            if not answer:
+                reason: str | None = "no_answer"
+            elif not decided[position]:
+                reason = "no_verdict"
+            else:
+                reason = reason_to_drop(text, pass_rate)
             if reason:
                 dropped[reason] += 1
-            else:
-                rows.add(
-                    shuffle_key(shuffle_seed, problem["id"], b""),
-                    files.dumps(
-                        {"problem": problem["problem"], "expected_answer": expected[position], "pass_rate": rate}
-                    ),
-                )
+                continue
+            line = files.dumps({"problem": text, "expected_answer": answer, "pass_rate": pass_rate})
+            rows.add(shuffle_key(shuffle_seed, problem["id"], b""), line)
         out.writelines(line for line, _, _ in rows)
     return path, dict(dropped), rows.rows

@@ -1,5 +1,8 @@
-"""From one line of a solutions file to its SFT rows. The solution's text stays JSON-escaped as it stands in the file:
-it is copied, not parsed, which is most of the export's speed."""
+"""Turn one row of a solutions file into its SFT rows.
+
+The solution's text stays JSON-escaped, as in the file: it is copied, never parsed, which gives the export most of its
+speed.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ from sdg_helpers.solutions.rows import Solution, answer_start, escape_json, stri
 
 FORMS = ("input_output", "messages")
 PARTS = ("whole", "answer")
-_BOX = escape_json(r"\boxed{")
+_ESCAPED_BOX = escape_json(r"\boxed{")
 
 
 class RowMaker:
-    """Decides about a solution and writes its rows. prompt: its system and user text, without worked examples."""
+    """Decide whether a solution is kept, and write its rows."""
 
     def __init__(
         self,
@@ -35,11 +38,14 @@ class RowMaker:
         extra_keys: Sequence[str] = (),
         text_part: str = "whole",
     ):
+        """prompt: its system and user texts are used, its worked examples are left out. forms: some of FORMS, one line
+        each per solution. extra_keys: keys of the solution to add to every row. text_part: one of PARTS."""
         if text_part not in PARTS:
             raise SdgError(
                 f"text_part {text_part!r}: expected one of {', '.join(PARTS)}.{did_you_mean(text_part, PARTS)}"
             )
-        self.text_part, self.pass_rates = text_part, dict[str, float]()  # rates by problem, where they are needed
+        self.text_part = text_part
+        self.pass_rates: dict[str, float] = {}  # by problem id; the caller fills it if filters or extra keys need it
         self.prompt = Prompt(**{**prompt.model_dump(), "few_shot_turns": [], "few_shot_examples": FewShotExamples()})
         self.head = [{"role": "system", "content": prompt.system}] if prompt.system else []
         self.filters, self.forms, self.extra_keys = filters, tuple(forms), tuple(extra_keys)
@@ -50,7 +56,7 @@ class RowMaker:
         self._messages_head = b'{"messages":[' + b"".join(orjson.dumps(message) + b"," for message in self.head)
 
     def reason_to_drop(self, solution: Solution, verdict: Verdict | None) -> str | None:
-        """The first reason in filters.REASONS that applies, None for a solution to keep."""
+        """Return the first reason in filters.REASONS that applies, or None to keep the solution."""
         filters = self.filters
         if self.pass_rates:
             solution.keys["pass_rate"] = self.pass_rates.get(solution.keys["id"])
@@ -62,20 +68,20 @@ class RowMaker:
             return "no_verdict"
         if filters.use_judgement and not verdict.correct:
             return "undecided" if verdict.correct is None else "incorrect"
-        return self._flaw(solution)
+        return self._reason_in_content(solution)
 
-    def _flaw(self, solution: Solution) -> str | None:
+    def _reason_in_content(self, solution: Solution) -> str | None:
         filters, problem = self.filters, solution.keys.get("problem", "")
         if self._end_mark in solution.text or self._end_mark in escape_json(problem):
             return "end_token_inside"
-        if filters.drop_multi_boxed and solution.text.count(_BOX, max(0, answer_start(solution.text))) > 1:
+        if filters.drop_multi_boxed and solution.text.count(_ESCAPED_BOX, max(0, answer_start(solution.text))) > 1:
             return "multi_boxed"
         if filters.remove_len_outlier_solutions and not within(solution.tokens, filters.solution_bounds):
             return "solution_length"
-        return self.flaw_of_problem(problem, solution.keys.get("pass_rate") or 0)
+        return self.reason_to_drop_problem(problem, solution.keys.get("pass_rate") or 0)
 
-    def flaw_of_problem(self, problem: str, pass_rate: float) -> str | None:
-        """The first reason in filters.REASONS why none of a problem's solutions is kept, None for there is none."""
+    def reason_to_drop_problem(self, problem: str, pass_rate: float) -> str | None:
+        """Return why every solution of this problem is dropped (the first of filters.REASONS), or None."""
         if self._contaminated and files.content_id(problem.strip()) in self._contaminated:
             return "contaminated"
         length_matters = self.filters.remove_len_outlier_problems
@@ -84,7 +90,7 @@ class RowMaker:
         return None if within(pass_rate, self.filters.rate_bounds) else "pass_rate"
 
     def text(self, solution: Solution) -> bytes:
-        """The solution as it is exported, JSON-escaped."""
+        """Return the solution's text as it is exported, JSON-escaped."""
         text = solution.text
         if self.text_part == "answer":
             text = strip_leading_space(text[max(0, answer_start(text)) :])
@@ -92,11 +98,11 @@ class RowMaker:
             return text
         start = max(0, answer_start(text))
         answer = unescape_json(text[start:])
-        trimmed = self.filters.trimmed(answer)
+        trimmed = self.filters.trim(answer)
         return text if trimmed == answer else text[:start] + escape_json(trimmed)
 
     def rows(self, solution: Solution, text: bytes, verdict: Verdict) -> list[bytes]:
-        """One line a form, in the order of `forms`."""
+        """Return one line per form, in the order of `forms`. text: what `text` returned."""
         question = self.prompt.user_text(solution.keys)
         answer = orjson.dumps(verdict.expected_answer)
         keys = {key: solution.value(key) for key in self.extra_keys}
@@ -105,10 +111,10 @@ class RowMaker:
         return [write[form](question, text, solution.finish_reason) + tail for form in self.forms]
 
     def _input_output(self, question: str, text: bytes, finish_reason: str) -> bytes:
-        if self._opening:  # the prompt has begun the thinking already
+        if self._opening:  # the prompt ends with <think>, so the output must not open it again
             opening = self._opening if text.startswith(self._opening) else OPEN.encode()
             text = text.removeprefix(opening)
-        end = self._end if finish_reason == "stop" else b""  # what was cut off has no end
+        end = self._end if finish_reason == "stop" else b""  # a truncated text gets no end token
         return b'{"input":%b,"output":"%b%b"' % (files.dumps(self.render(question))[:-1], text, end)
 
     def _messages(self, question: str, text: bytes, finish_reason: str) -> bytes:
@@ -120,7 +126,7 @@ class RowMaker:
 
 
 def shuffle_key(shuffle_seed: int, problem_id: str, text: bytes) -> bytes:
-    """Where a solution stands in the shuffled order: equal solutions of a problem have equal keys."""
+    """Return a solution's sort key in the shuffled order. Identical solutions of a problem have equal keys."""
     digest = hashlib.blake2b(f"{shuffle_seed}/{problem_id}/".encode("utf-8", "replace"), digest_size=KEY_BYTES)
     digest.update(text)
     return digest.digest()

@@ -1,7 +1,8 @@
-"""Put rows into a shuffled order that depends on their keys alone, without holding them in memory."""
+"""Shuffle rows into an order that depends only on their keys, without holding them in memory."""
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Iterator
@@ -18,37 +19,37 @@ _RECORD = struct.Struct(f">{KEY_BYTES}sQI")
 
 
 class ShuffledRows:
-    """Collects (key, line) pairs in a spill file and gives the lines back in the order of their keys.
+    """Collect (key, line) pairs in a spill file and yield the lines in the order of their keys.
 
-    Keys are 16 bytes, evenly distributed (a hash). They are dealt into buckets by their leading bits; each flush of the
-    buffer writes its buckets one after the other, so that reading a bucket back needs one piece a flush. The order is
-    that of the keys, whatever the number of buckets.
+    Keys are 16 bytes, evenly distributed (a hash). Their leading bits choose a bucket; each flush of the buffer writes
+    its buckets one after another, so reading a bucket back takes one read per flush. The order does not depend on the
+    number of buckets.
     """
 
     def __init__(
         self, path: Path | str, expected_bytes: int, bucket_bytes: int = 48 << 20, buffer_bytes: int = 48 << 20
     ):
-        """expected_bytes: about how much will be added; at most 1024 buckets are made of it."""
-        self.path, self.rows, self.bytes = Path(path), 0, 0
+        """expected_bytes: roughly how much will be added; it sets the number of buckets (at most 1024)."""
+        self.path, self.rows = Path(path), 0
         self._buckets = max(1, min(1024, -(-expected_bytes // bucket_bytes)))
         self._buffer: list[list[bytes]] = [[] for _ in range(self._buckets)]
         self._buffer_bytes, self._buffered = buffer_bytes, 0
-        self._pieces: list[np.ndarray] = []  # a flush: where each bucket's piece begins, and where the last one ends
+        self._pieces: list[np.ndarray] = []  # per flush: offsets of each bucket's piece, and the end of the last
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666), "w+b", 1 << 20)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._file = io.BufferedRandom(io.FileIO(handle, "r+"), 1 << 20)
 
     def add(self, key: bytes, line: bytes, note: int = 0) -> None:
-        """Add one line under its key; the note (64 bits) comes back with it."""
+        """Add one line under its key. The note (64 bits) is returned with it."""
         bucket = int.from_bytes(key[:8], "big") * self._buckets >> 64
         self._buffer[bucket] += (_RECORD.pack(key, note, len(line)), line)
         self.rows += 1
-        self.bytes += len(line)
         self._buffered += len(line)
         if self._buffered >= self._buffer_bytes:
             self._flush()
 
     def __iter__(self) -> Iterator[tuple[memoryview, int, bool]]:
-        """(line, note, whether its key came before) in the order of the keys, equal ones in the order of adding."""
+        """Yield (line, note, whether its key is a repeat) in key order, equal keys in order of adding."""
         self._flush()
         for bucket in range(self._buckets):
             last = b""
@@ -58,7 +59,7 @@ class ShuffledRows:
 
     def close(self) -> None:
         """Remove the spill file."""
-        with suppress(OSError):  # a full disk has been told of already
+        with suppress(OSError):  # a full disk has already been reported by _flush
             self._file.close()
         self.path.unlink(missing_ok=True)
 
@@ -69,6 +70,7 @@ class ShuffledRows:
         self.close()
 
     def _flush(self) -> None:
+        """Write the buffer to the spill file, bucket after bucket."""
         ends = np.cumsum([0, *(sum(map(len, bucket)) for bucket in self._buffer)], dtype=np.int64)
         start = self._pieces[-1][-1] if self._pieces else 0
         try:
@@ -77,14 +79,15 @@ class ShuffledRows:
             self._file.flush()
         except OSError as error:
             raise SdgError(
-                f"{self.path}: could not be written ({error.strerror}). This stage needs room for its rows "
-                "twice while it shuffles them: free disk space, then run again."
+                f"{self.path}: cannot write ({error.strerror}). While it shuffles, this stage needs disk space for "
+                "two copies of its rows: free some, then run again."
             ) from error
         self._pieces.append(start + ends)
         self._buffer = [[] for _ in range(self._buckets)]
         self._buffered = 0
 
     def _records(self, bucket: int) -> Iterator[tuple[bytes, int, memoryview]]:
+        """Read one bucket into memory and yield (key, note, line) in the order of adding."""
         data = bytearray(sum(int(piece[bucket + 1] - piece[bucket]) for piece in self._pieces))
         view, filled = memoryview(data), 0
         for piece in self._pieces:
