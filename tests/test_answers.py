@@ -5,10 +5,10 @@ import time
 import pytest
 
 from sdg_helpers.answers.extraction import (
+    extract_answer,
     extract_boxed,
     is_finished,
     normalise_reasoning,
-    predicted_answer,
     split_thinking,
 )
 
@@ -43,7 +43,7 @@ def test_every_shape_of_reasoning_becomes_one(content, apart, expected):
 
 def test_fault_13_thinking_that_the_server_moved_apart_comes_back():
     moved = normalise_reasoning("The answer is \\boxed{3}.", "1 + 2 is 3")
-    assert predicted_answer({"generation": moved, "finish_reason": "stop"}) == "3"
+    assert extract_answer({"generation": moved, "finish_reason": "stop"}) == "3"
     assert split_thinking(moved) == ("1 + 2 is 3", "\n\nThe answer is \\boxed{3}.")
 
 
@@ -144,7 +144,7 @@ def test_finished_means_stopped_with_closed_thinking(finish_reason, generation, 
     ],
 )
 def test_the_answer_is_the_last_box_after_the_thinking(generation, finish_reason, reasoning, expected):
-    assert predicted_answer({"generation": generation, "finish_reason": finish_reason}, reasoning) == expected
+    assert extract_answer({"generation": generation, "finish_reason": finish_reason}, reasoning) == expected
 
 
 @pytest.mark.parametrize(
@@ -157,4 +157,4 @@ def test_the_answer_is_the_last_box_after_the_thinking(generation, finish_reason
     ],
 )
 def test_fault_07_a_guess_in_an_unfinished_trace_or_in_the_thinking_is_no_answer(generation, finish_reason):
-    assert predicted_answer({"generation": generation, "finish_reason": finish_reason}) is None
+    assert extract_answer({"generation": generation, "finish_reason": finish_reason}) is None

@@ -215,4 +215,4 @@ def test_judging_in_jobs_counts_every_question_and_every_call(problems, server, 
         drive(judge, first)
     manifest = drive(judge, second)
     assert manifest["comparisons_asked"] == manifest["model_calls"] == manifest["requests"]["done"] == ROWS
-    assert set(server.asked.values()) == {1} and asking.answered(problems.parent / "math/judged/partial") == set()
+    assert set(server.asked.values()) == {1} and asking.answered_keys(problems.parent / "math/judged/partial") == set()

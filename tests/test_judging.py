@@ -199,7 +199,7 @@ def test_a_comparison_that_failed_several_times_counts_with_its_last_reason(tmp_
         path = tmp_path / f"failures-0000-{tokens(number):08x}.jsonl"
         path.write_bytes(files.dumps({**comparison, "reason": reason}))
         os.utime(path, (number, number))
-    assert [row["reason"] for row in asking.failures(tmp_path).values()] == [reasons[-1]]
+    assert [row["reason"] for row in asking.latest_failures(tmp_path).values()] == [reasons[-1]]
 
 
 def test_killed_at_any_time_it_goes_on_to_the_same_verdicts(solved, tmp_path):

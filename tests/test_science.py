@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sdg_helpers import files, science, solutions
-from sdg_helpers.answers.options import normalised, option_letter
+from sdg_helpers.answers.options import normalise_vote, option_letter
 from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.decontamination import near_duplicates
 from sdg_helpers.errors import SdgError
@@ -343,7 +343,11 @@ def test_case_counts_where_it_may_be_the_content(answer, letter):
 
 
 def test_an_open_answer_votes_as_it_is():
-    assert normalised(" 5 J ", []) == "5 J" and normalised("  ", None) is None and normalised(None, CHOICES) is None
+    assert (
+        normalise_vote(" 5 J ", []) == "5 J"
+        and normalise_vote("  ", None) is None
+        and normalise_vote(None, CHOICES) is None
+    )
 
 
 # --- near-duplicates

@@ -1,4 +1,4 @@
-"""Where the answer is in a solution, and whether two answers are equal."""
+"""Find the answer in a solution and decide whether two answers are equal."""
 
 import lazy_loader
 

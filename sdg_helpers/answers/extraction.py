@@ -1,4 +1,4 @@
-"""Where the answer stands in a solution: one form for thinking, the last box, what counts as finished."""
+"""Find the answer in a solution: normalise the thinking, find the last box, check that the solution is finished."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _TOKEN = re.compile(_BOX + r"|\\\\(?!boxed)|\\[{}]|[{}]")
 
 
 def normalise_reasoning(content: str | None, reasoning_content: str | None = None) -> str:
-    """One text from all shapes of reasoning output: `<think>…</think>` and then the answer.
+    """Return every shape of reasoning output as one text: `<think>…</think>`, then the answer.
 
-    Servers give the thinking apart (`reasoning_content`), inline, or inline without its opening tag, because the chat
-    template has already written it. Thinking that never ended stays unclosed. Doing it twice changes nothing.
+    Servers send the thinking separately (`reasoning_content`), inline, or inline without its opening tag because the
+    chat template already wrote it. Thinking that never ended stays unclosed. Idempotent.
     """
     content, thinking = content or "", (reasoning_content or "").strip()
     thinking = thinking.removeprefix(OPEN).removesuffix(CLOSE).strip()
@@ -29,9 +29,9 @@ def normalise_reasoning(content: str | None, reasoning_content: str | None = Non
 
 
 def split_thinking(generation: str) -> tuple[str | None, str]:
-    """(thinking, answer text) of a normalised solution, cut at the last `</think>`.
+    """Split a normalised solution at its last `</think>` into (thinking, answer text).
 
-    Thinking is None when there is none; the answer text is "" while the thinking has not ended.
+    The thinking is None without think tags; the answer text is "" if the thinking never ended.
     """
     head, tag, tail = generation.rpartition(CLOSE)
     if tag:
@@ -41,16 +41,16 @@ def split_thinking(generation: str) -> tuple[str | None, str]:
 
 
 def extract_boxed(text: str) -> str | None:
-    r"""The content of the last \boxed{…} whose braces balance (`\{` and `\}` are not braces), or None.
+    r"""Return the content of the last \boxed{…} with balanced braces (`\{` and `\}` are not braces), or None.
 
-    Of nested boxes the innermost last one counts. Time is linear in the text, whatever it holds.
+    The innermost of nested boxes counts. Takes linear time on any text.
     """
     place = find_boxed(text)
     return text[slice(*place)] if place else None
 
 
 def find_boxed(text: str) -> tuple[int, int] | None:
-    """Where the content that `extract_boxed` gives begins and ends, or None."""
+    """Return where the content that `extract_boxed` returns starts and ends, or None."""
     start = text.rfind(r"\boxed")
     return None if start < 0 else _last_balanced(text, start) or _last_balanced(text, text.find(r"\boxed"))
 
@@ -71,17 +71,17 @@ def _last_balanced(text: str, start: int) -> tuple[int, int] | None:
 
 
 def is_finished(finish_reason: str | None, generation: str, reasoning: bool = True) -> bool:
-    """Whether the model came to an end by itself: `stop`, with its thinking closed.
+    """Return whether the model finished by itself: `stop`, with closed thinking.
 
-    reasoning: the model is one that thinks, so that a solution without `</think>` is not finished either.
+    reasoning: the model thinks, so a solution without `</think>` is not finished.
     """
     return finish_reason == "stop" and (CLOSE in generation or not (reasoning or OPEN in generation))
 
 
-def predicted_answer(row: Mapping[str, Any], reasoning: bool = True) -> str | None:
-    """The answer of a solution: the last box after the thinking of a finished one, stripped; None when there is none.
+def extract_answer(row: Mapping[str, Any], reasoning: bool = True) -> str | None:
+    """Return the last box after the thinking of a finished solution, stripped, or None.
 
-    A guess inside an unfinished trace, or boxed only in the thinking, is not an answer.
+    A guess in an unfinished solution, or a box inside the thinking only, is not an answer.
     """
     generation = row["generation"]
     if not is_finished(row["finish_reason"], generation, reasoning):

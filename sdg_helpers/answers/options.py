@@ -50,7 +50,7 @@ def option_letter(answer: str, options: Sequence[str]) -> str | None:
     return _by_text(answer, options, letters) or _by_text(text, options, letters)
 
 
-def normalised(answer: str | None, options: Sequence[str] | None) -> str | None:
+def normalise_vote(answer: str | None, options: Sequence[str] | None) -> str | None:
     """An answer as it votes: a letter where there are options, else the answer itself; None does not vote."""
     if not answer or not answer.strip():
         return None

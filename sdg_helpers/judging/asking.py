@@ -1,4 +1,4 @@
-"""Put the comparisons that no rule decides before the judge model; each reply is on disk at once."""
+"""Send the comparisons that no rule decides to the judge model; write each reply to disk as it arrives."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ from sdg_helpers.prompts import Prompt
 from sdg_helpers.serving.server import Server
 from sdg_helpers.stages import Work
 
-_ROUNDS = ((0.0, 0), (0.7, 1), (0.7, 2))  # (temperature, seed): an unreadable reply is asked for again, less coldly
-_KEPT_OF_REPLY = 2000  # characters of a reply's end
+_ROUNDS = (
+    (0.0, 0),
+    (0.7, 1),
+    (0.7, 2),
+)  # (temperature, seed): an unreadable reply is asked for again, at a higher temperature
+_REPLY_TAIL = 2000  # characters kept of a reply, from its end
 
 
 @dataclass(frozen=True)
-class Judging:
-    """Who is asked, and how."""
+class JudgeSettings:
+    """Which model to ask, with which prompt and limits."""
 
     judge: Judge
     prompt: Prompt
@@ -36,67 +40,69 @@ class Judging:
 
 
 def ask_judge(
-    pending: Path, server: Server, how: Judging, work: Work | None = None, chunk: int = 0, num_chunks: int = 1
+    pending: Path, server: Server, how: JudgeSettings, work: Work | None = None, chunk: int = 0, num_chunks: int = 1
 ) -> None:
     """Ask the questions of a chunk (every num_chunks-th row of pending.jsonl) that have no reply yet.
 
-    Rows of pending.jsonl: id, problem, predicted_answer, expected_answer. Appends to replies-{writer}.jsonl beside it,
-    a file of this call's own, so that several may work at once. What stays unreadable after all rounds, or fails, goes
-    to failures-{writer}.jsonl with its reason. work: whose progress is shown; a chunk's job has none, its sessions
-    tell the driver.
+    Rows of pending.jsonl: id, problem, predicted_answer, expected_answer. Replies are appended to
+    replies-{writer}.jsonl beside it; each call has its own writer, so calls can run at the same time. Comparisons that
+    fail, or stay unreadable after all rounds, go to failures-{writer}.jsonl with a reason. work: reports the progress;
+    None in a chunk's job, whose session file reports to the driver.
     """
     with ExitStack() as stack:
         asking = _Asking(stack, pending, how, work, chunk, num_chunks)
         for temperature, seed in _ROUNDS:
-            asking.one_round(server, temperature, seed)
+            asking.run_round(server, temperature, seed)
 
 
-def unanswered(pending: Path, num_chunks: int) -> Counter:
-    """Chunk -> its questions that have no reply yet."""
-    settled = answered(pending.parent)
+def count_unanswered(pending: Path, num_chunks: int) -> Counter[int]:
+    """Count the questions without a reply, by chunk."""
+    settled = answered_keys(pending.parent)
     return Counter(
         number % num_chunks for number, row in enumerate(files.read_jsonl(pending)) if row_key(row) not in settled
     )
 
 
 def ask_chunk(
-    chunk: int, num_chunks: int, *, pending: Path, open_server: Callable[[], Server | None], how: Judging
+    chunk: int, num_chunks: int, *, pending: Path, open_server: Callable[[], Server | None], how: JudgeSettings
 ) -> None:
-    """What one job does: ask_judge for its chunk, with a server of its own."""
-    if chunk in unanswered(pending, num_chunks) and (server := open_server()) is not None:
+    """Run one job: open a server and ask this chunk's questions, if any has no reply yet."""
+    if chunk in count_unanswered(pending, num_chunks) and (server := open_server()) is not None:
         ask_judge(pending, server, how, chunk=chunk, num_chunks=num_chunks)
 
 
-def replies(folder: Path) -> list[Path]:
-    """The files of replies that a folder has."""
+def reply_files(folder: Path) -> list[Path]:
+    """Return the folder's reply files, sorted by name."""
     return sorted(folder.glob("replies-*.jsonl"))
 
 
-def answered(folder: Path) -> set[int]:
-    """Keys of the comparisons that have a reply in a folder."""
-    return {row_key(row) for path in replies(folder) for row in files.read_log(path)}
+def answered_keys(folder: Path) -> set[int]:
+    """Return the keys of the comparisons that have a reply in the folder."""
+    return {row_key(row) for path in reply_files(folder) for row in files.read_log(path)}
 
 
-def failures(folder: Path) -> dict[int, dict[str, Any]]:
-    """The latest failure of each comparison that had one, by key."""
+def latest_failures(folder: Path) -> dict[int, dict[str, Any]]:
+    """Return the latest failure of each comparison that failed, by key."""
     by_age = sorted(folder.glob("failures-*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     return {row_key(row): row for path in by_age for row in files.read_log(path)}
 
 
 class _Asking:
-    """One call of ask_judge."""
+    """The state of one ask_judge call."""
 
-    def __init__(self, stack: ExitStack, pending: Path, how: Judging, work: Work | None, chunk: int, num_chunks: int):
+    def __init__(
+        self, stack: ExitStack, pending: Path, how: JudgeSettings, work: Work | None, chunk: int, num_chunks: int
+    ):
         self.pending, self.how, self.work, self.chunk, self.num_chunks = pending, how, work, chunk, num_chunks
-        self.settled = answered(pending.parent)
-        self.rows, self.before, self.last = 0, len(self.settled), False
+        self.settled = answered_keys(pending.parent)
+        self.rows, self.before, self.is_last_round = 0, len(self.settled), False
         self.total = self.before + sum(1 for _ in files.read_jsonl(pending)) if work else 0
         writer = f"{chunk:04d}-{secrets.token_hex(4)}.jsonl"
         self.replies = stack.enter_context(files.AppendLog(pending.with_name(f"replies-{writer}")))
         self.failures = stack.enter_context(files.AppendLog(pending.with_name(f"failures-{writer}")))
 
-    def one_round(self, server: Server, temperature: float, seed: int) -> None:
-        self.last = seed == len(_ROUNDS) - 1
+    def run_round(self, server: Server, temperature: float, seed: int) -> None:
+        self.is_last_round = seed == len(_ROUNDS) - 1
         session, before = Session(self.pending.parent), self.rows
 
         def on_progress(progress: Progress) -> None:
@@ -109,8 +115,8 @@ class _Asking:
             model=self.how.judge.model,
             sampling=Sampling(temperature=temperature, max_tokens=self.how.max_tokens),
             limits=self.how.limits,
-            on_completion=self._answered,
-            on_failure=self._failed,
+            on_completion=self._save_reply,
+            on_failure=self._save_failure,
             on_progress=on_progress,
         )
         session.note(progress, self.rows - before, force=True)
@@ -120,7 +126,7 @@ class _Asking:
             if number % self.num_chunks == self.chunk and row_key(row) not in self.settled:
                 yield Request(row, self.how.prompt.messages(row), seed)
 
-    def _answered(self, request: Request, completion: Completion) -> None:
+    def _save_reply(self, request: Request, completion: Completion) -> None:
         reply, row = normalise_reasoning(completion.content, completion.reasoning), request.key
         judgement = read_judgement(reply)
         if judgement is not None:
@@ -134,17 +140,17 @@ class _Asking:
                     judgement,
                     "model",
                     **asdict(self.how.judge),
-                    reply=reply[-_KEPT_OF_REPLY:],
+                    reply=reply[-_REPLY_TAIL:],
                 )
             )
-        elif self.last:
-            self._note(row, "unreadable", reply[-_KEPT_OF_REPLY:])
+        elif self.is_last_round:
+            self._append_failure(row, "unreadable", reply[-_REPLY_TAIL:])
 
-    def _failed(self, request: Request, failure: Failure) -> None:
-        self.settled.add(row_key(request.key))  # not again in this call
-        self._note(request.key, failure.reason, failure.detail)
+    def _save_failure(self, request: Request, failure: Failure) -> None:
+        self.settled.add(row_key(request.key))  # not retried in this call
+        self._append_failure(request.key, failure.reason, failure.detail)
 
-    def _note(self, row: dict[str, Any], reason: str, detail: str) -> None:
+    def _append_failure(self, row: dict[str, Any], reason: str, detail: str) -> None:
         self.failures.append(
             {
                 **{key: row[key] for key in ("id", "predicted_answer", "expected_answer")},

@@ -1,5 +1,7 @@
-"""The comparison store: each (problem, predicted answer, expected answer) is decided once and kept in an append-only
-file, so that judging again, after a crash or against repaired answers, costs only what is new."""
+"""Store each decided comparison (problem, predicted answer, expected answer) once, in an append-only file.
+
+Judging again, after a crash or against relabeled answers, then costs only the new comparisons.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from typing import Any
 from sdg_helpers import files
 from sdg_helpers.answers.equality import RULES
 
-# How a comparison was decided. Only the model's own verdicts can be in doubt: unreadable, failed.
+# How a comparison was decided. The last three have no verdict yet, or never got one.
 RULED = ("exact", "numeric", "symbolic")
 HOW = ("missing", *RULED, "model", "imported", "unreadable", "failed", "pending")
 _CORRECT = (True, False, None)
@@ -21,38 +23,38 @@ _CORRECT = (True, False, None)
 
 @dataclass(frozen=True)
 class Judge:
-    """Who decides what no rule decides: verdicts of another model or prompt do not count."""
+    """The model and prompt that decide where no rule does; verdicts of another model or prompt are not reused."""
 
     model: str
     prompt: str  # the prompt's id
 
 
 def comparison_key(problem_id: str, predicted: str, expected: str) -> int:
-    """64 bits that stand for a comparison."""
+    """Hash a comparison to 64 bits."""
     text = f"{len(problem_id)},{len(predicted)},{problem_id}{predicted}{expected}"
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
 
 
-def code(correct: bool | None, how: str) -> int:
-    """A verdict as one small number, so that millions of them fit in memory."""
+def encode_verdict(correct: bool | None, how: str) -> int:
+    """Encode a verdict as a small number, so that millions fit in memory."""
     return HOW.index(how) * 3 + _CORRECT.index(correct)
 
 
-def verdict(number: int) -> tuple[bool | None, str]:
-    """(correct, how) of a code."""
+def decode_verdict(number: int) -> tuple[bool | None, str]:
+    """Return (correct, how) of an encoded verdict."""
     return _CORRECT[number % 3], HOW[number // 3]
 
 
-_USED = 64  # added to the code of a comparison that a row has asked for
-PENDING = code(None, "pending")
+_USED = 64  # added to the code of a comparison that at least one row has used
+PENDING = encode_verdict(None, "pending")
 
 
 class Comparisons:
-    """What is known of every comparison: a key of 64 bits -> a code. About 100 bytes a comparison."""
+    """The encoded verdicts of all comparisons, by 64-bit key. About 100 bytes each."""
 
     def __init__(self, judge: Judge, tiers: str):
         self.judge, self.tiers = judge, tiers
-        self.used: Counter = Counter()  # comparisons by how, of those that were asked for with `use`
+        self.used: Counter[str] = Counter()  # how -> number of comparisons that `use` returned
         self._codes: dict[int, int] = {}
 
     def __contains__(self, key: int) -> bool:
@@ -68,31 +70,31 @@ class Comparisons:
         self._codes[key] = number
 
     def use(self, key: int) -> tuple[bool | None, str]:
-        """(correct, how) of a comparison, which is counted the first time."""
+        """Return (correct, how) of a comparison and count it in `used` the first time."""
         number = self._codes[key]
-        found = verdict(number % _USED)
+        found = decode_verdict(number % _USED)
         if number < _USED:
             self._codes[key] = number + _USED
             self.used[found[1]] += 1
         return found
 
     def read(self, path: Path | str) -> Comparisons:
-        """Add what a store's file holds, as far as it still counts: rules of this version, and this judge's words."""
+        """Add the rows of a store that are still valid: decided by the current rules or by this judge."""
         for row in files.read_log(path):
-            if self._counts(row):
-                self._codes[row_key(row)] = code(row["judgement"], row["how"])
+            if self._is_valid(row):
+                self._codes[row_key(row)] = encode_verdict(row["judgement"], row["how"])
         return self
 
-    def _counts(self, row: dict[str, Any]) -> bool:
+    def _is_valid(self, row: dict[str, Any]) -> bool:
         if row["how"] in RULED:
             return row["rules"] == RULES and (self.tiers == "all" or row["how"] == "exact")
-        if row["how"] == "imported":  # from another tool, whose judge is not ours to question
+        if row["how"] == "imported":  # decided by the judge of another tool
             return row["judgement"] is not None
         return row["how"] == "model" and (row["model"], row["prompt"]) == (self.judge.model, self.judge.prompt)
 
 
 def row_of(problem_id: str, predicted: str, expected: str, correct: bool | None, how: str, **more: Any) -> bytes:
-    """One line of a store. more: for a model's verdict its model, prompt and reply."""
+    """Return one line of a store. more: model, prompt and reply of a model's verdict."""
     return files.dumps(
         {
             "id": problem_id,
@@ -107,5 +109,5 @@ def row_of(problem_id: str, predicted: str, expected: str, correct: bool | None,
 
 
 def row_key(row: Mapping[str, Any]) -> int:
-    """The key of a store's row, or of any row with id and both answers."""
+    """Return the key of any row with id, predicted_answer and expected_answer."""
     return comparison_key(row["id"], row["predicted_answer"], row["expected_answer"])

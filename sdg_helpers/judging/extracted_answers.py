@@ -1,4 +1,4 @@
-"""The answers that solutions gave, taken out of the heavy text once, as a small table a seed."""
+"""Extract the answers from the heavy solution files once, into one small table per seed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.reading import scan_solutions
 from sdg_helpers.solutions.rows import Solution, answer_start, escape_json
 
-MAX_LENGTH = 2000  # characters; whatever fills a longer box is not a final answer
+MAX_LENGTH = 2000  # characters; a longer box is not a final answer
 _SCHEMA = pa.schema([("id", pa.string()), ("predicted_answer", pa.string())])
 _BATCH = 1 << 16
 _BOXED = escape_json(r"\boxed")
 
 
-def predicted_answer(solution: Solution, reasoning: bool = True) -> str | None:
-    """answers.predicted_answer for a row whose text is still JSON-escaped: only what follows the thinking is parsed."""
+def answer_of(solution: Solution, reasoning: bool = True) -> str | None:
+    """Return what answers.extract_answer does, for a text that is still JSON-escaped: only the part after the thinking
+    is parsed."""
     start = answer_start(solution.text)
     if solution.finish_reason != "stop" or (start < 0 and (reasoning or OPEN.encode() in solution.text)):
         return None
@@ -32,8 +33,8 @@ def predicted_answer(solution: Solution, reasoning: bool = True) -> str | None:
     return boxed if 0 < len(boxed) <= MAX_LENGTH else None
 
 
-def take_out(solutions: Path, folder: Path, reasoning: bool = True) -> None:
-    """Write {folder}/answers-rs{seed}.parquet (id, predicted_answer or null) for every seed that has none yet."""
+def extract_answers(solutions: Path, folder: Path, reasoning: bool = True) -> None:
+    """Write {folder}/answers-rs{seed}.parquet (id, predicted_answer or null) for every seed without one."""
     for seed, path in seed_files.seed_files(solutions).items():
         target = folder / f"answers-rs{seed}.parquet"
         if not target.exists():
@@ -51,32 +52,32 @@ def _batches(path: Path, reasoning: bool) -> Iterator[tuple[list[str], list[str 
     answers: list[str | None] = []
     for solution in scan_solutions(path):
         ids.append(solution.keys["id"])
-        answers.append(predicted_answer(solution, reasoning))
+        answers.append(answer_of(solution, reasoning))
         if len(ids) == _BATCH:
             yield ids, answers
             ids, answers = [], []
     yield ids, answers
 
 
-class TakenOut:
-    """Answers that `take_out` has written."""
+class ExtractedAnswers:
+    """The answers that `extract_answers` wrote."""
 
     def __init__(self, folder: Path, seeds: list[int]):
         self.seeds, self._folder = seeds, folder
 
     def of_seed(self, seed: int) -> Iterator[tuple[str, str | None]]:
-        """(id, predicted answer) in the order of the seed's file."""
+        """Yield (id, predicted answer) in the order of the seed's file."""
         file = parquet.ParquetFile(self._folder / f"answers-rs{seed}.parquet")
         for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-class Judged:
-    """Answers that an earlier verdicts.parquet holds: judging again does not read the solutions again."""
+class JudgedAnswers:
+    """The answers in an earlier verdicts.parquet, so that judging again does not read the solutions."""
 
     def __init__(self, verdicts: Path, seeds: list[int]):
         self.seeds, self._verdicts = seeds, verdicts
 
     def of_seed(self, seed: int) -> Iterator[tuple[str, str | None]]:
-        """(id, predicted answer) in the order of the seed's file."""
+        """Yield (id, predicted answer) in the order of the seed's file."""
         return ((one.id, one.predicted_answer) for one in read_verdicts(self._verdicts, seed))

@@ -1,4 +1,4 @@
-"""What a judge's reply says: the word after its last `Judgement:`."""
+"""Read the verdict in a judge's reply: the word after its last `Judgement:`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _TAIL = 60  # characters after the mark that are looked at
 
 
 def read_judgement(reply: str) -> bool | None:
-    """True for yes, False for no, None when neither can be read: never a guess.
+    """Return True for yes, False for no, None when the reply is unreadable.
 
-    `**Judgement:** Yes` and `judgment: yes.` are yes; "Yesterday" and "Yes or No" are neither; of several marks the
-    last one counts, and nothing inside the thinking does.
+    `**Judgement:** Yes` and `judgment: yes.` are yes; "Yesterday" and "Yes or No" are unreadable. The last mark
+    counts; the thinking is ignored.
     """
     _, said = split_thinking(reply)
     end = -1

@@ -1,4 +1,4 @@
-"""How often a problem is solved: a small table by id, to look at and to select by."""
+"""Pass rates: the share of right solutions of each problem, as a table by id."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sdg_helpers.problems.problem_file import ProblemIndex
 
 
 def write(path: Path, problems: Path, verdicts: Path) -> Path:
-    """Write a table with a row a problem, in problem order; returns its path.
+    """Write a table with one row per problem, in problem order; return its path.
 
-    Columns: id; solutions; programs (solutions that the filter let pass: they have a predicted_answer); right;
+    Columns: id; solutions; programs (solutions that passed the filter: they have a predicted_answer); right;
     pass_rate: right / solutions, null without solutions.
     """
     index = ProblemIndex.build(problems)
@@ -43,15 +43,15 @@ def write(path: Path, problems: Path, verdicts: Path) -> Path:
 
 
 def read(path: Path | str) -> dict[str, float]:
-    """pass_rate by id, of the problems that have one; about 100 bytes a problem."""
+    """Return pass_rate by id, without the problems that have none; about 100 bytes per problem."""
     table = parquet.read_table(path, columns=["id", "pass_rate"])
     rows = zip(table["id"].to_pylist(), table["pass_rate"].to_pylist(), strict=True)
     return {problem_id: rate for problem_id, rate in rows if rate is not None}
 
 
 def count(verdicts: Path | str) -> dict[str, float]:
-    """Right solutions / all solutions with a verdict, by problem; about 300 bytes a problem."""
-    right, decided = Counter(), Counter()
+    """Return right / decided solutions by problem id; about 300 bytes per problem."""
+    right, decided = Counter[str](), Counter[str]()
     for problem_id, correct in read_outcomes(verdicts):
         decided[problem_id] += correct is not None
         right[problem_id] += correct is True

@@ -1,4 +1,4 @@
-"""Join verdicts to the rows of a seed file, in step with them and without holding the table."""
+"""Read and write verdicts.parquet, row by row, without holding the table in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdg_helpers.errors import SdgError
 
 
 class Verdict(NamedTuple):
-    """One row of verdicts.parquet; `correct` is None where nobody could decide."""
+    """One row of verdicts.parquet; `correct` is None for an undecided one."""
 
     id: str
     predicted_answer: str | None
@@ -26,10 +26,10 @@ class Verdict(NamedTuple):
 
 
 class SeedVerdicts:
-    """The verdicts of one seed, looked up by id.
+    """Look up the verdicts of one seed by id.
 
-    They stand in the order of the seed file, so that the next one asked for is the next one read; where the order
-    differs, the rest is read into a table first.
+    The file is in the order of the seed file, so a lookup is normally the next row; if the order differs, the rest is
+    read into a table first.
     """
 
     def __init__(self, path: Path | str, seed: int):
@@ -38,33 +38,33 @@ class SeedVerdicts:
         self._table: dict[str, Verdict] | None = None
 
     def find(self, problem_id: str) -> Verdict | None:
-        """The verdict about this seed's solution of a problem; each can be asked for once."""
+        """Return the verdict on this seed's solution of a problem, once; None when there is none."""
         verdict = self._next
         if verdict is not None and verdict.id == problem_id:
             self._next = next(self._rows, None)
             return verdict
         if self._table is None:
             self._table = {}
-        while self._next is not None:  # once: afterwards everything is in the table
+        while self._next is not None:  # after this loop, all rows are in the table
             self._table[self._next.id] = self._next
             self._next = next(self._rows, None)
         return self._table.pop(problem_id, None)
 
 
 def read_verdicts(path: Path | str, seed: int | None = None) -> Iterator[Verdict]:
-    """Rows of verdicts.parquet in file order, all of them or one seed's. Raises SdgError when it is not there."""
+    """Yield the rows of verdicts.parquet in file order, of all seeds or of one. Raises SdgError if it is missing."""
     for batch in read_batches(path, list(Verdict._fields), seed):
         yield from map(Verdict._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
 
 def read_outcomes(path: Path | str) -> Iterator[tuple[str, bool | None]]:
-    """(id, correct) of every verdict."""
+    """Yield (id, correct) of every verdict."""
     for batch in read_batches(path, ["id", "correct"]):
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def read_batches(path: Path | str, columns: list[str], seed: int | None = None) -> Iterator:
-    """Record batches of some columns, in file order, of all seeds or of one. Raises SdgError for another table."""
+    """Return record batches of some columns in file order, of one seed or all. Raises SdgError for another table."""
     import pyarrow
     from pyarrow import dataset
 
@@ -73,8 +73,7 @@ def read_batches(path: Path | str, columns: list[str], seed: int | None = None) 
         missing = {*columns, "seed"} - set(table.schema.names)
     except (OSError, pyarrow.ArrowInvalid) as error:
         raise SdgError(
-            f"{path}: expected a table of verdicts, found that it cannot be read ({error}). "
-            "Run the judging notebook first, or give the right path."
+            f"cannot read the verdicts {path}: {error}. Run the judging notebook first, or give the right path."
         ) from None
     if missing:
         raise SdgError(
@@ -102,19 +101,20 @@ _NAMES = {True: "right", False: "wrong", None: "undecided"}
 
 
 class VerdictWriter:
-    """`with VerdictWriter(path) as table: table.add(…)`: rows seed by seed, in the order of the seed's file.
+    """Write verdicts with `with VerdictWriter(path) as table: table.add(…)`, seed by seed in the order of its file.
 
-    The file appears whole or not at all. `by_how` and `by_verdict` count the rows.
+    The file appears when it is complete, by rename. `by_how` and `by_verdict` count the rows.
     """
 
     def __init__(self, path: Path):
-        self.by_how, self.by_verdict = Counter(), Counter()
-        self._file, self._batch = files.atomic_writer(path), []
+        self.by_how, self.by_verdict = Counter[str](), Counter[str]()
+        self._file = files.atomic_writer(path)
+        self._batch: list[tuple[str, int, str | None, str, bool | None, str]] = []
 
     def add(
         self, problem_id: str, seed: int, predicted: str | None, expected: str, correct: bool | None, how: str
     ) -> None:
-        """One verdict."""
+        """Add one verdict."""
         self.by_how[how] += 1
         self.by_verdict[_NAMES[correct]] += 1
         self._batch.append((problem_id, seed, predicted, expected, correct, how))

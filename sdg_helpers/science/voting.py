@@ -14,9 +14,9 @@ import pandas as pd
 
 from sdg_helpers import files
 from sdg_helpers.answers.equality import RULES, canonical
-from sdg_helpers.answers.options import normalised
+from sdg_helpers.answers.options import normalise_vote
 from sdg_helpers.errors import SdgError
-from sdg_helpers.judging.extracted_answers import TakenOut, take_out
+from sdg_helpers.judging.extracted_answers import ExtractedAnswers, extract_answers
 from sdg_helpers.judging.verdicts import VerdictWriter
 from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
 from sdg_helpers.relabeling import count_votes
@@ -62,8 +62,8 @@ def vote(
         if work.done:
             return work.manifest
         partial = work.folder / "partial"
-        take_out(solutions, partial, reasoning)
-        votes = _Votes(TakenOut(partial, list(seeds)), problems)
+        extract_answers(solutions, partial, reasoning)
+        votes = _Votes(ExtractedAnswers(partial, list(seeds)), problems)
         labels = _labels(votes, min_votes, min_agreement)
         manifest = _finish(work, votes, labels)
         shutil.rmtree(partial, ignore_errors=True)
@@ -73,7 +73,7 @@ def vote(
 class _Votes:
     """Who voted for what: the answers of all solutions, normalised."""
 
-    def __init__(self, answers: TakenOut, problems: Path):
+    def __init__(self, answers: ExtractedAnswers, problems: Path):
         self.seeds, self.problems, self._answers = answers.seeds, problems, answers
         self.index = ProblemIndex.build(problems)
 
@@ -88,7 +88,7 @@ class _Votes:
                         f"{self.problems}: expected the question {problem_id!r} of a solution with seed "
                         f"{seed}, in order, found none. Give the files of one run."
                     )
-                yield seed, position, problem_id, answer, normalised(answer, row.get("options"))
+                yield seed, position, problem_id, answer, normalise_vote(answer, row.get("options"))
 
 
 def _labels(votes: _Votes, min_votes: int, min_agreement: float) -> pd.DataFrame:

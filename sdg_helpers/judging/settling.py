@@ -1,0 +1,125 @@
+"""Settle comparisons: apply the rules, collect the judge's replies, write the verdicts."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sdg_helpers import files
+from sdg_helpers.answers.equality import decide
+from sdg_helpers.errors import SdgError
+from sdg_helpers.judging.asking import latest_failures, reply_files
+from sdg_helpers.judging.comparisons import HOW, PENDING, Comparisons, comparison_key, encode_verdict, row_key, row_of
+from sdg_helpers.judging.pairs import AnswerPairs
+from sdg_helpers.judging.verdicts import VerdictWriter
+from sdg_helpers.stages import Work
+
+
+def apply_rules(work: Work, pairs: AnswerPairs, known: Comparisons, store: Path, pending: Path) -> Counter[str]:
+    """Decide what the rules cover; write the other comparisons to `pending`. Return reference_calls and pending."""
+    counts: Counter[str] = Counter()
+    with files.AppendLog(store) as log, files.atomic_writer(pending) as questions:
+        for number, (_, problem, predicted, expected) in enumerate(pairs, 1):
+            if predicted and expected:
+                counts["reference_calls"] += predicted != expected  # the reference asks once per row
+                counts["pending"] += _apply_rule(known, problem, predicted, expected, log, questions)
+            if number % 4096 == 0:
+                work.progress(number, None)
+    return counts
+
+
+def _apply_rule(
+    known: Comparisons,
+    problem: Mapping[str, Any],
+    predicted: str,
+    expected: str,
+    log: files.AppendLog,
+    questions: BinaryIO,
+) -> bool:
+    """Return whether the model must be asked; append what a rule decides to the log."""
+    key = comparison_key(problem["id"], predicted, expected)
+    if key in known:
+        return False
+    correct, how = decide(predicted, expected, problem["problem"], known.tiers)
+    known[key] = encode_verdict(correct, how) if how else PENDING
+    if how:
+        log.append(row_of(problem["id"], predicted, expected, correct, how))
+    else:
+        questions.write(
+            files.dumps(
+                {
+                    "id": problem["id"],
+                    "problem": problem["problem"],
+                    "predicted_answer": predicted,
+                    "expected_answer": expected,
+                }
+            )
+        )
+    return not how
+
+
+def mark_undecided(work: Work, known: Comparisons, folder: Path, max_failed_fraction: float) -> Counter[str]:
+    """Mark comparisons without a verdict and write failures.jsonl; return their number by reason.
+
+    Raises SdgError when too many requests failed.
+    """
+    reported, reasons = latest_failures(folder), Counter[str]()
+    lost = [row for row in files.read_log(folder / "pending.jsonl") if known[row_key(row)] == PENDING]
+    for row in lost:
+        failure = reported.get(row_key(row), {"reason": "not_asked"})
+        reasons[failure["reason"]] += 1
+        known[row_key(row)] = encode_verdict(None, "unreadable" if failure["reason"] == "unreadable" else "failed")
+    failed = len(lost) - reasons["unreadable"]
+    if failed > max_failed_fraction * len(known):
+        why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
+        raise SdgError(
+            f"{work.folder}: {failed} of {len(known)} comparisons have no reply ({why}); at most "
+            f"{max_failed_fraction:.1%} may be missing. {folder}/failures-*.jsonl list every failure. "
+            "Decided comparisons are kept: run again to ask for the missing ones, or raise "
+            "MAX_FAILED_FRACTION."
+        )
+    if lost:
+        with files.atomic_writer(work.folder / "failures.jsonl") as out:
+            out.writelines(files.dumps(reported[row_key(row)]) for row in lost if row_key(row) in reported)
+    return reasons
+
+
+def keep_replies(store: Path, folder: Path) -> int:
+    """Move the judge's replies into the store, each comparison once; return how many the store holds."""
+    kept = {row_key(row) for row in files.read_log(store) if row["how"] == "model"}
+    with files.AppendLog(store) as log:
+        for row in (row for path in reply_files(folder) for row in files.read_log(path)):
+            if row_key(row) not in kept:
+                kept.add(row_key(row))
+                log.append(row)
+    return len(kept)
+
+
+def write_verdicts(work: Work, pairs: AnswerPairs, known: Comparisons, **more: Any) -> dict[str, Any]:
+    """Write verdicts.parquet and the manifest, then remove the partial files. more: further keys of the manifest."""
+    with VerdictWriter(work.folder / "verdicts.parquet") as table:
+        for seed, problem, predicted, expected in pairs:
+            correct: bool | None = False
+            how = "missing"
+            if predicted and expected:
+                correct, how = known.use(comparison_key(problem["id"], predicted, expected))
+            table.add(problem["id"], seed, predicted, expected, correct, how)
+    total = table.by_how.total()
+    manifest = work.finish(
+        rows_in=total,
+        rows_out=total,
+        seeds=list(pairs.seeds),
+        verdicts=dict(table.by_verdict),
+        rows_by_how=_in_order_of_how(table.by_how),
+        comparisons_by_how=_in_order_of_how(known.used),
+        **more,
+    )
+    shutil.rmtree(work.folder / "partial", ignore_errors=True)
+    return manifest
+
+
+def _in_order_of_how(counts: Counter[str]) -> dict[str, int]:
+    return {how: counts[how] for how in HOW if counts[how]}
