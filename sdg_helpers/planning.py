@@ -144,5 +144,6 @@ def _gpus(folder: Path, role: str) -> int:
     content = history.read(folder)
     if content is None:
         return 1
-    spec = Profile.model_validate(content["sessions"][-1]["profile"]).server(role)
+    servers = content["sessions"][-1]["profile"].get("servers", {})  # jobs of an older run may have keys that are gone
+    spec = Profile.model_validate({"servers": servers}).server(role)
     return spec.tp_size * spec.num_servers

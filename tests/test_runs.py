@@ -230,7 +230,7 @@ def test_reset_needs_slurm_only_where_jobs_were_submitted(clone, monkeypatch):
     run = runs.open_run("a")
     judged, sft = complete(run, "judged"), complete(run, "sft")
     with JobRecords.open(judged) as records:
-        records.begin([0], 1, None)
+        records.new_submission([0], 1, None)
     with pytest.raises(SdgError, match=r"judged: it ran as jobs.*(?s:.*)found none(?s:.*)delete .*judged/jobs"):
         reset.reset_stages(run.folder, *_with_what_follows(run, "judged"))
     assert (judged / "manifest.json").exists() and (sft / "manifest.json").exists()

@@ -3,4 +3,4 @@ from .driver import live_jobs as live_jobs
 from .driver import run_chunks as run_chunks
 from .driver import submit_one as submit_one
 from .jobs import JobSpec as JobSpec
-from .slurm import SlurmJob as SlurmJob
+from .slurm_jobs import SlurmJob as SlurmJob

@@ -1,5 +1,7 @@
-"""The script that sbatch is given: a job array whose tasks run sdg_helpers.cluster.worker, one rank a node, and
-requeue themselves when their time is up or something under them died."""
+"""The batch script that sbatch gets: a job array that runs `cluster.worker` on every node and requeues itself.
+
+A task of the array requeues itself at its time limit, and when something that its work depends on crashed.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,15 @@ from sdg_helpers.cluster.exit_codes import RAISED, RETURNED, TERMINATED, TIME_LI
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.paths import PACKAGE
 
-_AGAIN = """\
+_REQUEUE = """\
 code=$?
 me=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
 case $code in
-  {RETURNED} | {RAISED} | {TERMINATED}) again= ;;   # it is over: done, or an error that another try does not mend
-  {TIME_LIMIT}) again=limit most={limit} ;;
-  *) again=died most={died} ;;
+  {RETURNED} | {RAISED} | {TERMINATED}) again= ;;   # the end: finished, or an error that a retry cannot fix
+  {TIME_LIMIT}) again=limit most={max_requeues} ;;
+  *) again=died most={max_restarts} ;;
 esac
-# a job that somebody cancels or that Slurm requeues at this moment is not RUNNING: leave it alone
+# a job that is being cancelled or requeued by Slurm at this moment is not RUNNING: leave it alone
 if [ -n "$again" ] && [ "$(squeue --noheader --jobs=$me --format=%T)" = RUNNING ]; then
   note={folder}/again-$me-$again
   if [ "$(cat "$note" 2>/dev/null | wc -l)" -lt $most ]; then
@@ -34,31 +36,34 @@ exit $code"""
 def batch_script(
     spec: JobSpec, name: str, chunks: list[int], folder: Path, log_folder: Path, after: str | None = None
 ) -> str:
-    """The text of a submission's script.
+    """Return the text of a submission's script.
 
-    folder: the submission's; after: the id of an array that must have ended before, however it did.
+    folder: the submission's. after: the id of an array that must have ended before, successfully or not.
     """
     import submitit
 
     executor = submitit.SlurmExecutor(folder=folder)
-    executor.update_parameters(**_parameters(spec, name, chunks, log_folder, after), **_lines(spec, folder))
+    executor.update_parameters(
+        **_sbatch_parameters(spec, name, chunks, log_folder, after), **_shell_lines(spec, folder)
+    )
     return executor._make_submission_file_text(_command(spec, folder), "")
 
 
-def decided(spec: JobSpec) -> list[str]:
-    """The environment variables by which a person's sbatch defaults would overrule what the profile says."""
-    return [f"SBATCH_{key.upper()}" for key in ("account", "partition", "qos") if getattr(spec, key)] + [
-        f"SBATCH_{key.upper().replace('-', '_')}" for key in spec.sbatch
-    ]
+def overriding_variables(spec: JobSpec) -> list[str]:
+    """Return the environment variables (a user's defaults for sbatch) that would override what the profile sets."""
+    names = [key for key in ("account", "partition", "qos") if getattr(spec, key)] + list(spec.sbatch)
+    return [f"SBATCH_{name.upper().replace('-', '_')}" for name in names]
 
 
-def _parameters(spec: JobSpec, name: str, chunks: list[int], log_folder: Path, after: str | None) -> dict[str, Any]:
-    """sbatch's own parameters, in submitit's words."""
+def _sbatch_parameters(
+    spec: JobSpec, name: str, chunks: list[int], log_folder: Path, after: str | None
+) -> dict[str, Any]:
+    """Return the options of sbatch under the names that submitit gives them."""
     gpus = f"{spec.gpu_type}:{spec.gpus_per_node}" if spec.gpu_type else spec.gpus_per_node
     more = {
-        "array": _array(chunks, spec.max_parallel),
+        "array": _array_indices(chunks, spec.max_parallel),
         "open-mode": "append",
-        "output": str(log_folder).replace("%", "%%") + f"/%4a-{folder_number(name)}.log",
+        "output": str(log_folder).replace("%", "%%") + f"/%4a-{_submission_number(name)}.log",
         "requeue" if spec.max_requeues or spec.max_restarts else "no-requeue": True,
         **spec.sbatch,
     }
@@ -85,52 +90,52 @@ def _parameters(spec: JobSpec, name: str, chunks: list[int], log_folder: Path, a
     }
 
 
-def folder_number(name: str) -> str:
-    """The number of the submission at the end of a job's name."""
+def _submission_number(name: str) -> str:
+    """Return a submission's number, which ends its job name."""
     return name.rpartition("-")[2]
 
 
-def _array(chunks: list[int], max_parallel: int) -> str:
+def _array_indices(chunks: list[int], max_parallel: int) -> str:
     cap = f"%{max_parallel}" if max_parallel else ""
     return ",".join(map(str, chunks)) + cap
 
 
-def _lines(spec: JobSpec, folder: Path) -> dict[str, list[str]]:
-    """What runs before and after the work, on the first node."""
+def _shell_lines(spec: JobSpec, folder: Path) -> dict[str, list[str]]:
+    """Return the lines of shell that run before and after the work, on the first node."""
     package = shlex.quote(str(PACKAGE.parent))
     setup = [f"export {name}={shlex.quote(value)}" for name, value in spec.environment.items()]
     setup += [*spec.setup, f"export PYTHONPATH={package}${{PYTHONPATH:+:$PYTHONPATH}}", "unset SDG_OWNER_PID"]
-    again = _AGAIN.format(
-        limit=spec.max_requeues,
-        died=spec.max_restarts,
+    requeue = _REQUEUE.format(
+        max_requeues=spec.max_requeues,
+        max_restarts=spec.max_restarts,
         folder=shlex.quote(str(folder)),
         RETURNED=RETURNED,
         RAISED=RAISED,
         TERMINATED=TERMINATED,
         TIME_LIMIT=TIME_LIMIT,
     )
-    return {"setup": setup, "teardown": again.splitlines()}
+    return {"setup": setup, "teardown": requeue.splitlines()}
 
 
 def _command(spec: JobSpec, folder: Path) -> str:
-    """srun and the worker: one rank a node; when a rank fails, or ends first, Slurm ends the others."""
+    """Return the command that runs the worker, one rank a node; Slurm ends all ranks when one fails or exits."""
     srun = [
         "srun",
         "--unbuffered",
         "--kill-on-bad-exit=1",
         "--wait=60",
         *(["--label"] if spec.nodes > 1 else []),
-        # sbatch's --cpus-per-task does not reach srun by itself since Slurm 22.05
+        # since Slurm 22.05, srun ignores sbatch's --cpus-per-task
         *([f"--cpus-per-task={spec.cpus_per_task}"] if spec.cpus_per_task else []),
-        *_container(spec, folder),
+        *_container_options(spec, folder),
         *spec.srun,
     ]
     python = spec.python or ("python3" if spec.container_image else sys.executable)
     return shlex.join([*srun, python, "-u", "-m", "sdg_helpers.cluster.worker", str(folder)])
 
 
-def _container(spec: JobSpec, folder: Path) -> list[str]:
-    """Flags of the pyxis plugin; what the worker itself needs is mounted under its own name."""
+def _container_options(spec: JobSpec, folder: Path) -> list[str]:
+    """Return srun's options for the pyxis plugin; the package and the run's folder are mounted under their paths."""
     if not spec.container_image:
         return []
     run = folder.parents[5]  # RUN/track/stage/jobs/submissions/0001/TOKEN

@@ -1,5 +1,7 @@
-"""Is everything there before 16 GPUs are asked for? Slurm is asked without submitting; one small job a role looks at a
-node."""
+"""`sdg cluster check`: does a cluster have everything that a profile asks for?
+
+Slurm is asked without submitting anything; then one small job a role looks at a node.
+"""
 
 from __future__ import annotations
 
@@ -13,40 +15,41 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import files, paths, planning
+from sdg_helpers import files, notebooks, paths, planning
 from sdg_helpers.cluster import slurm
-from sdg_helpers.cluster.batch_script import batch_script, decided
+from sdg_helpers.cluster.batch_script import batch_script, overriding_variables
 from sdg_helpers.cluster.driver import run_chunks
-from sdg_helpers.cluster.job_causes import refused
+from sdg_helpers.cluster.job_failures import refusal_hints
 from sdg_helpers.cluster.jobs import Jobs, JobSpec
 from sdg_helpers.errors import SdgError
 from sdg_helpers.notebooks import values
 from sdg_helpers.profiles import Profile
 from sdg_helpers.serving.server_specs import ServerSpec
 
-_SERVED_BY = {"generate": "solver", "judge": "judge"}
+_COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
+_SERVER_ROLES = {"generate": "solver", "judge": "judge"}  # role of the jobs -> role of their server
 
 
 def check_cluster(profile: Profile, wait_min: float = 10) -> list[dict[str, str]]:
-    """Rows of what, found, ok ("yes" or "no") and what to do. wait_min: how long the small jobs may wait to begin.
+    """Return the checks as rows: what, found, ok ("yes" or "no") and what to do.
 
-    Raises SdgError when the profile has no role on Slurm.
+    wait_min: how long the small jobs may stay pending. Raises SdgError when the profile runs no role on Slurm.
     """
     roles = [role for role in Jobs.model_fields if role != "all" and profile.jobs.spec(role).where == "slurm"]
     if not roles:
         raise SdgError(
-            f"{profile.path}: expected a role with `where: slurm` under jobs, found none. See "
-            "notebooks/profiles/slurm.yaml."
+            f"{profile.path}: no role under jobs: has `where: slurm`, so there is no cluster to check. See "
+            "notebooks/profiles/slurm.yaml for an example."
         )
-    rows = [_commands()]
+    rows = [_check_commands()]
     if rows[0]["ok"] == "no":
         return rows
-    accepted = [_accepted(role, profile.jobs.spec(role)) for role in roles]
-    rows += [*accepted, _disk(profile)]
-    if all(row["ok"] == "yes" for row in accepted):
-        for role, server in _SERVED_BY.items():
+    requests = [_check_request(role, profile.jobs.spec(role)) for role in roles]
+    rows += [*requests, _check_disk(profile)]
+    if all(row["ok"] == "yes" for row in requests):
+        for role, server in _SERVER_ROLES.items():
             if role in roles:
-                rows += _on_a_node(role, profile.jobs.spec(role), profile.server(server), wait_min)
+                rows += _check_node(role, profile.jobs.spec(role), profile.server(server), wait_min)
     return rows
 
 
@@ -54,10 +57,10 @@ def _row(what: str, found: str, ok: bool, todo: str = "") -> dict[str, str]:
     return {"what": what, "found": found, "ok": "yes" if ok else "no", "what to do": "" if ok else todo}
 
 
-def _commands() -> dict[str, str]:
-    lacking = [name for name in ("sbatch", "squeue", "scancel", "scontrol", "sinfo") if not shutil.which(name)]
-    if lacking:
-        return _row("Slurm's commands", f"no {', '.join(lacking)}", False, "run on a login node of the cluster")
+def _check_commands() -> dict[str, str]:
+    missing = [name for name in _COMMANDS if not shutil.which(name)]
+    if missing:
+        return _row("Slurm's commands", f"no {', '.join(missing)}", False, "run on a login node of the cluster")
     try:
         known = slurm.partitions()
     except SdgError as error:
@@ -65,49 +68,43 @@ def _commands() -> dict[str, str]:
     return _row("Slurm answers", f"partitions {', '.join(known)}", True)
 
 
-def _accepted(role: str, spec: JobSpec) -> dict[str, str]:
-    """Whether sbatch would take the role's jobs as they are: partition, account, nodes, GPUs, memory, time."""
-    asked = (
-        f"{spec.nodes} × {spec.gpus_per_node} GPUs, {spec.time_limit_min} min, partition "
+def _check_request(role: str, spec: JobSpec) -> dict[str, str]:
+    """Check that sbatch would accept the role's jobs: partition, account, nodes, GPUs, memory, time limit."""
+    what = (
+        f"jobs of {role}: {spec.nodes} × {spec.gpus_per_node} GPUs, {spec.time_limit_min} min, partition "
         f"{spec.partition or '(default)'}, account {spec.account or '(default)'}"
     )
+    ignored = overriding_variables(spec)
+    env = {name: value for name, value in slurm.clean_environment().items() if name not in ignored}
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "job.sh"
         script.write_text(batch_script(spec, "sdg-check-0000", [0], Path(folder) / "a/b/c/d/e/f", Path(folder)))
-        clean = {name: value for name, value in slurm.environment().items() if name not in decided(spec)}
-        done = subprocess.run(["sbatch", "--test-only", str(script)], env=clean, capture_output=True, text=True)
-    said = " ".join(done.stderr.split()).removeprefix("sbatch: ")
+        done = subprocess.run(["sbatch", "--test-only", str(script)], env=env, capture_output=True, text=True)
+    message = " ".join(done.stderr.split()).removeprefix("sbatch: ")
     if done.returncode == 0:
-        return _row(f"jobs of {role}: {asked}", said or "would be taken", True)
-    return _row(
-        f"jobs of {role}: {asked}", said, False, str(refused(slurm.SubmissionRefused(said), spec)).partition("\n  ")[2]
-    )
+        return _row(what, message or "would be accepted", True)
+    return _row(what, message, False, "\n  ".join([*refusal_hints(message, spec), "Fix jobs: in the profile."]))
 
 
-def _disk(profile: Profile) -> dict[str, str]:
-    """Room for the plan: what the profile's own parameters say of seeds and tokens, over the full set of problems."""
-    from sdg_helpers import notebooks
-
+def _check_disk(profile: Profile) -> dict[str, str]:
+    """Check the free space for the plan: the profile's own number of seeds over the full set of problems."""
     every = notebooks.discover()
     given = values.values_for(every, every, profile).get("math/03_generate_solutions", {})
     scale = planning.Scale(num_seeds=given.get("NUM_SEEDS", planning.Scale.num_seeds))
-    needed = 2 * float(planning.plan(scale).loc["all", "gigabytes"])  # merging a seed needs it twice for a while
-    free = shutil.disk_usage(_existing(paths.outputs_root())).free / 1e9
-    what = f"disk: {needed:,.0f} GB for {scale.problems:,} problems × {scale.num_seeds} seeds"
+    needed_gb = 2 * float(planning.plan(scale).loc["all", "gigabytes"])  # merging a seed temporarily needs it twice
+    root = paths.outputs_root()
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    free_gb = shutil.disk_usage(existing).free / 1e9
     return _row(
-        what,
-        f"{free:,.0f} GB free in {paths.outputs_root()}",
-        free > needed,
-        "set SDG_OUTPUTS to a roomier shared disk, or ask for fewer problems or seeds",
+        f"disk: {needed_gb:,.0f} GB for {scale.problems:,} problems × {scale.num_seeds} seeds",
+        f"{free_gb:,.0f} GB free in {root}",
+        free_gb > needed_gb,
+        "set SDG_OUTPUTS to a larger shared disk, or choose fewer problems or seeds",
     )
 
 
-def _existing(path: Path) -> Path:
-    return next(one for one in (path, *path.parents) if one.exists())
-
-
-def _on_a_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) -> list[dict[str, str]]:
-    """Look at one node by a job of some seconds, with one GPU if the role has any."""
+def _check_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) -> list[dict[str, str]]:
+    """Look at one node in a job of a few seconds, with one GPU if the role has any."""
     paths.outputs_root().mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".check-", dir=paths.outputs_root()))
     small = spec.model_copy(
@@ -127,70 +124,68 @@ def _on_a_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) ->
     stage, answer = folder / "check" / role, folder / "answer.json"
     stage.mkdir(parents=True)
     try:
-        looking = partial(
-            look, answer=answer, server=server.model_dump(exclude_unset=True), gpus=bool(spec.gpus_per_node)
-        )
-        run_chunks(looking, small, stage, lambda num_chunks: [] if answer.exists() else [0])
+        inspect = partial(inspect_node, answer=answer, server=server, gpus=bool(spec.gpus_per_node))
+        run_chunks(inspect, small, stage, lambda num_chunks: [] if answer.exists() else [0])
+        report = files.read_json(answer)
         return [
-            _row(f"{role}, on {found['host']}: {one['what']}", one["found"], one["ok"], one["todo"])
-            for found in [files.read_json(answer)]
-            for one in found["rows"]
+            _row(f"{role}, on {report['host']}: {row['what']}", row["found"], row["ok"], row["todo"])
+            for row in report["rows"]
         ]
     except SdgError as error:
-        return [_row(f"{role}: a small job on a node", str(error), False, "mend what it says")]
+        return [_row(f"{role}: a small job on a node", str(error), False, "fix what the error names")]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def look(chunk: int, num_chunks: int, answer: Path, server: dict[str, Any], gpus: bool) -> None:
-    """Runs on a node: what is there. That it can write its answer shows that the file system is shared."""
+def inspect_node(chunk: int, num_chunks: int, answer: Path, server: ServerSpec, gpus: bool) -> None:
+    """Write what this node has to `answer`; that it can be written there shows that the file system is shared."""
     rows = [
         {"what": "the outputs folder is shared", "found": str(answer.parent), "ok": True, "todo": ""},
         {"what": "Python", "found": platform.python_version(), "ok": True, "todo": ""},
     ]
     if gpus:
-        seen = _said(["nvidia-smi", "-L"])
-        listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        listed = _output_of(["nvidia-smi", "-L"])
+        devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         rows.append(
             {
                 "what": "a GPU",
-                "found": seen.splitlines()[0] if seen else f"devices {listed or 'none'}",
-                "ok": bool(seen or listed),
-                "todo": "see gpus_per_node, and the nodes' drivers",
+                "found": listed.splitlines()[0] if listed else f"devices {devices or 'none'}",
+                "ok": bool(listed or devices),
+                "todo": "check gpus_per_node, and the nodes' drivers",
             }
         )
-    if server["engine"] == "sglang":
-        rows += _sglang(server)
+    if server.engine == "sglang":
+        rows += _inspect_sglang(server)
     files.write_json(answer, {"host": socket.gethostname(), "rows": rows})
 
 
-def _sglang(server: dict[str, Any]) -> list[dict[str, Any]]:
+def _inspect_sglang(server: ServerSpec) -> list[dict[str, Any]]:
     from sdg_helpers.serving.sglang.command_lines import python_of
 
-    spec = ServerSpec(**server)
-    version = _said([python_of(spec), "-c", "import importlib.metadata as m; print(m.version('sglang'))"])
+    version = _output_of([python_of(server), "-c", "import importlib.metadata as m; print(m.version('sglang'))"])
     rows = [
         {
-            "what": f"SGLang in {python_of(spec)}",
+            "what": f"SGLang in {python_of(server)}",
             "found": version or "not installed",
             "ok": bool(version),
-            "todo": "install sglang there, or set python of the server",
+            "todo": "install sglang there, or set the server's python key",
         }
     ]
-    if spec.model.startswith(("/", "~", ".")):
-        there = (Path(spec.model).expanduser() / "config.json").exists()
+    if server.model.startswith(("/", "~", ".")):
+        exists = (Path(server.model).expanduser() / "config.json").exists()
         rows.append(
             {
-                "what": f"model {spec.model}",
-                "found": "there" if there else "no config.json",
-                "ok": there,
-                "todo": "make it with 02_shard_checkpoint, or mend the path",
+                "what": f"model {server.model}",
+                "found": "exists" if exists else "no config.json",
+                "ok": exists,
+                "todo": "write it with notebook 02_shard_checkpoint, or fix the path",
             }
         )
     return rows
 
 
-def _said(command: list[str]) -> str:
+def _output_of(command: list[str]) -> str:
+    """Return what a command prints; "" when it fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -1,54 +1,57 @@
-"""A stage's work cut into chunks, each a job of its own; the driver shows the sum of what their sessions tell."""
+"""Split a stage's work into chunks, one Slurm job each, and report their combined progress."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from sdg_helpers.cluster.driver import run_chunks
 from sdg_helpers.cluster.jobs import JobSpec
-from sdg_helpers.cluster.slurm import SlurmJob
+from sdg_helpers.cluster.slurm_jobs import SlurmJob
+from sdg_helpers.cluster.submitting import ChunkFunction
 from sdg_helpers.completions.sessions import standing
 from sdg_helpers.stages import Work
 
 
 def chunk_range(count: int, chunk: int, num_chunks: int) -> range:
-    """The places of a chunk: contiguous, so that a problem's samples stay together; sizes differ by one at most."""
+    """Return the indices of a chunk, of `count` in total.
+
+    They are contiguous, so that a problem's samples stay together; chunk sizes differ by at most one.
+    """
     return range(chunk * count // num_chunks, (chunk + 1) * count // num_chunks)
 
 
 def run_in_jobs(
     work: Work,
-    function: Callable[[int, int], Any],
+    function: ChunkFunction,
     jobs: JobSpec,
-    left: Callable[[int], Mapping[int, int]],
+    rows_left: Callable[[int], Mapping[int, int]],
     before: int,
     total: int,
 ) -> None:
-    """Run a stage's chunks as jobs, and show how many of its rows are done.
+    """Run a stage's chunks as jobs and report the stage's progress in rows.
 
-    left(num_chunks): chunk -> rows that are left to do; it looks at what is on disk. before: rows done when we begin,
-    of total.
+    rows_left(num_chunks): chunk -> rows still to do, read from disk. before: rows done at the start, of total.
     """
     sessions = work.folder / "partial"
+    # rows on disk at the last look, and rows that sessions had counted then
     known = {"done": before, "rows": standing(sessions)["rows"]}
 
-    def look(num_chunks: int) -> list[int]:
-        missing = left(num_chunks)
-        known.update(done=total - sum(missing.values()), rows=standing(sessions)["rows"])
-        return list(missing)
+    def unfinished_chunks(num_chunks: int) -> list[int]:
+        left = rows_left(num_chunks)
+        known.update(done=total - sum(left.values()), rows=standing(sessions)["rows"])
+        return list(left)
 
     def on_poll(live: list[SlurmJob]) -> None:
-        """Rows that were on disk at the last look, and those that the sessions have finished since."""
-        now, states = standing(sessions), Counter(job.state for job in live)
-        done = known["done"] + now.pop("rows", 0) - known["rows"]
+        totals, states = standing(sessions), Counter(job.state for job in live)
+        done = known["done"] + totals.pop("rows", 0) - known["rows"]
         work.progress(
             min(done, total),
             total,
-            **{name: round(value, 2) for name, value in now.items()},
+            force=False,
+            **{name: round(value, 2) for name, value in totals.items()},
             jobs=", ".join(f"{count} {state.lower()}" for state, count in sorted(states.items())),
         )
 
     work.progress(before, total, force=True)
-    run_chunks(function, jobs, work.folder, look, on_poll)
+    run_chunks(function, jobs, work.folder, unfinished_chunks, on_poll)

@@ -1,68 +1,74 @@
-"""Run a stage's chunks as Slurm jobs until nothing is left to do: submit, watch, submit what is left, say why not.
+"""Run a stage's chunks as Slurm jobs: submit them, watch them, resubmit what is missing, explain what failed.
 
-A job is one chunk: `function(chunk, num_chunks)`, on every node of the job. Whether work is done is never read off a
-job's end, but asked of the stage (`left`). Everything that a later driver must know is in the stage's jobs/ folder.
+How a chunk travels:
+1. `run_chunks` asks the stage which chunks have work left (`unfinished_chunks`); the jobs' states never decide that.
+2. `Submitter` records a submission in the stage's jobs/ folder, pickles the function there, and calls sbatch.
+3. Every node of the job runs `worker`, which loads the function and calls `function(chunk, num_chunks)`.
+4. The job's exit code tells its batch script to end, or to requeue the job: at the time limit, or after a crash.
+5. When no job is left, step 1 is repeated; a chunk with work left is submitted again until `max_attempts`.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from sdg_helpers.cluster import slurm
-from sdg_helpers.cluster.batch_script import batch_script, decided
-from sdg_helpers.cluster.job_causes import cause_of, refused
-from sdg_helpers.cluster.job_records import JobRecords, Submission
+from sdg_helpers.cluster.job_failures import explain_failure
+from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.jobs import JobSpec
-from sdg_helpers.cluster.slurm import SlurmJob
+from sdg_helpers.cluster.slurm_jobs import NEVER_STARTS, SELF_IMPOSED, SlurmJob
+from sdg_helpers.cluster.submitting import ChunkFunction, Submitter
 from sdg_helpers.errors import SdgError
+
+_SHOWN_FAILURES = 3
 
 
 def run_chunks(
-    function: Callable[[int, int], Any],
+    function: ChunkFunction,
     spec: JobSpec,
     stage: Path,
-    left: Callable[[int], list[int]],
+    unfinished_chunks: Callable[[int], list[int]],
     on_poll: Callable[[list[SlurmJob]], None] | None = None,
 ) -> None:
-    """Run `function(chunk, num_chunks)` for every chunk that `left(num_chunks)` names, as jobs of Slurm.
+    """Run `function(chunk, num_chunks)` as Slurm jobs, for every chunk that `unfinished_chunks(num_chunks)` returns.
 
-    Jobs of an earlier driver are taken up again, whatever split they have; what is left after them is split anew.
-    Returns when every chunk that was left has returned (what it could not do it has noted itself). on_poll(jobs that
-    live) is called at every look. An interrupt leaves the jobs at work. Raises SdgError with cause and log when a chunk
-    cannot be finished: Slurm refuses, somebody cancelled it, it waits for ever, it failed too often.
+    The jobs of an earlier driver are waited for first, however it split the work; what is left is then split again.
+    Returns when every unfinished chunk's function has returned (a chunk records its own failures).
+    on_poll(live jobs) is called at every poll. An interrupt leaves the jobs running.
+    Raises SdgError with the cause and the log when a chunk cannot be finished: Slurm refuses the job, it was
+    cancelled, it can never start, or it failed too often.
     """
     with JobRecords.open(stage) as records:
-        driver = _Driver(function, spec, records, left, on_poll or (lambda jobs: None))
-        driver.settle()
+        driver = _Driver(Submitter(function, spec, records), unfinished_chunks, on_poll or (lambda jobs: None))
+        driver.submitter.recover()
         driver.watch()
-        while chunks := driver.unfinished():
-            driver.submit(chunks)
+        while chunks := driver.chunks_to_submit():
+            driver.submitter.submit(chunks)
             driver.watch()
 
 
-def submit_one(function: Callable[[int, int], Any], spec: JobSpec, folder: Path) -> tuple[str, Path]:
-    """Submit one job and do not wait for it; returns its id and its log: those of the job that lives, if one does."""
+def submit_one(function: ChunkFunction, spec: JobSpec, folder: Path) -> tuple[str, Path]:
+    """Submit one job without waiting for it, unless one is live already; return that job's id and log."""
     with JobRecords.open(folder) as records:
-        driver = _Driver(function, spec, records, lambda num_chunks: [0], lambda jobs: None)
-        driver.settle()
-        if not (alive := live_jobs(folder)):
-            driver.submit([0])
-        one = records.submission(alive[0].name) if alive else records.submissions[-1]
-        return one.job_id or "", one.log(0)
+        submitter = Submitter(function, spec, records)
+        submitter.recover()
+        if live := live_jobs(folder):
+            submission = records.submission(live[0].name)
+        else:
+            submitter.submit([0])
+            submission = records.submissions[-1]
+        return submission.job_id or "", submission.log(0)
 
 
 def live_jobs(stage: Path) -> list[SlurmJob]:
-    """The jobs of a stage that Slurm still has to do with; reads only."""
+    """Return a stage's jobs that are pending or running. Only reads. Raises SdgError when Slurm cannot be asked."""
     return [job for job in slurm.list_jobs(JobRecords(stage).names) if not job.ended]
 
 
 def cancel_jobs(stage: Path) -> list[SlurmJob]:
-    """Cancel a stage's jobs; returns those that lived. What they have written stays."""
+    """Cancel a stage's live jobs and return them. What they have written is kept."""
     jobs = live_jobs(stage)
     slurm.cancel([job.job_id for job in jobs])
     return jobs
@@ -73,151 +79,71 @@ class _Driver:
 
     def __init__(
         self,
-        function: Callable[[int, int], Any],
-        spec: JobSpec,
-        records: JobRecords,
-        left: Callable[[int], list[int]],
+        submitter: Submitter,
+        unfinished_chunks: Callable[[int], list[int]],
         on_poll: Callable[[list[SlurmJob]], None],
     ):
-        self.function, self.spec, self.records, self.left, self.on_poll = function, spec, records, left, on_poll
+        self.submitter, self.spec, self.records = submitter, submitter.spec, submitter.records
+        self.unfinished_chunks, self.on_poll = unfinished_chunks, on_poll
         self.returned: set[int] = set()  # chunks of our own split whose job returned
-        self.attempts: Counter = Counter()  # submissions of ours, by chunk
-        self.ours: set[str] = set()  # names of our submissions
-        self._silent_since = 0.0
 
-    # --- what is to be done
-
-    def unfinished(self) -> list[int]:
-        """Chunks to submit now. Raises SdgError when one of them cannot be finished by another try."""
-        chunks = [chunk for chunk in self.left(self.spec.num_chunks) if chunk not in self.returned]
-        hopeless, known = [], self._jobs() if self.ours else []
+    def chunks_to_submit(self) -> list[int]:
+        """Return the chunks to submit now. Raises SdgError when a retry cannot finish one of them."""
+        chunks = [chunk for chunk in self.unfinished_chunks(self.spec.num_chunks) if chunk not in self.returned]
+        jobs = self._list_jobs() if self.submitter.names else []
+        failures = []
         for chunk in chunks:
-            last = self._last_end(chunk, known)
-            if last is not None:
-                cause = cause_of(last, self.records, chunk)
-                if not cause.may_go_better or self.attempts[chunk] >= self.spec.max_attempts:
-                    hopeless.append(cause)
-        if hopeless:
-            told = "\n".join(cause.text for cause in hopeless[:3])
-            more = f"\n… and {len(hopeless) - 3} more chunks" if len(hopeless) > 3 else ""
+            if last := self._last_job(chunk, jobs):
+                failure = explain_failure(last, self.records, chunk)
+                if not failure.retry_may_succeed or self.submitter.attempts[chunk] >= self.spec.max_attempts:
+                    failures.append(failure)
+        if failures:
+            shown = "\n".join(failure.text for failure in failures[:_SHOWN_FAILURES])
+            hidden = len(failures) - _SHOWN_FAILURES
             raise SdgError(
-                f"{self.records.stage}: {len(hopeless)} of {self.spec.num_chunks} chunks could not be "
-                f"finished.\n{told}{more}\nWhat was written is kept. Mend the cause, then run again."
+                f"{self.records.stage}: {len(failures)} of {self.spec.num_chunks} chunks failed.\n{shown}"
+                + (f"\n… and {hidden} more chunks" if hidden > 0 else "")
+                + "\nFinished work is kept. Fix the cause, then run again."
             )
         return chunks
 
-    def _last_end(self, chunk: int, jobs: list[SlurmJob]) -> SlurmJob | None:
-        """The latest job of ours for this chunk, which has ended; GONE when Slurm remembers it no longer."""
-        tried = [
-            one
-            for one in self.records.submissions
-            if one.name in self.ours and one.fate == "submitted" and chunk in one.chunks
+    def _last_job(self, chunk: int, jobs: list[SlurmJob]) -> SlurmJob | None:
+        """Return our latest job for this chunk, which has ended; its state is GONE when Slurm has forgotten it."""
+        submissions = [
+            submission
+            for submission in self.records.submissions
+            if submission.name in self.submitter.names and submission.fate == "submitted" and chunk in submission.chunks
         ]
-        if not tried:
+        if not submissions:
             return None
         known = {job.name: job for job in jobs if job.index == chunk}
-        last = tried[-1]
+        last = submissions[-1]
         return known.get(last.name) or SlurmJob(f"{last.job_id}_{chunk}", chunk, last.name, "GONE")
 
-    # --- submitting
-
-    def submit(self, chunks: list[int]) -> None:
-        """One array over the chunks, and as many that continue it as the profile says."""
-        after = None
-        for _ in range(1 + self.spec.dependent_jobs):
-            after = self._submit(chunks, after)
-        self.attempts.update(chunks)
-
-    def _submit(self, chunks: list[int], after: str | None) -> str | None:
-        from submitit.core.utils import cloudpickle_dump
-
-        if lacking := [name for name in self.spec.pass_environment if name not in os.environ]:
-            raise SdgError(
-                f"jobs: pass_environment: expected {', '.join(lacking)} in the environment, found none. Set "
-                "it where sdg is started: jobs get it from there, and it is written nowhere."
-            )
-        with self.records.submitting() as hold:
-            logs = Path(self.spec.log_folder).expanduser() if self.spec.log_folder else None
-            one = self.records.begin(chunks, self.spec.num_chunks, logs)
-            self.ours.add(one.name)
-            cloudpickle_dump((self.function, self.spec.num_chunks), one.folder / "work.pkl")
-            script = one.folder / "job.sh"
-            script.write_text(batch_script(self.spec, one.name, chunks, one.folder, one.log_folder, after))
-            try:
-                job_id = slurm.submit(script, hold, decided(self.spec))
-            except slurm.SubmissionRefused as error:
-                self.records.note("refused", submission=one.number, said=error.said)
-                raise refused(error, self.spec) from None
-            except slurm.SlurmUnavailable:
-                job_id = None  # it may have been taken all the same
-            if job_id is not None:
-                self.records.note("submitted", submission=one.number, job=job_id)
-        if job_id is None:
-            self._find(one)
-        return one.job_id
-
-    def settle(self) -> None:
-        """Find out what became of submissions whose driver was killed before it knew."""
-        for one in self.records.submissions:
-            if one.fate == "submitting":
-                with self.records.submitting():  # an sbatch that still runs holds this lock
-                    job_id = slurm.submitted_id(one.folder)
-                if job_id is not None:
-                    self.records.note("submitted", submission=one.number, job=job_id)
-                else:
-                    self._find(one)
-
-    def _find(self, one: Submission) -> None:
-        """Ask Slurm for a job by its name; one that it does not have is given up, should it turn up after all."""
-        found = self._ask([one.name])
-        if found:
-            self.records.note("submitted", submission=one.number, job=found[0].job_id.partition("_")[0])
-        else:
-            one.abandon()
-            self.records.note("abandoned", submission=one.number)
-
-    # --- watching
-
     def watch(self) -> None:
-        """Wait until no job lives. Jobs that could only wait for ever are cancelled, with an SdgError."""
+        """Wait until no job is live. Raises SdgError after cancelling jobs that would stay pending for ever."""
         while True:
-            jobs = self._jobs()
-            self._note(jobs)
+            jobs = self._list_jobs()
+            self._record_changes(jobs)
             live = [job for job in jobs if not job.ended]
             self.on_poll(live)
             if not live:
                 return
-            self._refuse_waiting(live)
-            if self._all_done(jobs):
-                slurm.cancel([job.job_id for job in live])  # continuations that have nothing to continue
+            self._cancel_stuck_jobs(live)
+            if self._only_continuations_left(jobs):
+                slurm.cancel([job.job_id for job in live])
             time.sleep(self.spec.poll_s)
 
-    def _jobs(self) -> list[SlurmJob]:
-        return self._ask(self.records.names)
+    def _list_jobs(self) -> list[SlurmJob]:
+        return self.submitter.list_jobs(self.records.names)
 
-    def _ask(self, names: list[str]) -> list[SlurmJob]:
-        """Slurm's answer, asked for again while it gives none, until the deadline for that."""
-        while True:
-            try:
-                jobs = slurm.list_jobs(names)
-                self._silent_since = 0.0
-                return jobs
-            except slurm.SlurmUnavailable as error:
-                now = time.time()
-                self._silent_since = self._silent_since or now
-                if now - self._silent_since > self.spec.slurm_deadline_s:
-                    raise SdgError(
-                        f"Slurm does not answer since {now - self._silent_since:.0f} s ({error}). Jobs go "
-                        "on without us: run again when it is back, they are taken up again."
-                    ) from None
-                time.sleep(min(self.spec.poll_s, 5))
-
-    def _note(self, jobs: list[SlurmJob]) -> None:
-        """Write down what changed, since when the cluster keeps a job waiting, and which of our chunks returned."""
+    def _record_changes(self, jobs: list[SlurmJob]) -> None:
+        """Record every change of state (or of whose fault the waiting is), and which of our chunks returned."""
         for job in jobs:
             before = self.records.states.get(job.job_id, {})
-            if (job.state, job.reason in slurm.OURS) != (before.get("state"), before.get("reason") in slurm.OURS):
-                self.records.note(
+            changed = job.state != before.get("state")
+            if changed or (job.reason in SELF_IMPOSED) != (before.get("reason") in SELF_IMPOSED):
+                self.records.append(
                     "state",
                     job=job.job_id,
                     name=job.name,
@@ -226,24 +152,30 @@ class _Driver:
                     nodes=job.nodes,
                     reason=job.reason,
                 )
-            if job.state == "COMPLETED" and job.name in self.ours:
+            if job.state == "COMPLETED" and job.name in self.submitter.names:
                 self.returned.add(job.index)
 
-    def _all_done(self, jobs: list[SlurmJob]) -> bool:
-        """Whether all chunks of our array have returned, so that what lives are its continuations only."""
-        asked = {job.index for job in jobs if job.name in self.ours}
-        return bool(asked) and asked <= self.returned and all(job.state == "PENDING" for job in jobs if not job.ended)
+    def _only_continuations_left(self, jobs: list[SlurmJob]) -> bool:
+        """Whether all chunks of our array have returned: the live jobs are then continuations with nothing to do."""
+        submitted = {job.index for job in jobs if job.name in self.submitter.names}
+        pending = all(job.state == "PENDING" for job in jobs if not job.ended)
+        return bool(submitted) and submitted <= self.returned and pending
 
-    def _refuse_waiting(self, live: list[SlurmJob]) -> None:
+    def _cancel_stuck_jobs(self, live: list[SlurmJob]) -> None:
+        """Raise SdgError, after cancelling all pending jobs, when one can never start or has waited too long."""
         deadline_s = 60 * self.spec.pending_deadline_min
-        for job in [one for one in live if one.state == "PENDING"]:
+        pending = [job for job in live if job.state == "PENDING"]
+        for job in pending:
             waited_s = time.time() - self.records.states[job.job_id]["at"]
-            never = job.reason in slurm.NEVER
-            late = deadline_s and waited_s > deadline_s and job.reason not in slurm.OURS
+            never = job.reason in NEVER_STARTS
+            late = deadline_s and waited_s > deadline_s and job.reason not in SELF_IMPOSED
             if never or late:
-                slurm.cancel([one.job_id for one in live if one.state == "PENDING"])
-                why = "time will not cure that" if never else f"for {waited_s / 60:.0f} minutes (pending_deadline_min)"
+                slurm.cancel([other.job_id for other in pending])
+                if never:
+                    what = f"can never start ({job.reason})"
+                else:
+                    what = f"has been pending ({job.reason}) for {waited_s / 60:.0f} minutes (pending_deadline_min)"
                 raise SdgError(
-                    f"job {job.job_id} waits ({job.reason}): {why}. It was cancelled, with the others that "
-                    "wait. Ask for what the cluster can give (jobs: in the profile), then run again."
+                    f"job {job.job_id} {what}. It and the stage's other pending jobs were cancelled. Request what the "
+                    "cluster can give (jobs: in the profile), then run again."
                 )

@@ -1,18 +1,18 @@
-"""How the work of a job can end: exit statuses, which its batch script reads, and the exceptions behind them."""
+"""How a job can end: the exit codes that its batch script reads, and the exceptions behind them."""
 
 from __future__ import annotations
 
 from sdg_helpers.errors import SdgError
 
 RETURNED = 0
-RAISED = 1  # an error that another try does not mend; Python's own status when it cannot start
-TIME_LIMIT = 75  # go on where this one stopped
-CRASHED = 76  # something under the work died: try again, a few times
-TERMINATED = 143  # by Slurm: cancelled, or preempted
+RAISED = 1  # an error that a retry cannot fix; also Python's own exit code when it cannot start
+TIME_LIMIT = 75  # requeue the job: it resumes where it stopped
+CRASHED = 76  # a server or a node died: requeue the job, a limited number of times
+TERMINATED = 143  # by Slurm: cancelled or preempted
 
 
 class JobStopped(KeyboardInterrupt):
-    """The job is told to end: raised in the work's main thread as Ctrl-C would be. `code`: the exit status."""
+    """The job has to end now. Raised in the main thread, like Ctrl-C; `code` is the exit code."""
 
     def __init__(self, why: str, code: int):
         super().__init__(why)
@@ -20,4 +20,4 @@ class JobStopped(KeyboardInterrupt):
 
 
 class TryAgain(SdgError):
-    """Something under the work died (a server, a node): the job ends so that Slurm starts it anew."""
+    """A server or a node died: the job ends so that Slurm starts it again."""

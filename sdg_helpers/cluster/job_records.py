@@ -1,12 +1,14 @@
-"""What a stage remembers of its jobs: jobs/ in its folder, written so that no job is ever submitted twice.
+"""What a stage remembers about its jobs: the jobs/ folder, written so that no job is ever submitted twice.
 
-    jobs.jsonl                what happened, one event a line: begun, submitting, submitted, refused, abandoned, state
-    submissions/0001/TOKEN/   one call of sbatch: work.pkl, job.sh, sbatch.out and sbatch.err (its words, the job's id)
-    attempts/                 what each attempt at a chunk says of itself: began, ended, why
+    jobs.jsonl                events, one a line: begun, submitting, submitted, refused, abandoned, state
+    submissions/0001/TOKEN/   one call of sbatch: work.pkl, job.sh, and sbatch.out and sbatch.err with its output
+    attempts/                 what each attempt at a chunk reports: when it began and ended, and why
     logs/                     one log a job
 
-A submission is written down under a job name of its own before sbatch is called. Whoever finds one that has no job id
-(its driver was killed) waits until that sbatch has ended, reads what it left, and else asks Slurm for the name."""
+A submission is recorded under a unique job name before sbatch is called. A driver that finds a submission without a
+job id (its driver was killed) waits until that sbatch has ended and reads its output; if there is none, it asks Slurm
+for a job of that name.
+"""
 
 from __future__ import annotations
 
@@ -25,37 +27,37 @@ from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.locks import Lock
 
-_SBATCH_S = 300  # longer than sbatch itself tries to reach its controller
+_SBATCH_S = 300  # longer than sbatch itself tries to reach the controller
 
 
 @dataclass
 class Submission:
-    """One sbatch: an array of jobs over `chunks` of `num_chunks`. fate: submitting, submitted, refused, abandoned."""
+    """One call of sbatch: an array of jobs over `chunks` of `num_chunks`."""
 
     number: int
     name: str
     chunks: list[int]
     num_chunks: int
-    at: float
+    at: float  # seconds since the epoch
     folder: Path
     log_folder: Path
-    fate: str = "submitting"
+    fate: str = "submitting"  # then submitted, refused or abandoned
     job_id: str | None = None
 
     def log(self, chunk: int) -> Path:
-        """Where the job of a chunk writes what it prints; requeued, it appends."""
+        """Return the log of a chunk's job; a requeued job appends to it."""
         return self.log_folder / f"{chunk:04d}-{self.number:04d}.log"
 
     def abandon(self) -> None:
-        """Tell a job of this submission that might still turn up to do nothing."""
+        """Mark the submission so that a job of it that still turns up does nothing."""
         files.write_json(self.folder / "abandoned.json", {"at": time.time()})
 
 
 class JobRecords:
-    """The events of jobs.jsonl, and the submissions that they tell of."""
+    """The events of a stage's jobs.jsonl, and the submissions that they describe."""
 
     def __init__(self, stage: Path | str):
-        """Read them; nothing is written. stage: the stage's folder (outputs/RUN/TRACK/STAGE)."""
+        """Read the records and write nothing. stage: the stage's folder (outputs/RUN/TRACK/STAGE)."""
         self.stage = Path(stage).resolve()
         self.folder = self.stage / "jobs"
         self.path = self.folder / "jobs.jsonl"
@@ -63,40 +65,42 @@ class JobRecords:
         self.submissions: list[Submission] = []
         self.states: dict[str, dict[str, Any]] = {}  # job id -> its latest state event
         self._log: files.AppendLog | None = None
-        for event in self._events():
-            self._take(event)
+        for event in files.read_log(self.path):
+            self._apply(event)
 
     @classmethod
     @contextmanager
     def open(cls, stage: Path | str) -> Iterator[JobRecords]:
-        """Read and write them, under a lock: a second driver is refused."""
+        """Open the records for reading and writing, under a lock. Raises SdgError while another driver has them."""
         folder = Path(stage).resolve() / "jobs"
         what = "a driver of the jobs of " + "/".join(folder.parts[-4:-1])
         with Lock(folder / ".lock", what), files.AppendLog(folder / "jobs.jsonl") as log:
             records = cls(stage)
             records._log = log
-            if not records.token or records._copied():
+            if not records.token or records._is_copy():
                 records.submissions, records.states = [], {}
-                records.note("begun", token=secrets.token_hex(4), folder=str(records.stage))
+                records.append("begun", token=secrets.token_hex(4), folder=str(records.stage))
             yield records
 
-    def note(self, event: str, **more: Any) -> None:
+    def append(self, event: str, **fields: Any) -> None:
         """Append an event; it is on disk when this returns."""
-        row = {"event": event, **more, "at": time.time()}
+        if self._log is None:
+            raise RuntimeError("these records are read-only: use JobRecords.open")
+        row = {"event": event, **fields, "at": time.time()}
         self._log.append(row)
         self._log.flush()
-        self._take(row)
+        self._apply(row)
 
-    def begin(self, chunks: Sequence[int], num_chunks: int, log_folder: Path | None) -> Submission:
-        """Write down that these chunks are about to be submitted, under a name that no other job has."""
-        there = (self.folder / "submissions").glob("[0-9]*")
-        number = 1 + max((int(path.name) for path in there), default=0)
+    def new_submission(self, chunks: Sequence[int], num_chunks: int, log_folder: Path | None) -> Submission:
+        """Record that these chunks are about to be submitted, under a job name that is used once."""
+        existing = (self.folder / "submissions").glob("[0-9]*")
+        number = 1 + max((int(path.name) for path in existing), default=0)
         folder = self._submission_folder(number)
-        folder.parent.mkdir(parents=True)  # never there before: two drivers without common locks cannot both pass
+        folder.parent.mkdir(parents=True)  # fails if it exists: two drivers that do not see each other's locks
         folder.mkdir()
         logs = log_folder or self.folder / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        self.note(
+        self.append(
             "submitting",
             submission=number,
             name=f"{self.prefix}-{number:04d}",
@@ -108,25 +112,26 @@ class JobRecords:
 
     @property
     def prefix(self) -> str:
-        """What the names of all jobs of this stage begin with: readable, and this folder's alone."""
+        """What every job name of this stage begins with: readable, and unique to this folder."""
         run, track, name = ([""] * 3 + list(self.stage.parts))[-3:]
         return re.sub(r"[^A-Za-z0-9._-]", "_", f"sdg-{run}-{track}-{name}-{self.token}")
 
     @property
     def names(self) -> list[str]:
-        """The names of all jobs that Slurm may have taken; a copy of a run has none, they are the original's."""
-        taken = [one.name for one in self.submissions if one.fate in ("submitting", "submitted")]
-        return [] if self._copied() else taken
+        """The names of all jobs that Slurm may know; empty for a copied run: those jobs belong to the original."""
+        if self._is_copy():
+            return []
+        return [submission.name for submission in self.submissions if submission.fate in ("submitting", "submitted")]
 
     def submission(self, name: str) -> Submission:
-        """The submission with this job name."""
-        return next(one for one in self.submissions if one.name == name)
+        """Return the submission with this job name."""
+        return next(submission for submission in self.submissions if submission.name == name)
 
     @contextmanager
-    def submitting(self) -> Iterator[int]:
-        """A lock to hold while sbatch runs; yields its file descriptor for sbatch to hold as well.
+    def sbatch_lock(self) -> Iterator[int]:
+        """Hold a lock while sbatch runs; yields its file descriptor, for sbatch to inherit.
 
-        Waits for an sbatch whose driver was killed. Raises SdgError when that takes longer than sbatch ever does.
+        Waits for an sbatch whose driver was killed. Raises SdgError when that takes longer than sbatch ever runs.
         """
         with open(self.folder / ".submitting", "w") as file:
             deadline = time.time() + _SBATCH_S
@@ -136,21 +141,14 @@ class JobRecords:
                     break
                 if time.time() > deadline:
                     raise SdgError(
-                        f"{file.name}: an sbatch of another driver holds this lock since {_SBATCH_S} s. "
-                        "See `ps` on the machine where it was started, end it, then run again."
+                        f"{file.name}: the sbatch of another driver has held this lock for {_SBATCH_S} s. "
+                        "Find it with `ps` on the machine where it was started, end it, then run again."
                     )
                 time.sleep(0.2)
             os.set_inheritable(file.fileno(), True)
             yield file.fileno()
 
-    def _events(self) -> Iterator[dict[str, Any]]:
-        if self.path.exists():
-            with open(self.path, "rb") as file:
-                for number, line in enumerate(file, 1):
-                    if line.endswith(b"\n"):  # a torn last line is cut off by the next driver
-                        yield files.parse_row(line, self.path, number)
-
-    def _take(self, event: dict[str, Any]) -> None:
+    def _apply(self, event: dict[str, Any]) -> None:
         kind = event["event"]
         if kind == "begun":
             self.token, self.begun_in = event["token"], Path(event["folder"])
@@ -159,27 +157,27 @@ class JobRecords:
             number = event["submission"]
             self.submissions.append(
                 Submission(
-                    number,
-                    event["name"],
-                    event["chunks"],
-                    event["num_chunks"],
-                    event["at"],
-                    self._submission_folder(number),
-                    Path(event["logs"]),
+                    number=number,
+                    name=event["name"],
+                    chunks=event["chunks"],
+                    num_chunks=event["num_chunks"],
+                    at=event["at"],
+                    folder=self._submission_folder(number),
+                    log_folder=Path(event["logs"]),
                 )
             )
         elif kind == "state":
             self.states[event["job"]] = event
         else:
-            one = next(one for one in self.submissions if one.number == event["submission"])
-            one.fate, one.job_id = kind, event.get("job")
+            submission = next(one for one in self.submissions if one.number == event["submission"])
+            submission.fate, submission.job_id = kind, event.get("job")
 
     def _submission_folder(self, number: int) -> Path:
-        """Under the token: what was submitted before the stage was dropped must not find the work of now."""
+        """Return a folder under the token: jobs that were submitted before a reset must not find the new work."""
         return self.folder / "submissions" / f"{number:04d}" / self.token
 
-    def _copied(self) -> bool:
-        """Whether this folder is a copy of one that still stands elsewhere: then the jobs are that one's."""
+    def _is_copy(self) -> bool:
+        """Whether this folder is a copy of one that still exists; its jobs then belong to the original."""
         try:
             return not self.begun_in.samefile(self.stage)
         except OSError:

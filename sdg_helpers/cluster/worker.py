@@ -1,5 +1,4 @@
-"""What runs on a node: one chunk of a stage's work, on every rank of its job:
-`python -m sdg_helpers.cluster.worker FOLDER`."""
+"""What runs on every node of a job: one chunk of a stage's work (`python -m sdg_helpers.cluster.worker FOLDER`)."""
 
 from __future__ import annotations
 
@@ -11,53 +10,56 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from sdg_helpers import files
 from sdg_helpers.cluster import ranks
 from sdg_helpers.cluster.exit_codes import CRASHED, RAISED, RETURNED, TERMINATED, TIME_LIMIT, JobStopped, TryAgain
 from sdg_helpers.errors import SdgError
 
-_UNWIND_S = 20  # what the work has for its last words once it is told to stop
-_ending: list[tuple[str, int]] = []  # why, and with which status, when another rank ended first
-_FILES_S = 60  # what a shared file system may take to show a node what the driver wrote
+if TYPE_CHECKING:
+    from sdg_helpers.cluster.submitting import ChunkFunction
+
+_UNWIND_S = 20  # how long the work may take to stop
+_SHARED_FILES_S = 60  # how long a shared file system may take to show a node what the driver wrote
+_other_rank_ended: list[tuple[str, int]] = []  # why, and the exit code to end with
 
 
 def main(folder: Path) -> int:
-    """Run one rank of one job of a Slurm array; returns the exit status that its script understands."""
+    """Run one rank of one job of a Slurm array; return the exit code for its batch script. folder: the submission's."""
     import submitit
 
     job = submitit.JobEnvironment()
-    os.environ["SDG_OWNER_PID"] = str(os.getpid())  # servers started here end with us
+    os.environ["SDG_OWNER_PID"] = str(os.getpid())  # servers that the work starts end with this process
     restart = int(os.environ.get("SLURM_RESTART_COUNT", 0))
-    attempt = Attempt(folder, int(job.array_task_id), job.job_id, restart, job.global_rank)
+    attempt = Attempt(folder, int(job.array_task_id or 0), job.job_id, restart, job.global_rank)
     try:
-        _stop_on_signals(first=job.global_rank == 0)
-        work = _load(folder)
+        _stop_on_signals(first_rank=job.global_rank == 0)
+        work = _load_work(folder)
         if work is None:
             return RETURNED
         with ranks.join(folder / "ranks" / f"{job.job_id}-{restart}", job.global_rank, job.num_tasks) as group:
-            group.listen(_end_with_the_others)
+            group.listen(_stop_with_other_rank)
             code = attempt.run(*work)
             group.end(code)
         return code
     except JobStopped as stop:
         return stop.code
     except SdgError as error:
-        return attempt.failed(error)
+        return attempt.record_error(error)
 
 
 class Attempt:
-    """One try at a chunk by one rank; what it says of itself stands in attempts/."""
+    """One rank's attempt at a chunk, and its report in attempts/."""
 
     def __init__(self, folder: Path, chunk: int, job_id: str, restart: int = 0, rank: int = 0):
         """folder: the submission's."""
         self.chunk = chunk
         self.path = folder.parents[2] / "attempts" / f"{chunk:04d}-{job_id}-{restart}-rank{rank}.json"
-        self.told = {
+        self.report: dict[str, Any] = {
             "chunk": chunk,
             "job": job_id,
             "restart": restart,
@@ -67,92 +69,97 @@ class Attempt:
             "began_at": time.time(),
         }
 
-    def run(self, function: Callable[[int, int], Any], num_chunks: int) -> int:
-        """Call the function; returns the exit status. What it raises is printed, and kept in the attempt's file."""
+    def run(self, function: ChunkFunction, num_chunks: int) -> int:
+        """Call the function and return the exit code. An exception is printed, and recorded in the report."""
         self._write(state="at work", num_chunks=num_chunks)
         try:
-            returned = function(self.chunk, num_chunks)
+            result = function(self.chunk, num_chunks)
         except JobStopped as stop:
             self._write(state="stopped", why=stop.why)
             return stop.code
         except BaseException as error:
-            return self.failed(error)
-        self._write(state="returned", returned=_plain(returned))
+            return self.record_error(error)
+        self._write(state="returned", returned=_as_json(result))
         return RETURNED
 
-    def failed(self, error: BaseException) -> int:
-        """Print and keep what was raised; returns the exit status."""
+    def record_error(self, error: BaseException) -> int:
+        """Print an exception and record it; return the exit code."""
         traceback.print_exc()
-        ours = isinstance(error, SdgError)
-        self._write(state="raised", error=f"{'' if ours else f'{type(error).__name__}: '}{error}")
-        return RAISED if ours and not isinstance(error, TryAgain) else CRASHED
+        expected = isinstance(error, SdgError)
+        self._write(state="raised", error=str(error) if expected else f"{type(error).__name__}: {error}")
+        return RAISED if expected and not isinstance(error, TryAgain) else CRASHED
 
-    def _write(self, **more: Any) -> None:
-        """Replace the attempt's file. A shared disk that is full must not hide what the work itself has to say."""
-        self.told.update(more, at=time.time())
+    def _write(self, **fields: Any) -> None:
+        """Replace the report. A full disk must not hide the work's own error, so a failed write is only printed."""
+        self.report.update(fields, at=time.time())
         try:
-            files.write_json(self.path, self.told)
+            files.write_json(self.path, self.report)
         except SdgError as error:
             print(error, file=sys.stderr, flush=True)
 
 
-def _load(folder: Path) -> tuple[Callable[[int, int], Any], int] | None:
-    """(function, num_chunks) of a submission; None when nobody waits for it any more."""
+def _load_work(folder: Path) -> tuple[ChunkFunction, int] | None:
+    """Return a submission's function and num_chunks; None when the submission was abandoned.
+
+    Raises SdgError when the file does not appear on this node.
+    """
     from submitit.core.utils import pickle_load
 
-    end = time.time() + _FILES_S
+    deadline = time.time() + _SHARED_FILES_S
     while not (folder / "work.pkl").exists():
-        if time.time() > end:
+        if time.time() > deadline:
             raise SdgError(
-                f"{folder}/work.pkl: expected the work of this job, found none on {socket.gethostname()}. "
+                f"{folder}/work.pkl does not exist on {socket.gethostname()}, so this job does not know its work. "
                 "Is the run's folder on a file system that this node shares with the login node?"
             )
         time.sleep(0.5)
     if (folder / "abandoned.json").exists():
-        print("This submission was given up before it became known to Slurm; others do its work.", flush=True)
+        print("This submission was abandoned before Slurm confirmed it; other jobs do its work.", flush=True)
         return None
     return pickle_load(folder / "work.pkl")
 
 
-def _stop_on_signals(first: bool) -> None:
-    """Slurm warns before the time limit by SIGUSR2 and ends a job by SIGTERM. Ranks other than the first heed only
-    the latter: the first one tells them."""
+def _stop_on_signals(first_rank: bool) -> None:
+    """Raise JobStopped in the main thread on Slurm's signals: SIGUSR2 before the time limit, SIGTERM to end.
 
-    def stop(number: int, frame: Any) -> None:
-        for one in (signal.SIGUSR2, signal.SIGTERM):
-            signal.signal(one, signal.SIG_IGN)
-        if _ending:
-            why, code = _ending[0]
+    Other ranks than the first ignore SIGUSR2: they end when the first rank does.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for handled in (signal.SIGUSR2, signal.SIGTERM):
+            signal.signal(handled, signal.SIG_IGN)
+        if _other_rank_ended:
+            why, code = _other_rank_ended[0]
         elif number == signal.SIGUSR2:
-            why, code = "its time limit is near", TIME_LIMIT
+            why, code = "the time limit is near", TIME_LIMIT
         else:
-            why, code = "Slurm told it to end", TERMINATED
+            why, code = "Slurm terminated the job", TERMINATED
         print(f"Stopping: {why}.", flush=True)
-        end_for_sure(code)
+        exit_after(_UNWIND_S, code)
         raise JobStopped(why, code)
 
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGUSR2, stop if first else signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, stop if first_rank else signal.SIG_IGN)
 
 
-def _end_with_the_others(why: str, code: int) -> None:
-    """Another rank ended: stop the main thread, wherever it is."""
-    _ending.append((why, code))
+def _stop_with_other_rank(why: str, code: int) -> None:
+    """Stop the main thread, whatever it is doing, because another rank ended."""
+    _other_rank_ended.append((why, code))
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def end_for_sure(code: int, after_s: float = _UNWIND_S) -> None:
-    """End this process after a while, whatever it hangs in; nothing that is on disk can be lost by that."""
+def exit_after(delay_s: float, code: int) -> None:
+    """Exit this process after a delay even if it hangs; what is on disk by then is safe."""
 
     def end() -> None:
-        time.sleep(after_s)
+        time.sleep(delay_s)
         os._exit(code)
 
     threading.Thread(target=end, daemon=True).start()
 
 
-def _plain(value: Any) -> Any:
-    """What a function returned, if it can stand in a JSON file; else None."""
+def _as_json(value: Any) -> Any:
+    """Return a function's result as JSON gives it back, or None when it cannot be JSON."""
     with suppress(TypeError, ValueError):
         return json.loads(json.dumps(value))
     return None
@@ -164,4 +171,4 @@ if __name__ == "__main__":
     status = worker.main(Path(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # a thread of the work that hangs must not keep 16 GPUs
+    os._exit(status)  # a hanging thread of the work must not keep 16 GPUs

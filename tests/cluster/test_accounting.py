@@ -57,10 +57,10 @@ def test_an_account_that_there_is_not_is_named_with_those_that_there_are(account
 
 def slurm_refuses(stage):
     """The private cluster takes any account, as clusters without AccountingStorageEnforce do: ask what we say then."""
-    from sdg_helpers.cluster.job_causes import refused
+    from sdg_helpers.cluster.job_failures import explain_refusal
     from sdg_helpers.cluster.jobs import JobSpec
 
-    raise refused(
+    raise explain_refusal(
         slurm.SubmissionRefused("Invalid account or account/partition combination specified"),
         JobSpec(where="slurm", account="mine"),
     )

@@ -47,7 +47,7 @@ def test_an_error_that_no_try_mends_is_told_at_once_with_its_log(stage):
     with pytest.raises(SdgError) as told:
         run(stage, {"num_chunks": 1}, trouble="bad input")
     said = str(told.value)
-    assert "expected better input, found this" in said and "FAILED" in said and "mend what the error says" in said
+    assert "expected better input, found this" in said and "FAILED" in said and "fix what the error names" in said
     assert len(JobRecords(stage).submissions) == 1
     run(stage, {"num_chunks": 1})
     assert complete(stage)
@@ -63,9 +63,9 @@ def test_an_error_that_no_try_mends_is_told_at_once_with_its_log(stage):
     ],
 )
 def test_what_sbatch_refuses_is_named_and_nothing_is_submitted(stage, spec, said):
-    with pytest.raises(SdgError, match="Slurm refused the job|waits") as told:
+    with pytest.raises(SdgError, match="Slurm refused the job|were cancelled") as told:
         run(stage, spec)
-    assert said in str(told.value) or "was cancelled" in str(told.value)
+    assert said in str(told.value) or "were cancelled" in str(told.value)
     assert cluster.live_jobs(stage) == [] and work.rows_of(stage) == []
 
 
@@ -74,7 +74,7 @@ def test_scancel_by_hand_is_told_and_the_next_run_goes_on(stage):
     job = when_running(stage)[0]
     subprocess.run(["scancel", job.job_id], check=True)
     driver.join(60)
-    assert "somebody cancelled it" in str(driver.error)
+    assert "it was cancelled; run again" in str(driver.error)
     run(stage, {"num_chunks": 2})
     assert complete(stage)
 
@@ -98,7 +98,7 @@ HELD = {"sbatch": {"hold": True}}
 
 
 def test_a_job_that_waits_for_ever_is_refused(stage):
-    with pytest.raises(SdgError, match="waits .*pending_deadline_min.*It was cancelled"):
+    with pytest.raises(SdgError, match="has been pending .*pending_deadline_min.*were cancelled"):
         run(stage, {"num_chunks": 1, **HELD, "pending_deadline_min": 0.03})
     assert cluster.live_jobs(stage) == []
 
@@ -225,7 +225,7 @@ def test_a_stage_made_anew_has_submission_folders_of_its_own(stage):
     folders = set()
     for _ in range(2):
         with JobRecords.open(stage) as records:
-            folders.add(records.begin([0], 1, None).folder.relative_to(stage))
+            folders.add(records.new_submission([0], 1, None).folder.relative_to(stage))
         shutil.rmtree(stage)
     assert len(folders) == 2
 

@@ -1,0 +1,111 @@
+"""Explain why a job failed or was refused: the cause, the end of its log, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdg_helpers import files
+from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.exit_codes import RAISED
+from sdg_helpers.cluster.job_records import JobRecords
+from sdg_helpers.cluster.jobs import JobSpec
+from sdg_helpers.cluster.slurm_jobs import SlurmJob
+from sdg_helpers.errors import SdgError, did_you_mean
+
+_TAIL_LINES = 15
+# state -> (what to do, whether a retry may succeed)
+_ADVICE = {
+    "OUT_OF_MEMORY": ("request more memory (memory_gb), or lower the concurrency", False),
+    "CANCELLED": ("it was cancelled; run again to resume", False),
+    "TIMEOUT": ("it did not stop before its time limit: see stop_before_limit_s and time_limit_min", True),
+    "DEADLINE": ("its deadline passed while it was pending", False),
+    "NODE_FAIL": ("its node failed; a retry on another node may succeed", True),
+    "BOOT_FAIL": ("its node did not boot; a retry on another node may succeed", True),
+    "PREEMPTED": ("a job with a higher priority preempted it", True),
+    "GONE": ("Slurm no longer remembers it", True),
+}
+_SIZE_ERRORS = ("time limit", "node configuration", "requested", "memory")
+
+
+@dataclass(frozen=True)
+class JobFailure:
+    """Why a chunk's job failed: text for the user, and whether a retry may succeed."""
+
+    text: str
+    retry_may_succeed: bool
+
+
+def explain_failure(job: SlurmJob, records: JobRecords, chunk: int) -> JobFailure:
+    """Explain an ended job from Slurm's state, from what the job itself reported, and from its log."""
+    job = slurm.with_end_details(job)
+    advice, may_succeed = _ADVICE.get(job.state, ("see its log", True))
+    if job.exit_code.partition(":")[0] == str(RAISED):
+        advice, may_succeed = "fix what the error names", False
+    report = _last_report(records.folder / "attempts", chunk, job.job_id)
+    log = records.submission(job.name).log(chunk)
+    where = f" on {job.nodes}" if job.nodes else ""
+    code = f", exit code {job.exit_code}" if job.exit_code not in ("", "0:0") else ""
+    reason = f" ({job.reason})" if job.reason else ""
+    lines = [
+        f"chunk {chunk}: job {job.job_id} ended as {job.state}{reason}{where}{code}: {advice}.",
+        *([f"  it reported: {report}"] if report else []),
+        f"  the end of its log, {log}:",
+        *([f"  | {line}" for line in files.read_tail(log, _TAIL_LINES)] or ["  (no log: it never started)"]),
+    ]
+    return JobFailure("\n".join(lines), may_succeed)
+
+
+def _last_report(attempts: Path, chunk: int, job_id: str) -> str:
+    """Return what the job reported last about its end; of reports at the same time, the first rank's."""
+    reports = [files.read_json(path) or {} for path in attempts.glob(f"{chunk:04d}-*-rank*.json")]
+    array_id = job_id.partition("_")[0]
+    reports = [report for report in reports if str(report.get("job", "")).partition("_")[0] == array_id]
+    last = max(reports, key=lambda report: (report.get("at", 0), -report.get("rank", 0)), default={})
+    return str(last.get("error") or last.get("why") or "")
+
+
+def explain_refusal(error: slurm.SubmissionRefused, spec: JobSpec) -> SdgError:
+    """Return sbatch's refusal as an error that names the profile's keys behind it and the valid choices."""
+    hints = refusal_hints(error.message, spec)
+    return SdgError(
+        "\n  ".join(
+            [
+                f"Slurm refused the job: {error.message}",
+                *hints,
+                "Nothing was submitted. Fix jobs: in the profile, then run again.",
+            ]
+        )
+    )
+
+
+def refusal_hints(message: str, spec: JobSpec) -> list[str]:
+    """Return what a message of sbatch is about: the profile's keys, their values, and the valid choices."""
+    message, hints = message.lower(), []
+    try:
+        if "partition" in message:
+            hints.append(_partition_hint(spec))
+        if "account" in message or "qos" in message:
+            hints.append(_account_hint(spec))
+    except SdgError:
+        pass  # the choices cannot be listed: Slurm's own text has to do
+    if any(text in message for text in _SIZE_ERRORS):
+        keys = ("nodes", "gpus_per_node", "cpus_per_task", "memory_gb", "time_limit_min")
+        hints.append(f"requested: {', '.join(f'{key}={getattr(spec, key)}' for key in keys)}")
+    if "array" in message:
+        hints.append(f"num_chunks is {spec.num_chunks}; the cluster's limit on array indices (MaxArraySize) is lower")
+    return hints
+
+
+def _partition_hint(spec: JobSpec) -> str:
+    known = slurm.partitions()
+    return (
+        f"jobs: partition is {spec.partition!r}.{did_you_mean(spec.partition or '', known)} "
+        f"Partitions here: {'; '.join(f'{name} ({limits})' for name, limits in known.items())}"
+    )
+
+
+def _account_hint(spec: JobSpec) -> str:
+    known = slurm.accounts()
+    accounts, qos = (", ".join(sorted(known[kind])) or "unknown" for kind in ("account", "qos"))
+    return f"jobs: account is {spec.account!r}, qos is {spec.qos!r}. Your accounts: {accounts}; your qos: {qos}"

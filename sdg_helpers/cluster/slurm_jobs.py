@@ -1,0 +1,58 @@
+"""What Slurm says about a job, and what its states and pending reasons mean for us."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ENDED = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+    "GONE",  # our own: Slurm no longer remembers the job
+}
+# pending reasons that waiting does not resolve
+NEVER_STARTS = {
+    "AccountNotAllowed",
+    "BadConstraints",
+    "DependencyNeverSatisfied",
+    "PartitionNodeLimit",
+    "PartitionTimeLimit",
+    "QOSNotAllowed",
+    "QOSMaxWallDurationPerJobLimit",
+    "QOSMaxNodePerJobLimit",
+    "QOSMaxGRESPerJob",
+    "AssocMaxWallDurationPerJobLimit",
+    "AssocMaxNodePerJobLimit",
+    "AssocMaxGRESPerJob",
+    "InvalidAccount",
+    "InvalidQOS",
+}
+# pending reasons that follow from our own request (a dependency, a cap on parallel jobs) or from a requeue:
+# the job is not waiting for the cluster, so pending_deadline_min does not run
+SELF_IMPOSED = {"BeginTime", "Dependency", "JobArrayTaskLimit"}
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """A job, or one task of a job array, as Slurm reports it."""
+
+    job_id: str  # "123_4" for a task of an array, as users type it
+    index: int  # of the array task; 0 for a plain job
+    name: str
+    state: str
+    nodes: str = ""
+    elapsed: str = ""
+    reason: str = ""  # why it is pending, or what Slurm knows about its end
+    exit_code: str = ""  # "code:signal"
+
+    @property
+    def ended(self) -> bool:
+        """Whether Slurm is finished with the job. A requeued job is pending again."""
+        return self.state in ENDED

@@ -1,0 +1,108 @@
+"""Submit a stage's chunks to Slurm, and find out what became of a submission that was interrupted."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.batch_script import batch_script, overriding_variables
+from sdg_helpers.cluster.job_failures import explain_refusal
+from sdg_helpers.cluster.job_records import JobRecords, Submission
+from sdg_helpers.cluster.jobs import JobSpec
+from sdg_helpers.cluster.slurm_jobs import SlurmJob
+from sdg_helpers.errors import SdgError
+
+ChunkFunction = Callable[[int, int], Any]  # called with (chunk, num_chunks), on every node of a job
+
+
+class Submitter:
+    """Submits one driver's chunks and remembers which submissions are its own."""
+
+    def __init__(self, function: ChunkFunction, spec: JobSpec, records: JobRecords):
+        self.function, self.spec, self.records = function, spec, records
+        self.names: set[str] = set()  # job names of our own submissions
+        self.attempts: Counter[int] = Counter()  # our own submissions by chunk
+        self._unanswered_since = 0.0
+
+    def submit(self, chunks: list[int]) -> None:
+        """Submit one array over the chunks, and `dependent_jobs` further arrays, each starting after the last.
+
+        Raises SdgError when Slurm refuses, or when a variable of `pass_environment` is not set.
+        """
+        after = None
+        for _ in range(1 + self.spec.dependent_jobs):
+            after = self._submit_array(chunks, after)
+        self.attempts.update(chunks)
+
+    def _submit_array(self, chunks: list[int], after: str | None) -> str | None:
+        from submitit.core.utils import cloudpickle_dump
+
+        if missing := [name for name in self.spec.pass_environment if name not in os.environ]:
+            raise SdgError(
+                f"jobs: pass_environment: {', '.join(missing)} is not set. Set it where sdg is started: the jobs "
+                "inherit it from there, and it is written to no file."
+            )
+        with self.records.sbatch_lock() as lock_fd:
+            logs = Path(self.spec.log_folder).expanduser() if self.spec.log_folder else None
+            submission = self.records.new_submission(chunks, self.spec.num_chunks, logs)
+            folder = submission.folder
+            self.names.add(submission.name)
+            cloudpickle_dump((self.function, self.spec.num_chunks), folder / "work.pkl")
+            script = folder / "job.sh"
+            script.write_text(batch_script(self.spec, submission.name, chunks, folder, submission.log_folder, after))
+            try:
+                job_id = slurm.submit(script, lock_fd, overriding_variables(self.spec))
+            except slurm.SubmissionRefused as error:
+                self.records.append("refused", submission=submission.number, said=error.message)
+                raise explain_refusal(error, self.spec) from None
+            except slurm.SlurmUnavailable:
+                job_id = None  # Slurm may still have accepted it
+            if job_id is not None:
+                self.records.append("submitted", submission=submission.number, job=job_id)
+        if job_id is None:
+            self._look_up(submission)
+        return submission.job_id
+
+    def recover(self) -> None:
+        """Find out what became of submissions whose driver was killed before it knew."""
+        for submission in self.records.submissions:
+            if submission.fate != "submitting":
+                continue
+            with self.records.sbatch_lock():  # an sbatch that is still running holds this lock
+                job_id = slurm.read_job_id(submission.folder)
+            if job_id is not None:
+                self.records.append("submitted", submission=submission.number, job=job_id)
+            else:
+                self._look_up(submission)
+
+    def _look_up(self, submission: Submission) -> None:
+        """Ask Slurm for the submission's job by name. If there is none, abandon the submission."""
+        found = self.list_jobs([submission.name])
+        if found:
+            job_id = found[0].job_id.partition("_")[0]
+            self.records.append("submitted", submission=submission.number, job=job_id)
+        else:
+            submission.abandon()
+            self.records.append("abandoned", submission=submission.number)
+
+    def list_jobs(self, names: list[str]) -> list[SlurmJob]:
+        """Ask Slurm for jobs by name, again and again while it does not answer, for up to `slurm_deadline_s`."""
+        while True:
+            try:
+                jobs = slurm.list_jobs(names)
+                self._unanswered_since = 0.0
+                return jobs
+            except slurm.SlurmUnavailable as error:
+                now = time.time()
+                self._unanswered_since = self._unanswered_since or now
+                if now - self._unanswered_since > self.spec.slurm_deadline_s:
+                    raise SdgError(
+                        f"Slurm has not answered for {now - self._unanswered_since:.0f} s ({error}). The jobs keep "
+                        "running. When Slurm is back, run again: their work is picked up."
+                    ) from None
+                time.sleep(min(self.spec.poll_s, 5))
