@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from sdg_helpers.answers.equality import canonical, decide
+from sdg_helpers.answers.equality import canonical, decide, group_answers
 from sdg_helpers.answers.spelling import tidy
 from sdg_helpers.errors import SdgError
 
@@ -552,3 +552,9 @@ def test_rules_load_without_a_heavy_library():
         "print(*{'sympy', 'pandas', 'torch', 'math_verify'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+def test_answers_that_rules_or_a_model_found_equal_vote_together():
+    answers = ["1/2", "a half", "0.5", "3", "three"]
+    assert group_answers(answers) == [[0, 2], [1], [3], [4]]
+    assert group_answers(answers, known_equal=[("a half", "0.5"), ("three", "gone")]) == [[0, 1, 2], [3], [4]]

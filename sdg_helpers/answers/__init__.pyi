@@ -1,5 +1,6 @@
 from .equality import canonical as canonical
 from .equality import decide as decide
+from .equality import group_answers as group_answers
 from .extraction import CLOSE as CLOSE
 from .extraction import OPEN as OPEN
 from .extraction import extract_answer as extract_answer

@@ -6,7 +6,9 @@ A verdict of these rules is never looked at again, so they leave everything doub
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
+from sdg_helpers.answers.disjoint_sets import DisjointSets
 from sdg_helpers.answers.expressions import value_key
 from sdg_helpers.answers.plain_numbers import plain_number, surely_different, surely_equal
 from sdg_helpers.answers.spelling import tidy
@@ -83,3 +85,22 @@ def canonical(answer: str) -> str:
     if number is not None:
         return str(number.value)
     return value_key(tidied) or tidied
+
+
+def group_answers(
+    answers: Sequence[str], problem: str = "", known_equal: Iterable[tuple[str, str]] = ()
+) -> list[list[int]]:
+    """Group distinct spellings into equal answers: the votes that count together.
+
+    known_equal: pairs of answers that a model or a person judged equal. Returns lists of indices into `answers`, each
+    ascending, ordered by their first index. Grouping is transitive and does not depend on the order of the answers.
+    """
+    groups = DisjointSets(len(answers))
+    first_by_key: dict[str, int] = {}
+    for index, answer in enumerate(answers):
+        groups.merge(first_by_key.setdefault(canonical(answer), index), index)
+    positions = {answer: index for index, answer in enumerate(answers)}
+    for one, other in known_equal:
+        if one in positions and other in positions:
+            groups.merge(positions[one], positions[other])
+    return groups.as_lists()
