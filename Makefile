@@ -1,6 +1,6 @@
-# Every target does its own set-up in .venv; it needs Python 3.10-3.13, pip and make.
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+# Every target does its own set-up in .venv; it needs Python 3.10-3.14, pip and make.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= demo
@@ -10,7 +10,7 @@ help:                     ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ /'
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "expected Python 3.10 to 3.13, found none: install one, or say make PYTHON=/path/to/python"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "no Python 3.10 to 3.14 found: install one, or give make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,lab,dev]'
 	@touch $@

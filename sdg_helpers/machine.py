@@ -29,8 +29,8 @@ def _row(what: str, found: str, ready: str, todo: str = "") -> dict[str, str]:
 
 
 def _python() -> dict[str, str]:
-    good = (3, 10) <= sys.version_info[:2] < (3, 14)
-    return _row("Python 3.10 to 3.13", platform.python_version(), "yes" if good else "no", "install another Python")
+    good = (3, 10) <= sys.version_info[:2] < (3, 15)
+    return _row("Python 3.10 to 3.14", platform.python_version(), "yes" if good else "no", "install another Python")
 
 
 def _cores() -> dict[str, str]:

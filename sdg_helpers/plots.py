@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from sdg_helpers.formatting import format_number
 
-BLUE, ORANGE, GREEN, GREY, SKY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB", "#56B4E9"  # safe for colour-blind eyes
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB"  # safe for colour-blind eyes
 WRONG, RIGHT, UNDECIDED, ABSENT = 0, 1, 2, 3
 
 

@@ -16,7 +16,7 @@ from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.locks import Lock
 
-_PACKAGES = ("sdg-helpers", "openai", "datasets", "pandas", "pyarrow", "math-verify", "transformers", "xllamacpp")
+_PACKAGES = ("sdg-helpers", "openai", "datasets", "pandas", "pyarrow", "transformers", "xllamacpp")
 
 
 class Stage:

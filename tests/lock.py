@@ -1,8 +1,8 @@
-"""Resolve constraints.txt anew: one set of pins for Python 3.10-3.13 that an environment with sglang shares.
+"""Resolve constraints.txt again: one set of pins for Python 3.10-3.14, which an environment with sglang shares.
 
     make lock        (needs uv, which the target installs)
 
-First the environment with sglang is resolved, because sglang pins many packages exactly; then our own, held to it."""
+sglang pins many packages exactly, so an environment with it is resolved first; ours then has to keep to its pins."""
 
 import re
 import subprocess

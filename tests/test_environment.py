@@ -1,6 +1,9 @@
 """The pins for pip and for conda never drift apart, and cover every direct dependency."""
 
+import ast
+import json
 import re
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -34,7 +37,7 @@ def conda_pip():
 
 def direct_dependencies():
     text = (ROOT / "pyproject.toml").read_text()
-    return {canonicalize_name(name) for name in re.findall(r'"([\w-]+)>=[\d.]+', text)} - {"setuptools"}
+    return {canonicalize_name(name) for name in re.findall(r'"([\w-]+)[>=]=[\d.]+', text)}
 
 
 def test_conda_and_pip_have_the_same_pins():
@@ -61,3 +64,55 @@ def test_the_tests_run_with_the_locked_versions():
         except metadata.PackageNotFoundError:
             pytest.fail(f"{name} is not installed: make test installs it")
         assert installed == locked[name], f"{name}: installed {installed}, locked {locked[name]}"
+
+
+# --- what the code imports
+
+NOT_IMPORTED = {
+    "ipykernel": "runs the notebooks as a process",
+    "wordllama": "only its data files are read",
+}
+NOT_DECLARED = {"sglang", "sglang_router", "torch"}  # imported only by code that runs in SGLang's own environment
+
+
+def declared(*extras):
+    """Names of the distributions that pyproject.toml asks for: the dependencies and these extras."""
+    text = (ROOT / "pyproject.toml").read_text()
+    lists = [
+        re.search(rf"^{name} = \[(.*?)\]", text, re.DOTALL | re.MULTILINE)[1] for name in ("dependencies", *extras)
+    ]
+    return {canonicalize_name(name) for one in lists for name in re.findall(r'"([\w-]+)[>=]=[\d.]+', one)}
+
+
+def imported(*folders):
+    """Names of the distributions that the modules and notebooks in these folders import, with one place each."""
+    found = {}
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".ipynb")):
+        for source in sources(path):
+            for node in ast.walk(ast.parse(source)):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+                found.update({name.partition(".")[0]: path.relative_to(ROOT) for name in names})
+    by_module = metadata.packages_distributions()
+    ours = {*sys.stdlib_module_names, "sdg_helpers", "tests", "__future__", *NOT_DECLARED}
+    return {canonicalize_name(by_module.get(name, [name])[0]): path for name, path in found.items() if name not in ours}
+
+
+def sources(path):
+    if path.suffix == ".py":
+        return [path.read_text()]
+    return ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_package_and_its_notebooks_import_what_they_declare():
+    used = imported("sdg_helpers", "notebooks")
+    undeclared = {name: str(path) for name, path in used.items() if name not in declared("demo")}
+    assert not undeclared, f"declare these in pyproject.toml: {undeclared}"
+    assert declared() - set(used) == set(NOT_IMPORTED), "drop what is never imported, or say why in NOT_IMPORTED"
+
+
+def test_the_tests_import_what_they_declare():
+    undeclared = {
+        name: str(path) for name, path in imported("tests").items() if name not in declared("demo", "lab", "dev")
+    }
+    assert not undeclared, f"declare these in pyproject.toml: {undeclared}"

@@ -374,7 +374,7 @@ def test_near_duplicates_are_found_whatever_the_order_of_options():
         )
         is None
     )
-    with pytest.raises(SdgError, match="0.6 to 1, found 0.3"):
+    with pytest.raises(SdgError, match="between 0.6 and 1, but is 0.3"):
         near_duplicates.NearDuplicates(0.3)
 
 

@@ -1,4 +1,4 @@
-"""Texts that are almost one another: MinHash finds who may be, their shingles decide."""
+"""Near-duplicate texts: MinHash finds candidates, and the share of common shingles decides."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from rensa import RMinHash, RMinHashLSH
 from sdg_helpers.errors import SdgError
 
 _WORD = re.compile(r"\w+")
-_LABEL = re.compile(r"[ \t]*\(?[a-j][.):][ \t]+")
-_WORDS = 3  # words a shingle
-_PERMUTATIONS, _BANDS, _SEED = 64, 16, 42  # of the pairs that share 70 % of their shingles, 98.8 % are found
+_LABEL = re.compile(r"[ \t]*\(?[a-j][.):][ \t]+")  # of an option: "A. ", "(b) "
+_SHINGLE_WORDS = 3
+_PERMUTATIONS, _BANDS, _SEED = 64, 16, 42  # these find 98.8 % of the pairs that share 70 % of their shingles
 
 
 class NearDuplicates:
-    """An index of texts that grows; the same texts in the same order give the same finds. About 1.5 KB a text.
+    """A growing index of texts, about 1.5 KB each. The same texts in the same order give the same matches.
 
-    threshold: least share of common shingles (Jaccard index of the sets) for two texts to be near-duplicates.
+    threshold: Jaccard index of two texts' shingle sets from which they count as near-duplicates.
     """
 
     def __init__(self, threshold: float = 0.7):
         if not 0.6 <= threshold <= 1:
             raise SdgError(
-                f"threshold for near-duplicates: expected 0.6 to 1, found {threshold}. Below 0.6 texts on "
-                "one subject are taken for copies."
+                f"threshold for near-duplicates must be between 0.6 and 1, but is {threshold}: below 0.6, different "
+                "texts on one subject count as copies."
             )
         self.threshold = threshold
         self._index = RMinHashLSH(0.5, _PERMUTATIONS, _BANDS)
         self._shingles: list[np.ndarray] = []
 
     def find(self, text: str) -> tuple[int, float] | None:
-        """(number of the most similar text that was added, share of common shingles) from the threshold on, else None.
-        Of equally similar ones, the first that was added."""
-        mine = _hashes(text)
+        """Return the number of the most similar text in the index and its Jaccard index, or None below the threshold.
+
+        Among equally similar texts, the one added first wins.
+        """
+        mine = _shingle_hashes(text)
         best = max(
             ((_jaccard(mine, self._shingles[number]), -number) for number in set(self._index.query(_sketch(mine)))),
             default=(0.0, 0),
@@ -44,27 +46,29 @@ class NearDuplicates:
         return (-best[1], round(best[0], 4)) if best[0] >= self.threshold else None
 
     def add(self, text: str) -> int:
-        """Put a text into the index; returns its number, counted from 0."""
-        mine = _hashes(text)
+        """Add a text to the index; return its number, counted from 0."""
+        mine = _shingle_hashes(text)
         self._index.insert(len(self._shingles), _sketch(mine))
         self._shingles.append(mine)
         return len(self._shingles) - 1
 
 
 def shingles(text: str) -> Iterator[str]:
-    """Runs of three words of each line, the lines' letters (`A. …`) left out: the order of options does not count. A
-    shorter line is one shingle."""
+    """Yield the runs of three words of each line; a line with fewer words is one shingle.
+
+    Labels of options (`A. …`) are skipped, so the order of the options makes no difference.
+    """
     for line in unicodedata.normalize("NFKC", text).casefold().splitlines():
         label = _LABEL.match(line)
         words = _WORD.findall(line, label.end() if label else 0)
-        if 0 < len(words) < _WORDS:
+        if 0 < len(words) < _SHINGLE_WORDS:
             yield " ".join(words)
-        for start in range(len(words) - _WORDS + 1):
-            yield " ".join(words[start : start + _WORDS])
+        for start in range(len(words) - _SHINGLE_WORDS + 1):
+            yield " ".join(words[start : start + _SHINGLE_WORDS])
 
 
-def _hashes(text: str) -> np.ndarray:
-    """The set of a text's shingles as sorted numbers of 32 bits."""
+def _shingle_hashes(text: str) -> np.ndarray:
+    """The set of a text's shingles as sorted 32-bit hashes."""
     found = RMinHash.hash_token_sets([list(shingles(text))])[0]
     return np.unique(np.array(found, dtype=np.uint64) >> np.uint64(32)).astype(np.uint32)
 

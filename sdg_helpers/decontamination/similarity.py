@@ -1,8 +1,7 @@
-"""How alike a text and a set of questions are: by their words in a row, and by their meaning."""
+"""Similarity of a text to a set of questions: shared runs of words, and cosine of embeddings."""
 
 from __future__ import annotations
 
-import logging
 import re
 import unicodedata
 from collections import Counter
@@ -10,19 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sdg_helpers.errors import SdgError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 _WORD = re.compile(r"\w+")
-_LONGEST = 4000  # characters of a text that are embedded
+_MAX_CHARS = 4000  # the rest of a longer text is not embedded
 _DIMENSIONS = 256
 
 
 @dataclass(frozen=True)
 class Match:
-    """A question of the set that a text is like. number: its place in the set; equal: the same words throughout."""
+    """A question that resembles a text. number: index in the set; equal: both have the same words in the same order."""
 
     number: int
     similarity: float
@@ -31,48 +36,49 @@ class Match:
 
 
 class QuestionIndex:
-    """A set of questions, of which the likely copies of a text are found. About 2 KB a question.
+    """A searchable set of questions, about 2 KB each.
 
-    similarity: cosine of embeddings, -1 to 1. overlap: share of the shorter text's runs of `ngram` words that stand in
-    the other text, 0 to 1.
+    similarity: cosine of embeddings, -1 to 1. overlap: shared runs of `ngram` words, as a fraction of the runs of the
+    shorter text, 0 to 1.
     """
 
     def __init__(self, questions: Sequence[str], ngram: int = 8):
         self._ngram, self._words = ngram, [_words(text) for text in questions]
         self._vectors = embed(questions)
-        grams = [_grams(words, ngram) for words in self._words]
+        grams = [_gram_hashes(words, ngram) for words in self._words]
         self._sizes = np.array([len(one) for one in grams], dtype=np.int32)
         hashes = np.concatenate([*grams, np.empty(0, dtype=np.uint64)])
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._owners = hashes[order], np.repeat(np.arange(len(grams), dtype=np.int32), self._sizes)[order]
 
     def matches(self, texts: Sequence[str], min_similarity: float, min_overlap: float, most: int) -> list[list[Match]]:
-        """For each text the questions with at least one of both, the `most` likely first; ties in the set's order."""
+        """For each text, the questions that reach either minimum: at most `most`, best first, ties in index order."""
         cosines = np.round(embed(texts) @ self._vectors.T, 4)
-        found = []
-        for text, row in zip(texts, cosines, strict=True):
-            words = _words(text)
-            overlaps = self._overlaps(_grams(words, self._ngram))
-            close = np.flatnonzero(row >= min_similarity)
-            closest = close[np.argsort(-row[close], kind="stable")][:most].tolist()
-            numbers = {*closest, *(number for number, share in overlaps.items() if share >= min_overlap)}
-            ranked = sorted(
-                (
-                    Match(
-                        number,
-                        round(float(row[number]), 4),
-                        round(overlaps.get(number, 0.0), 4),
-                        bool(words) and words == self._words[number],
-                    )
-                    for number in numbers
-                ),
-                key=lambda one: (not one.equal, -max(one.similarity, one.overlap), one.number),
+        return [
+            self._ranked(_words(text), row, min_similarity, min_overlap, most)
+            for text, row in zip(texts, cosines, strict=True)
+        ]
+
+    def _ranked(
+        self, words: list[str], cosines: np.ndarray, min_similarity: float, min_overlap: float, most: int
+    ) -> list[Match]:
+        overlaps = self._overlaps(_gram_hashes(words, self._ngram))
+        close = np.flatnonzero(cosines >= min_similarity)
+        closest = close[np.argsort(-cosines[close], kind="stable")][:most].tolist()
+        numbers = {*closest, *(number for number, share in overlaps.items() if share >= min_overlap)}
+        found = [
+            Match(
+                number,
+                round(float(cosines[number]), 4),
+                round(overlaps.get(number, 0.0), 4),
+                bool(words) and words == self._words[number],
             )
-            found.append(ranked[:most])
-        return found
+            for number in numbers
+        ]
+        return sorted(found, key=lambda one: (not one.equal, -max(one.similarity, one.overlap), one.number))[:most]
 
     def _overlaps(self, grams: np.ndarray) -> dict[int, float]:
-        """Share of common runs with every question that has one in common, by its number."""
+        """Overlap with every question that shares at least one run of words, by question number."""
         starts = np.searchsorted(self._hashes, grams, side="left")
         ends = np.searchsorted(self._hashes, grams, side="right")
         common = Counter(
@@ -85,35 +91,49 @@ class QuestionIndex:
 
 
 def embed(texts: Sequence[str]) -> np.ndarray:
-    """Unit vectors of texts, shape (texts, 256), float32; zeros for a text without words. A small model of word
-    embeddings that ships inside its package: no network, no GPU, tens of thousands of texts a second."""
+    """Return unit vectors, shape (texts, 256), float32; zeros for a text without words.
+
+    The vector of a text is the mean of its tokens' vectors in WordLlama's `l2_supercat` model, whose files are part of
+    the wordllama package: no network, no GPU, thousands of texts per second.
+    """
     vectors = np.zeros((len(texts), _DIMENSIONS), dtype=np.float32)
-    said = [number for number, text in enumerate(texts) if _WORD.search(text)]
-    if said:
-        clean = [texts[number][:_LONGEST].encode("utf-8", "replace").decode() for number in said]
-        vectors[said] = np.nan_to_num(_model().embed(clean, norm=True))
-    return vectors
+    tokenizer, table = _load_model()
+    for vector, text in zip(vectors, texts, strict=True):
+        if _WORD.search(text):
+            encodable = text[:_MAX_CHARS].encode("utf-8", "replace").decode()  # no lone surrogates
+            vector[:] = table[tokenizer.encode(encodable, add_special_tokens=False).ids].mean(axis=0)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, lengths, out=vectors, where=lengths > 0)
 
 
 @lru_cache(maxsize=1)
-def _model() -> Any:
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    import wordllama
+def _load_model() -> tuple[Tokenizer, np.ndarray]:
+    """The tokenizer and the token vectors, shape (32000, 256), float32, from the files of the wordllama package.
 
-    root.setLevel(level)  # its import makes the root logger print at INFO: a line for every request from there on
-    root.handlers[:] = handlers
+    The package itself is not imported: its newer releases have compiled modules that lag behind Python's releases.
+    """
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
 
-    # its own folder as cache: it looks for its tokenizer there, and never in the network
-    return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+    spec = find_spec("wordllama")
+    if spec is None or not spec.submodule_search_locations:
+        raise SdgError(
+            "the embedding model is missing: the package wordllama is not installed. Install sdg-helpers again."
+        )
+    folder = Path(spec.submodule_search_locations[0])
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    weights = load_file(folder / "weights" / "l2_supercat_256.safetensors")
+    return tokenizer, weights["embedding.weight"].astype(np.float32)
 
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def _grams(words: list[str], size: int) -> np.ndarray:
-    """The set of runs of `size` words, as numbers; a shorter text is one run."""
+def _gram_hashes(words: list[str], size: int) -> np.ndarray:
+    """Sorted hashes of the distinct runs of `size` words; a shorter text is a single run."""
     if not words:
         return np.empty(0, dtype=np.uint64)
     runs = {" ".join(words[start : start + size]) for start in range(max(1, len(words) - size + 1))}

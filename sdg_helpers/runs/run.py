@@ -118,7 +118,7 @@ class Run:
         return serving.open_server(spec, self.servers, on_progress)
 
     def jobs(self, role: str) -> JobSpec | None:
-        """How the profile wants a role's work run ("generate", "judge", "cpu", …): as jobs of Slurm, or None: here."""
+        """How the profile wants a role's work run ("generate", "judge", …): as jobs of Slurm, or None: here."""
         spec = self.profile.jobs.spec(role)
         return spec if spec.where == "slurm" else None
 
