@@ -83,9 +83,9 @@ def _sandbox(check: str, limits: RunLimits) -> tuple[Sandbox | None, dict[str, A
         return None, {"used": False, "why_not": "not asked for"}
     try:
         sandbox = open_sandbox()
-        sandbox.try_out(limits)
+        sandbox.check_limits(limits)
         if sandbox.compiler is not None:
-            sandbox.try_out(COMPILING)
+            sandbox.check_limits(COMPILING)
     except SdgError as error:
         if check == "yes":
             raise

@@ -1,7 +1,18 @@
-"""Run a program that nobody has read: in namespaces of its own, by bubblewrap, with limits on all that it can use.
+"""Run programs that a model wrote and nobody has read: inside bubblewrap namespaces, with every resource limited.
 
-A program sees /usr read-only, its own folder read-only at /program, and an empty /work in memory; no network, no other
-process, no file of anybody. Without bubblewrap nothing is run.
+How a program travels from a question to a verdict:
+
+1. questions.py writes a question to problems.jsonl and its example tests to tests.jsonl; the model solves it.
+2. filtering.py takes the program out of the solution (blocks.py) and drops it if it cannot work (python_programs.py,
+   cpp_programs.py). It is not run for that.
+3. checks.py hands each distinct program with its tests to program_tests.py, which writes it to a temporary folder,
+   compiles it if it is C++, and runs it once per test.
+4. `Sandbox.run` here starts each run inside bubblewrap; sandboxed_process.py feeds it the test's input, reads its
+   output, and kills it when it exceeds a limit. The result is an `Outcome`.
+5. program_tests.py compares the output with the expected one and makes a `Report`; checks.py turns it into a verdict.
+
+A program sees /usr read-only, its own folder read-only at /program, and an empty /work in memory. It has no network and
+sees no other process and no user's files. Without bubblewrap nothing is run.
 """
 
 from __future__ import annotations
@@ -15,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -22,11 +34,19 @@ from sdg_helpers.coding.sandboxed_process import Outcome, RunLimits, watch
 from sdg_helpers.errors import SdgError
 
 NOBODY = 65534
-_LEFT_ALONE_S = 5  # after we should have ended it, a sandbox ends by itself
+_GRACE_S = 5  # after our own time limit should have killed a sandbox, it kills itself
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/etc/alternatives", "/etc/ld.so.cache")
+_ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/work",
+    "TMPDIR": "/work",
+    "LANG": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 _WAYS_OUT = (
     "Install bubblewrap 0.8 or later (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install "
-    "bubblewrap) on a Linux that allows user namespaces, or go on without running programs (CHECK no)."
+    "bubblewrap) on a Linux that allows user namespaces, or continue without running programs (CHECK no)."
 )
 _PROBE = """\
 import os, socket, sys, json
@@ -47,137 +67,107 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A sandbox that has been tried out on this machine: `open_sandbox` makes it."""
+    """A sandbox that has been tested on this machine. `open_sandbox` returns one.
+
+    python: the interpreter that runs programs; compiler: path of the C++ compiler, or None.
+    """
 
     bwrap: str
-    python: str  # the interpreter that programs get
+    python: str
     python_version: str
-    compiler: str | None  # of C++; None when there is none
+    compiler: str | None
 
     def run(
         self, command: Sequence[str], folder: Path, limits: RunLimits, data: bytes = b"", writable: bool = False
     ) -> Outcome:
-        """Run a command in /work with `folder` as /program (writable: for a compiler's result) and `data` as its input.
+        """Run a command in /work with `folder` mounted at /program and `data` as its input; wait for its end.
 
-        Returns when it has ended or was ended; nothing of it is left then. Raises SdgError when it could not even be
-        begun: that says nothing of the program.
+        writable: mount the folder read-write, for a compiler's output. No process is left when this returns.
+        Raises SdgError when bubblewrap could not start the command, which says nothing about the program.
         """
-        status, told = os.pipe()
+        read_end, write_end = os.pipe()  # bubblewrap reports here that the command has run
         try:
             with subprocess.Popen(
-                self._command(command, folder, limits, writable, told),
+                self._command(command, folder, limits, writable, write_end),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd="/",
                 env={},
-                pass_fds=(told,),
+                pass_fds=(write_end,),
                 start_new_session=True,
-                **_somebody_else(),
+                **_drop_root(),
             ) as process:
                 outcome = watch(process, limits, data)
-            os.close(told)
-            told = -1
-            begun = outcome.exit_code < 0 or b"exit-code" in os.read(status, 1 << 16)
+            os.close(write_end)
+            write_end = -1
+            started = outcome.exit_code < 0 or b"exit-code" in os.read(read_end, 1 << 16)
         finally:
-            for pipe in (status, told):
-                if pipe >= 0:
-                    os.close(pipe)
-        if not begun:
+            for end in (read_end, write_end):
+                if end >= 0:
+                    os.close(end)
+        if not started:
             raise SdgError(
-                f"sandbox: expected that bubblewrap begins a program in {folder}, found: "
-                f"{_said(outcome)}. Nothing was decided about the program; mend that and run again."
+                f"sandbox: bubblewrap could not start a program in {folder}: {_stderr_tail(outcome)}. "
+                "No verdict was recorded for the program: fix the cause and run again."
             )
         return outcome
 
-    def try_out(self, limits: RunLimits) -> None:
-        """Raise SdgError when a program cannot be run within these limits on this machine, whatever it does."""
+    def check_limits(self, limits: RunLimits) -> None:
+        """Raise SdgError when even a one-line program cannot run within these limits on this machine."""
         outcome = self.run([self.python, "-I", "-c", "print(1)"], Path("/usr/share"), limits)
         if outcome.reason:
             raise SdgError(
-                f"sandbox: expected that a program of one line runs within {limits}, found "
-                f"{outcome.reason}: {_said(outcome)}. Give it more, or raise the limits of this account "
-                "(ulimit -H)."
+                f"sandbox: a one-line program does not run within {limits} ({outcome.reason}: "
+                f"{_stderr_tail(outcome)}). Raise these limits, or those of this account (ulimit -H)."
             )
 
-    def _command(self, command: Sequence[str], folder: Path, limits: RunLimits, writable: bool, told: int) -> list[str]:
-        return [
-            self.bwrap,
-            "--json-status-fd",
-            str(told),
-            "--unshare-all",
-            "--unshare-user",
-            "--disable-userns",
-            "--die-with-parent",
-            "--new-session",
-            "--uid",
-            str(NOBODY),
-            "--gid",
-            str(NOBODY),
-            "--cap-drop",
-            "ALL",
-            "--hostname",
-            "sandbox",
-            *_system(self.python),
-            "--proc",
-            "/proc",
-            "--dev",
-            "/dev",
-            "--remount-ro",
-            "/dev",
-            "--bind" if writable else "--ro-bind",
-            str(folder),
-            "/program",
-            "--size",
-            str(limits.files_mb << 20),
-            "--tmpfs",
-            "/work",
-            "--chdir",
-            "/work",
-            "--remount-ro",
-            "/",
-            "--clearenv",
-            "--setenv",
-            "PATH",
-            "/usr/bin:/bin",
-            "--setenv",
-            "HOME",
-            "/work",
-            "--setenv",
-            "TMPDIR",
-            "/work",
-            "--setenv",
-            "LANG",
-            "C.UTF-8",
-            "--setenv",
-            "OMP_NUM_THREADS",
-            "1",
-            "--setenv",
-            "OPENBLAS_NUM_THREADS",
-            "1",
-            "--",
-            *_limited(limits),
-            *command,
+    def _command(
+        self, command: Sequence[str], folder: Path, limits: RunLimits, writable: bool, status_fd: int
+    ) -> list[str]:
+        options: list[tuple[object, ...]] = [
+            ("--json-status-fd", status_fd),
+            ("--unshare-all",),
+            ("--unshare-user",),
+            ("--disable-userns",),
+            ("--die-with-parent",),
+            ("--new-session",),
+            ("--uid", NOBODY),
+            ("--gid", NOBODY),
+            ("--cap-drop", "ALL"),
+            ("--hostname", "sandbox"),
+            *_system_mounts(self.python),
+            ("--proc", "/proc"),
+            ("--dev", "/dev"),
+            ("--remount-ro", "/dev"),
+            ("--bind" if writable else "--ro-bind", folder, "/program"),
+            ("--size", limits.files_mb << 20, "--tmpfs", "/work"),
+            ("--chdir", "/work"),
+            ("--remount-ro", "/"),
+            ("--clearenv",),
+            *(("--setenv", name, value) for name, value in _ENVIRONMENT.items()),
         ]
+        return [self.bwrap, *(str(word) for option in options for word in option), "--", *_limiter(limits), *command]
 
 
 def open_sandbox() -> Sandbox:
-    """The sandbox of this machine, tried out: that it keeps files, network and processes away is seen, not assumed.
+    """Return the sandbox of this machine, after testing that it really blocks files, network and processes.
 
-    Raises SdgError, with what is missing, when programs cannot be run safely here.
+    Raises SdgError, which says what is missing, when programs cannot be run safely here.
     """
     bwrap = shutil.which("bwrap")
-    if missing := " and ".join(f"no {name}" for name in ("bwrap", "prlimit", "timeout") if not shutil.which(name)):
+    missing = [name for name in ("bwrap", "prlimit", "timeout") if not shutil.which(name)]
+    if bwrap is None or missing:
         raise SdgError(
-            f"sandbox: expected the programs bwrap, prlimit and timeout, found {missing}. Programs of a "
-            f"model are not run without them. {_WAYS_OUT}"
+            f"sandbox: {' and '.join(missing)} not found on this machine. A model's programs are not run without a "
+            f"sandbox. {_WAYS_OUT}"
         )
-    return _tried_out(bwrap)
+    return _tested_sandbox(bwrap)
 
 
 @cache
-def _tried_out(bwrap: str) -> Sandbox:
-    told = ""
+def _tested_sandbox(bwrap: str) -> Sandbox:
+    failure = ""
     for python in dict.fromkeys((_interpreter(), "/usr/bin/python3")):
         sandbox = Sandbox(bwrap, python, "", None)
         try:
@@ -185,26 +175,26 @@ def _tried_out(bwrap: str) -> Sandbox:
                 [python, "-I", "-c", _PROBE, str(Path.home()), str(os.getpid())], Path("/usr/share"), RunLimits()
             )
         except SdgError as error:
-            told = str(error)
+            failure = str(error)
             continue
         if outcome.reason:
-            told = f"{outcome.reason}: {_said(outcome)}"
+            failure = f"{outcome.reason}: {_stderr_tail(outcome)}"
             continue
         found = orjson.loads(outcome.stdout)
-        if broken := [name for name, kept in found.items() if not kept]:
+        if broken := [name for name, holds in found.items() if not holds]:
             raise SdgError(
-                f"sandbox: expected that bubblewrap keeps a program away from everything, found that it "
-                f"does not ({', '.join(broken)}). Programs of a model are not run here. {_WAYS_OUT}"
+                f"sandbox: bubblewrap does not isolate programs on this machine (failed: {', '.join(broken)}). "
+                f"A model's programs are not run here. {_WAYS_OUT}"
             )
         compiler = shutil.which("g++")
         return Sandbox(bwrap, python, found["python"], os.path.realpath(compiler) if compiler else None)
     raise SdgError(
-        f"sandbox: expected that bubblewrap can run a small program, found {told}. Programs of a model are "
-        f"not run without it. {_WAYS_OUT}"
+        f"sandbox: bubblewrap cannot run a small test program ({failure}). A model's programs are not run without a "
+        f"sandbox. {_WAYS_OUT}"
     )
 
 
-def _said(outcome: Outcome) -> str:
+def _stderr_tail(outcome: Outcome) -> str:
     return outcome.stderr.decode("utf-8", "replace").strip()[-300:]
 
 
@@ -212,28 +202,31 @@ def _interpreter() -> str:
     return os.path.realpath(Path(sys.base_prefix) / "bin" / "python3")
 
 
-def _system(python: str) -> list[str]:
-    """What of the machine is seen: the system's programs and libraries, and the interpreter's own folder."""
-    mounts: list[str] = []
+def _system_mounts(python: str) -> list[tuple[object, ...]]:
+    """Return the options that mount the system's programs and libraries, and the interpreter's own folder."""
+    mounts: list[tuple[object, ...]] = []
     for path in _SYSTEM:
         if os.path.islink(path):
-            mounts += ["--symlink", os.readlink(path), path]
+            mounts.append(("--symlink", os.readlink(path), path))
         elif os.path.exists(path):
-            mounts += ["--ro-bind", path, path]
+            mounts.append(("--ro-bind", path, path))
     prefix = str(Path(python).parent.parent)
-    return mounts if prefix.startswith("/usr") else [*mounts, "--ro-bind", prefix, prefix]
+    return mounts if prefix.startswith("/usr") else [*mounts, ("--ro-bind", prefix, prefix)]
 
 
-def _limited(limits: RunLimits) -> list[str]:
-    """Limits are set inside, where processes are counted for this sandbox alone. `timeout`, one process more, is for a
-    sandbox that is left alone: killed in the instant before bwrap asks to die with its parent, we end nothing."""
+def _limiter(limits: RunLimits) -> list[str]:
+    """Return the command that sets the limits and then runs the program.
+
+    It runs inside the sandbox, where processes are counted for this sandbox alone. `timeout` (one more process) is for
+    an abandoned sandbox: if we are killed just before bwrap asks to die with its parent, nobody else ends it.
+    """
     memory, seconds = limits.memory_mb << 20, int(limits.seconds + 0.999)
     hard_stack = resource.getrlimit(resource.RLIMIT_STACK)[1]
     stack = memory if hard_stack == resource.RLIM_INFINITY else min(memory, hard_stack)
     return [
         "/usr/bin/timeout",
         "--signal=KILL",
-        f"{limits.clock_s + _LEFT_ALONE_S:.0f}",
+        f"{limits.clock_s + _GRACE_S:.0f}",
         "/usr/bin/prlimit",
         f"--nproc={limits.processes + 1}",
         f"--as={memory}",
@@ -246,6 +239,6 @@ def _limited(limits: RunLimits) -> list[str]:
     ]
 
 
-def _somebody_else() -> dict[str, object]:
-    """Root's processes are not counted by limits: as root, become nobody first."""
+def _drop_root() -> dict[str, Any]:
+    """Return Popen's arguments to run as nobody if we are root, whose processes escape the limit on processes."""
     return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}

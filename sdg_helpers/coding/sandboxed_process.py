@@ -1,4 +1,7 @@
-"""Watch a confined process: feed it, read it, and end it when it takes more than it may."""
+"""Watch one sandboxed process: write its input, read its outputs, and kill it when it exceeds a limit.
+
+This is the last step of a program's way from a question to a verdict, which sandbox.py explains.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,18 @@ import selectors
 import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import psutil
 
 from sdg_helpers.errors import SdgError
 
-_LOOK_S = 0.1  # how often time and memory are looked at
-_END_S = 10.0  # longest time from the end of a process until its pipes are closed
-_KEPT_STDERR = 8192  # bytes, of the end
-_KILLED = {152: "time_limit", 153: "output_limit"}  # 128 + SIGXCPU, SIGXFSZ
-_TOLD = (
+_POLL_S = 0.1  # how often the clock and the memory are checked
+_DRAIN_DEADLINE_S = 10.0  # longest time between the end of a process and the end of its children
+_STDERR_TAIL_BYTES = 8192
+_PIPE_BYTES = 1 << 16  # most bytes moved through a pipe at once
+_REASON_BY_EXIT_CODE = {152: "time_limit", 153: "output_limit"}  # 128 + SIGXCPU, SIGXFSZ
+_REASON_BY_STDERR = (
     (b"MemoryError", "memory_limit"),
     (b"std::bad_alloc", "memory_limit"),
     (b"Cannot allocate memory", "memory_limit"),
@@ -31,8 +35,12 @@ _TOLD = (
 
 @dataclass(frozen=True)
 class RunLimits:
-    """What one run may use. seconds: of processor time; on the clock it is twice that and 2 more. memory_mb: of each
-    process, and of all together. files_mb: what it may write in its own folder. output_mb: what it may print."""
+    """What one run may use.
+
+    seconds: processor time; the limit on elapsed time is twice that plus 2 s. memory_mb: for each process, and for all
+    processes together. processes: running at the same time. files_mb: written to its working folder. output_mb:
+    printed to stdout and stderr together.
+    """
 
     seconds: float = 5.0
     memory_mb: int = 512
@@ -41,20 +49,23 @@ class RunLimits:
     output_mb: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "memory_mb", "processes", "files_mb", "output_mb"):
-            if not getattr(self, name) > 0:
-                raise SdgError(f"{name}: expected a number above 0, found {getattr(self, name)!r}.")
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise SdgError(f"{name}: must be greater than 0, found {value!r}.")
 
     @property
     def clock_s(self) -> float:
-        """The longest that one run may take."""
+        """The longest that one run may take, in seconds of elapsed time."""
         return 2 * self.seconds + 2
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. reason: "" when it ended by itself without an error, else time_limit, memory_limit,
-    output_limit, process_limit, missing_module or crashed; stderr: its end only."""
+    """How a run ended.
+
+    reason: "" when the process exited with code 0; otherwise time_limit, memory_limit, output_limit, process_limit,
+    missing_module or crashed. stderr: the last 8 KB. seconds: elapsed time.
+    """
 
     reason: str
     exit_code: int
@@ -63,116 +74,128 @@ class Outcome:
     seconds: float
 
 
-@dataclass
-class _Talk:
-    """What goes in and comes out."""
+def watch(process: subprocess.Popen[bytes], limits: RunLimits, data: bytes = b"") -> Outcome:
+    """Run a process to its end or to its first exceeded limit, with `data` as its input.
 
-    data: memoryview
-    stdout: bytearray = field(default_factory=bytearray)
-    stderr: bytearray = field(default_factory=bytearray)
-    printed: int = 0
-
-
-def watch(process: subprocess.Popen, limits: RunLimits, data: bytes = b"") -> Outcome:
-    """Feed `data`, read both outputs, end the process at its limits; returns when it and all its children are gone.
-
-    The process must be one whose end is the end of its children (the first of a process namespace).
+    The process must have pipes for stdin, stdout and stderr, and its end must be the end of its children (it is the
+    first process of a PID namespace): all of them are gone when this returns. Raises SdgError when they are not.
     """
     start = time.monotonic()
-    talk = _Talk(memoryview(data))
-    with selectors.DefaultSelector() as selector:
-        for stream, events in (
-            (process.stdin, selectors.EVENT_WRITE),
-            (process.stdout, selectors.EVENT_READ),
-            (process.stderr, selectors.EVENT_READ),
-        ):
-            os.set_blocking(stream.fileno(), False)
-            selector.register(stream, events)
+    pipes = _Pipes(process, data)
+    with pipes.selector:
         try:
-            reason = _converse(process, selector, talk, limits, start)
+            reason = _wait(process, pipes, limits, start)
         finally:
             process.kill()
             process.wait()
-        _drain(selector, talk)
-    seconds = time.monotonic() - start
+        pipes.drain()
+    seconds, exit_code = time.monotonic() - start, process.returncode
     return Outcome(
-        reason or _reason(process.returncode, bytes(talk.stderr), seconds, limits),
-        process.returncode,
-        bytes(talk.stdout),
-        bytes(talk.stderr),
+        reason or _classify_exit(exit_code, bytes(pipes.stderr), seconds, limits),
+        exit_code,
+        bytes(pipes.stdout),
+        bytes(pipes.stderr),
         seconds,
     )
 
 
-def _converse(
-    process: subprocess.Popen, selector: selectors.BaseSelector, talk: _Talk, limits: RunLimits, start: float
-) -> str:
-    """Until it ends by itself (""), or the reason to end it."""
-    deadline, looked = start + limits.clock_s, start
-    while process.poll() is None or any(key.fileobj is not process.stdin for key in selector.get_map().values()):
-        if selector.get_map():
-            for key, _ in selector.select(_LOOK_S):
-                _move(process, selector, key.fileobj, talk)
-        else:  # it has closed its outputs and goes on
+class _Pipes:
+    """The pipes of a process: input not yet written, and what has been read of its outputs."""
+
+    def __init__(self, process: subprocess.Popen[bytes], data: bytes):
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise ValueError("the process needs pipes for stdin, stdout and stderr")
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._unwritten = memoryview(data)
+        self.stdout, self.stderr, self.bytes_read = bytearray(), bytearray(), 0
+        self.selector = selectors.DefaultSelector()
+        for pipe, event in (
+            (process.stdin, selectors.EVENT_WRITE),
+            (process.stdout, selectors.EVENT_READ),
+            (process.stderr, selectors.EVENT_READ),
+        ):
+            os.set_blocking(pipe.fileno(), False)
+            self.selector.register(pipe, event)
+
+    def any_open(self) -> bool:
+        """Return whether any pipe is open."""
+        return bool(self.selector.get_map())
+
+    def outputs_open(self) -> bool:
+        """Return whether stdout or stderr is open."""
+        return any(key.fileobj is not self._stdin for key in self.selector.get_map().values())
+
+    def transfer(self) -> None:
+        """Wait up to _POLL_S for a pipe, then move one portion through each one that is ready."""
+        for key, _ in self.selector.select(_POLL_S):
+            if key.fileobj is self._stdin:
+                self._write_input()
+            else:
+                self._read_output(key)
+
+    def _write_input(self) -> None:
+        try:
+            self._unwritten = self._unwritten[os.write(self._stdin.fileno(), self._unwritten[:_PIPE_BYTES]) :]
+        except BrokenPipeError:
+            self._unwritten = self._unwritten[:0]
+        except BlockingIOError:
+            return
+        if not self._unwritten:
+            self.selector.unregister(self._stdin)
+            self._stdin.close()
+
+    def _read_output(self, key: selectors.SelectorKey) -> None:
+        portion = os.read(key.fd, _PIPE_BYTES)
+        if not portion:
+            self.selector.unregister(key.fileobj)
+            return
+        self.bytes_read += len(portion)
+        if key.fileobj is self._stdout:
+            self.stdout += portion
+        else:
+            self.stderr[:] = (self.stderr + portion)[-_STDERR_TAIL_BYTES:]
+
+    def drain(self) -> None:
+        """Discard output until no process holds the pipes: then every process of the sandbox is gone."""
+        deadline = time.monotonic() + _DRAIN_DEADLINE_S
+        if not self._stdin.closed:
+            self.selector.unregister(self._stdin)
+            with suppress(OSError):
+                self._stdin.close()
+        while self.any_open() and time.monotonic() < deadline:
+            for key, _ in self.selector.select(_POLL_S):
+                if not os.read(key.fd, _PIPE_BYTES):
+                    self.selector.unregister(key.fileobj)
+        if self.any_open():
+            raise SdgError(
+                f"sandbox: some processes of a program are still running {_DRAIN_DEADLINE_S:g} s after it was killed. "
+                "No more programs are run: look at the processes of this machine, end those, then run again."
+            )
+
+
+def _wait(process: subprocess.Popen[bytes], pipes: _Pipes, limits: RunLimits, start: float) -> str:
+    """Wait until the process has ended (return "") or exceeds a limit (return the reason to kill it)."""
+    deadline, memory_checked = start + limits.clock_s, start
+    while process.poll() is None or pipes.outputs_open():
+        if pipes.any_open():
+            pipes.transfer()
+        else:  # it has closed its outputs and is still running
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_LOOK_S)
-        if talk.printed > limits.output_mb << 20:
+                process.wait(_POLL_S)
+        if pipes.bytes_read > limits.output_mb << 20:
             return "output_limit"
         now = time.monotonic()
         if now > deadline:
             return "time_limit"
-        if now - looked > _LOOK_S:
-            looked = now
-            if _memory(process.pid) > limits.memory_mb << 20:
+        if now - memory_checked > _POLL_S:
+            memory_checked = now
+            if _resident_bytes(process.pid) > limits.memory_mb << 20:
                 return "memory_limit"
     return ""
 
 
-def _move(process: subprocess.Popen, selector: selectors.BaseSelector, stream, talk: _Talk) -> None:
-    """One portion into or out of a pipe."""
-    if stream is process.stdin:
-        try:
-            talk.data = talk.data[os.write(stream.fileno(), talk.data[: 1 << 16]) :]
-        except BrokenPipeError:
-            talk.data = talk.data[:0]
-        except BlockingIOError:
-            return
-        if not talk.data:
-            selector.unregister(stream)
-            stream.close()
-        return
-    portion = os.read(stream.fileno(), 1 << 16)
-    if not portion:
-        selector.unregister(stream)
-        return
-    talk.printed += len(portion)
-    if stream is process.stdout:
-        talk.stdout += portion
-    else:
-        talk.stderr[:] = (talk.stderr + portion)[-_KEPT_STDERR:]
-
-
-def _drain(selector: selectors.BaseSelector, talk: _Talk) -> None:
-    """Wait until nobody holds the pipes any more: then every process of the sandbox is gone."""
-    deadline = time.monotonic() + _END_S
-    for key in list(selector.get_map().values()):
-        if key.events == selectors.EVENT_WRITE:
-            selector.unregister(key.fileobj)
-            with suppress(OSError):
-                key.fileobj.close()
-    while selector.get_map() and time.monotonic() < deadline:
-        for key, _ in selector.select(_LOOK_S):
-            if not os.read(key.fd, 1 << 16):
-                selector.unregister(key.fileobj)
-    if selector.get_map():
-        raise SdgError(
-            f"sandbox: expected that a program's processes are gone {_END_S:g} s after its end, found that "
-            "some are not. Nothing more is run: look at the processes of this machine."
-        )
-
-
-def _memory(pid: int) -> int:
-    """Bytes in memory of a process and all below it."""
+def _resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process and all its descendants."""
     total = 0
     with suppress(psutil.Error):
         process = psutil.Process(pid)
@@ -182,11 +205,12 @@ def _memory(pid: int) -> int:
     return total
 
 
-def _reason(exit_code: int, stderr: bytes, seconds: float, limits: RunLimits) -> str:
+def _classify_exit(exit_code: int, stderr: bytes, seconds: float, limits: RunLimits) -> str:
+    """Return why a process that we did not kill failed, or "" when it did not."""
     if exit_code == 0:
         return ""
-    if exit_code in _KILLED:
-        return _KILLED[exit_code]
-    if exit_code == 137 and seconds >= limits.seconds:  # it did not heed the first signal of its time limit
+    if exit_code in _REASON_BY_EXIT_CODE:
+        return _REASON_BY_EXIT_CODE[exit_code]
+    if exit_code == 137 and seconds >= limits.seconds:  # it ignored SIGXCPU, the first signal of its time limit
         return "time_limit"
-    return next((reason for words, reason in _TOLD if words in stderr), "crashed")
+    return next((reason for words, reason in _REASON_BY_STDERR if words in stderr), "crashed")
