@@ -1,4 +1,4 @@
-"""A prompt: a YAML file that turns a row into chat messages."""
+"""A prompt: a YAML file (prompts/TRACK/NAME.yaml) that turns a row into chat messages."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from sdg_helpers import files, paths
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.paths import PACKAGE
+from sdg_helpers.validation import read_yaml, validate
 
 PROMPTS = PACKAGE.parent / "prompts"
 
 
 class Turn(BaseModel):
-    """A worked example as two chat turns. Both texts are literal: braces in them mean braces."""
+    """A worked example as two chat turns. Both texts are literal: braces are braces."""
 
     model_config = ConfigDict(extra="forbid")
     user: str
@@ -26,7 +26,7 @@ class Turn(BaseModel):
 
 
 class FewShotExamples(BaseModel):
-    """Examples inside the user message, in the reference's format; they fill `{examples}`."""
+    """Examples inside the user message, in the format of NeMo-Skills; they fill the placeholder {examples}."""
 
     model_config = ConfigDict(extra="forbid")
     prefix: str = ""
@@ -37,7 +37,10 @@ class FewShotExamples(BaseModel):
 
 
 class Prompt(BaseModel):
-    """`system` and turns are literal; `user` has {placeholders} that a row fills; a row's text is never a template."""
+    """A prompt. `system` and the few-shot turns are literal texts; `user` has {placeholders} that a row fills.
+
+    The text of a row is never a template.
+    """
 
     model_config = ConfigDict(extra="forbid")
     name: str
@@ -48,12 +51,12 @@ class Prompt(BaseModel):
     user: str
     few_shot_turns: list[Turn] = []
     few_shot_examples: FewShotExamples = FewShotExamples()
-    code_tags: Any = None  # in some reference prompts; not needed for reasoning without tools
+    code_tags: Any = None  # some prompts of NeMo-Skills have these two; reasoning without tools ignores them
     image_field: Any = None
 
     @property
     def id(self) -> str:
-        """16 hex digits of what the model is shown; notes such as `purpose` do not count."""
+        """16 hex digits that identify what the model is shown; notes such as `purpose` do not change them."""
         return files.content_id(self.model_dump_json(include={"system", "user", "few_shot_turns", "few_shot_examples"}))
 
     @cached_property
@@ -62,7 +65,7 @@ class Prompt(BaseModel):
 
     @property
     def fields(self) -> list[str]:
-        """Names of the row's keys that the user message needs."""
+        """The keys that a row must have to fill the user message."""
         return [field for _, field in self._parts if field is not None and field != "examples"]
 
     @cached_property
@@ -70,91 +73,85 @@ class Prompt(BaseModel):
         shots = self.few_shot_examples
         if shots.examples_type and not shots.examples:
             raise SdgError(
-                f"prompt {self.name}: expected `few_shot_examples.examples`, a list in the file, found only "
-                f"examples_type {shots.examples_type!r} (a list inside the reference's own package). "
-                "Write the examples into the file, or set examples_type to null."
+                f"prompt {self.name}: few_shot_examples has no examples, only examples_type {shots.examples_type!r}, "
+                "the name of a list inside NeMo-Skills. Write the examples into the file as "
+                "`few_shot_examples: {examples: […]}`, or set examples_type to null."
             )
         template = _parse(shots.template, self.name)
         filled = "".join(_fill(template, example, self.name) for example in shots.examples)
         return f"{shots.prefix}{filled}{shots.suffix}" if filled else ""
 
     def user_text(self, row: dict[str, Any]) -> str:
-        """The user message for one row, without few-shot turns: what an SFT row has as its question.
+        """Return the user message for one row, without few-shot turns: the input of an SFT row.
 
-        Raises SdgError when the row lacks a placeholder's key.
+        Raises SdgError when the row lacks the key of a placeholder.
         """
         return _fill(self._parts, {"examples": self._examples, **row} if self._examples else row, self.name)
 
     def messages(self, row: dict[str, Any]) -> list[dict[str, str]]:
-        """Chat messages for one row: system, worked examples as turns, then the question."""
-        return [*self._head, {"role": "user", "content": self.user_text(row)}]
+        """Return the chat messages for one row: system message, few-shot turns, then the user message."""
+        return [*self._opening, {"role": "user", "content": self.user_text(row)}]
 
     @cached_property
-    def _head(self) -> list[dict[str, str]]:
-        head = [{"role": "system", "content": self.system}] if self.system else []
+    def _opening(self) -> list[dict[str, str]]:
+        opening = [{"role": "system", "content": self.system}] if self.system else []
         for turn in self.few_shot_turns:
-            head += [{"role": "user", "content": turn.user}, {"role": "assistant", "content": turn.assistant}]
-        return head
+            opening += [{"role": "user", "content": turn.user}, {"role": "assistant", "content": turn.assistant}]
+        return opening
 
 
 def prompt_path(name: str | Path) -> Path:
-    """The file of a prompt, whether it is there or not."""
+    """Return the path of a prompt's file, which need not exist."""
     return paths.resolve_path(name) if str(name).endswith((".yaml", ".yml")) else PROMPTS / f"{name}.yaml"
 
 
 def load_prompt(name: str | Path) -> Prompt:
     """Read a prompt by name ("math/solve", from the prompts folder) or by path to a YAML file, from the clone's root.
 
-    The reference's prompt files load as they are. Raises SdgError for a file that is not there or has a wrong key.
+    Prompt files of NeMo-Skills load unchanged. Raises SdgError for a missing file, a wrong key and a bad template.
     """
     path = prompt_path(name)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except FileNotFoundError:
         known = sorted(p.relative_to(PROMPTS).with_suffix("").as_posix() for p in PROMPTS.rglob("*.yaml"))
         raise SdgError(
-            f"prompt {str(name)!r}: expected the file {path}, found none."
-            f"{did_you_mean(str(name), known)} Known prompts: {', '.join(known)}."
+            f"prompt {str(name)!r}: {path} does not exist.{did_you_mean(str(name), known)} "
+            f"Known prompts: {', '.join(known)}."
         ) from None
-    except yaml.YAMLError as error:
-        raise SdgError(f"{path}: expected YAML, found {error}. Mend the file.") from None
-    if not isinstance(content, dict) or not isinstance(content.get("user"), str):
+    if not isinstance(content, dict):
         raise SdgError(
-            f"{path}: expected a mapping with a `user` text, found {type(content).__name__}. "
+            f"{path}: expected a mapping with the key `user`, found {type(content).__name__}. "
             "See prompts/README.md for the format."
         )
-    content = {key: value for key, value in content.items() if value is not None}
-    try:
-        prompt = Prompt(**{"name": str(name), **content})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise SdgError(
-            f"{path}: key `{key}`: {first['msg']}.{did_you_mean(key, Prompt.model_fields)} "
-            f"Allowed keys: {', '.join(Prompt.model_fields)}."
-        ) from None
-    _ = prompt._parts, prompt._examples  # a broken template is refused here, before any request is made
+    given = {key: value for key, value in content.items() if value is not None}
+    prompt = validate(Prompt, {"name": str(name), **given}, path)
+    _ = prompt._parts, prompt._examples  # reject a bad template now, before any request is sent
     return prompt
 
 
 def _parse(template: str, name: str) -> list[tuple[str, str | None]]:
-    """(literal, field) pairs. Only plain names are fields: `{row.__class__}` and `{row[0]}` are refused."""
+    """Split a template into (literal, field) pairs; a field is None after the last literal.
+
+    Raises SdgError unless every field is a plain name: `{row.__class__}` and `{row[0]}` are rejected.
+    """
     try:
         parsed = list(string.Formatter().parse(template))
     except ValueError as error:
         raise SdgError(
-            f"prompt {name}: the template does not parse ({error}). Write {{{{ and }}}} where braces are meant."
+            f"prompt {name}: the template does not parse ({error}). Write {{{{ and }}}} for literal braces."
         ) from None
     for _, field, spec, conversion in parsed:
         if field is not None and (not field.isidentifier() or spec or conversion):
             raise SdgError(
                 f"prompt {name}: expected a plain {{placeholder}}, found {{{field}}}. "
-                "Write {{ and }} where braces are meant."
+                "Write {{ and }} for literal braces."
             )
     return [(literal, field) for literal, field, _, _ in parsed]
 
 
 def _fill(parts: list[tuple[str, str | None]], row: dict[str, Any], name: str) -> str:
+    """Return a template's text with a row's values; {examples} may be missing and is then empty."""
     out = []
     for literal, field in parts:
         out.append(literal)
@@ -164,7 +161,7 @@ def _fill(parts: list[tuple[str, str | None]], row: dict[str, Any], name: str) -
             out.append(row[field] if isinstance(row[field], str) else str(row[field]))
         elif field != "examples":
             raise SdgError(
-                f"prompt {name}: expected the key {field!r} in every row, found a row with "
+                f"prompt {name}: a row has no key {field!r}, which the prompt needs; it has "
                 f"{', '.join(map(str, row)) or 'no keys'}.{did_you_mean(field, map(str, row))} "
                 "Add the key to the data, or use another prompt."
             )

@@ -34,9 +34,11 @@ def test_a_row_is_never_a_template(prompt_file):
         ("user: '{0}'", "plain {placeholder}"),
         ("user: '{problem!r}'", "plain {placeholder}"),
         ("user: 'unclosed {'", "does not parse"),
-        ("usr: x", "expected a mapping with a `user` text"),
+        ("usr: x", "the key user is missing.\n  unknown key usr. Did you mean user?"),
         ("user: x\nsytem: y", "Did you mean system?"),
-        ("user: [", "expected YAML"),
+        ("user: x\nuser: y", "duplicate key 'user'"),
+        ("user: x\nfew_shot_turns: [{user: x, asistant: y}]", "few_shot_turns.0.asistant. Did you mean assistant?"),
+        ("user: [", "invalid YAML"),
         ("- a", "found list"),
         ("user: '{examples}'\nfew_shot_examples: {examples_type: math}", "Write the examples into the file"),
     ],
@@ -48,7 +50,9 @@ def test_a_bad_prompt_is_refused_when_it_is_loaded(prompt_file, text, said):
 
 def test_a_missing_key_is_named_with_what_the_row_has(prompt_file):
     prompt = load_prompt(prompt_file("user: '{problem}'"))
-    with pytest.raises(SdgError, match="expected the key 'problem' in every row, found a row with id, problm.*problm"):
+    with pytest.raises(
+        SdgError, match="a row has no key 'problem', which the prompt needs; it has id, problm.*Did you mean problm"
+    ):
         prompt.messages({"id": 1, "problm": "x"})
 
 
@@ -58,7 +62,7 @@ def test_a_path_is_from_the_root_of_the_clone(tmp_path, monkeypatch):
     (tmp_path / "my" / "p.yaml").write_text("user: '{problem}'")
     monkeypatch.chdir(tmp_path / "notebooks" / "math")  # as a kernel
     assert load_prompt("my/p.yaml").user == "{problem}"
-    with pytest.raises(SdgError, match=f"expected the file {tmp_path}/my/q.yaml, found none"):
+    with pytest.raises(SdgError, match=f"{tmp_path}/my/q.yaml does not exist"):
         load_prompt("my/q.yaml")
 
 
