@@ -1,52 +1,87 @@
-"""Figures of the notebooks: each takes a table or a manifest and returns a matplotlib Figure; nothing is shown here."""
+"""Figures for the notebooks: each function takes a table or a manifest and returns a matplotlib Figure, unshown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sdg_helpers.formatting import format_number
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB"  # safe for colour-blind eyes
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB"  # distinguishable for colour-blind readers
 WRONG, RIGHT, UNDECIDED, ABSENT = 0, 1, 2, 3
 
 
-def bars(counts: Mapping[str, float], title: str, xlabel: str = "", colour: str = BLUE) -> Figure:
-    """Horizontal bars in the given order, each with its value: a funnel, drops by reason, tiers."""
+def bars(counts: Mapping[str, float], title: str, xlabel: str = "", colour: str | Sequence[str] = BLUE) -> Figure:
+    """Draw horizontal bars in the given order, each with its value; `colour` is one for all, or one per bar."""
     figure, axes = plt.subplots(figsize=(7, 0.7 + 0.38 * max(len(counts), 1)), layout="constrained")
     names, values = list(counts), [float(value) for value in counts.values()]
-    axes.barh(names, values, color=colour)
-    axes.bar_label(axes.containers[0], labels=[f" {format_number(value)}" for value in values], fontsize=9)
+    container = axes.barh(names, values, color=colour)
+    axes.bar_label(container, labels=[f" {format_number(value)}" for value in values], fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.15)
-    axes.xaxis.get_major_locator().set_params(integer=all(value.is_integer() for value in values))
-    return _finish(figure, title, xlabel, "")
+    if all(value.is_integer() for value in values):
+        _use_integer_ticks(axes.xaxis)
+    return _label(figure, title, xlabel, "")
+
+
+def funnel(
+    manifest: Mapping[str, Any], title: str, rows_in: str, rows_out: str, more: Mapping[str, float] | None = None
+) -> Figure:
+    """Draw a stage's counts: rows in, rows dropped for each reason, rows out.
+
+    rows_in, rows_out: what the rows are, for example "solutions" and "programs"; more: further bars below them.
+    """
+    counts, more = manifest["counts"], dict(more or {})
+    dropped = {f"dropped: {reason}": count for reason, count in counts["dropped"].items()}
+    shown = {rows_in: counts["rows_in"], **dropped, rows_out: counts["rows_out"], **more}
+    return bars(shown, title, colour=[ORANGE if name in dropped else BLUE for name in shown])
 
 
 def lengths(
     edges: Sequence[int], counts: Sequence[int], title: str, xlabel: str = "generated tokens", ylabel: str = "solutions"
 ) -> Figure:
-    """A histogram with doubling bins: counts[i] values lie in [edges[i-1], edges[i])."""
-    counts = np.asarray(counts)
-    used = np.flatnonzero(counts)
+    """Draw a histogram with doubling bins: counts[i] values lie in [edges[i-1], edges[i])."""
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
+    used = np.flatnonzero(counts)
     if len(used):
         span = range(used[0], used[-1] + 1)
         labels = [f"<{edges[i]:,}" if i < len(edges) else f"≥{edges[-1]:,}" for i in span]
-        axes.bar(labels, counts[list(span)], color=BLUE, width=0.95)
+        axes.bar(labels, [counts[i] for i in span], color=BLUE, width=0.95)
         axes.tick_params(axis="x", rotation=30)
-    return _finish(figure, title, xlabel, ylabel)
+    return _label(figure, title, xlabel, ylabel)
+
+
+def text_lengths(texts: Sequence[str], title: str, ylabel: str) -> Figure:
+    """Draw a histogram of how many characters the texts have, with doubling bins from 16 to 32,768."""
+    edges = [2**power for power in range(4, 16)]
+    bins = np.digitize([len(text) for text in texts], edges)
+    return lengths(edges, np.bincount(bins, minlength=len(edges) + 1).tolist(), title, "characters", ylabel)
+
+
+def similarities(pairs: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draw how many pairs have which `similarity` (a cosine), in steps of 0.1 from 0.4."""
+    edges = np.arange(4, 10) / 10
+    labels = ["below 0.40", *(f"{low:.2f} to {low + 0.1:.2f}" for low in edges)]
+    bins = np.digitize([pair["similarity"] for pair in pairs], edges)
+    counts = np.bincount(bins, minlength=len(labels)).tolist()
+    return bars(dict(zip(labels, counts, strict=True)), title, "pairs")
 
 
 def verdict_grid(verdicts: pd.DataFrame, title: str, max_problems: int = 60) -> Figure:
-    """Problems (columns) × seeds (rows): right, wrong, undecided. The first `max_problems` in order of the table."""
+    """Draw problems (columns) × seeds (rows) as right, wrong or undecided: the table's first `max_problems`.
+
+    verdicts: columns id, seed and correct (a nullable boolean).
+    """
     ids = verdicts["id"].drop_duplicates().head(max_problems)
     some = verdicts[verdicts["id"].isin(ids)]
     code = np.where(some["correct"].isna(), UNDECIDED, np.where(some["correct"].fillna(False), RIGHT, WRONG))
@@ -63,79 +98,86 @@ def verdict_grid(verdicts: pd.DataFrame, title: str, max_problems: int = 60) -> 
     for name, colour in (("right", GREEN), ("wrong", ORANGE), ("undecided", GREY)):
         axes.plot([], [], "s", color=colour, label=name)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    return _finish(figure, title, f"{len(ids)} problems, in order", "seed")
+    return _label(figure, title, f"{len(ids)} problems, in order", "seed")
 
 
 def pass_rates(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
-    """How many problems have which share of right solutions; one colour per table of verdicts (before and after)."""
+    """Draw how many problems have which share of right solutions, one colour per table of verdicts (at most three)."""
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
-    shares = _shares(max((table["seed"].nunique() for table in tables.values()), default=1))
+    shares = _possible_shares(max((table["seed"].nunique() for table in tables.values()), default=1))
     width = 0.9 * shares[1] / len(tables)
     for place, (name, verdicts) in enumerate(tables.items()):
         rates = verdicts["correct"].fillna(False).astype(float).groupby(verdicts["id"]).mean()
         axes.bar(
             shares + (place - (len(tables) - 1) / 2) * width,
-            _nearest(rates, shares),
+            _count_nearest(rates, shares),
             width,
             label=name,
             color=(GREY, BLUE, GREEN)[-len(tables) :][place],
         )
     if len(tables) > 1:
         axes.legend(frameon=False)
-    _share_axes(axes, shares)
-    return _finish(figure, title, "share of a problem's solutions that are right", "problems")
+    _set_share_ticks(axes, shares)
+    return _label(figure, title, "share of a problem's solutions that are right", "problems")
 
 
-def agreement(labels: pd.DataFrame, title: str, names: Sequence[str] = ("answer kept", "answer repaired")) -> Figure:
-    """Agreement of the votes (share of the winning answer), for relabeled problems and for the rest; names: of the
-    rest, and of those with `relabeled`."""
+def agreement(labels: pd.DataFrame, title: str, names: Sequence[str] = ("answer kept", "answer replaced")) -> Figure:
+    """Draw the agreement of the votes: the share of the winning answer.
+
+    labels: columns total (votes), agreement and relabeled; names: legend of the rows with `relabeled` False and True.
+    """
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
     voted = labels[labels["total"] > 0]
-    shares, below = _shares(max(voted["total"], default=1)), 0
+    shares = _possible_shares(max(voted["total"], default=1))
+    below = np.zeros(len(shares))
     for name, colour, relabeled in zip(names, (GREY, ORANGE), (False, True), strict=True):
-        counts = _nearest(voted.loc[voted["relabeled"] == relabeled, "agreement"], shares)
+        counts = _count_nearest(voted.loc[voted["relabeled"] == relabeled, "agreement"], shares)
         axes.bar(shares, counts, 0.9 * shares[1], below, color=colour, label=name)
         below += counts
     axes.legend(frameon=False)
-    _share_axes(axes, shares)
-    return _finish(figure, title, "votes for the winner / all votes", "problems")
+    _set_share_ticks(axes, shares)
+    return _label(figure, title, "votes for the winner / all votes", "problems")
 
 
 def grouped(table: pd.DataFrame, title: str, ylabel: str) -> Figure:
-    """Bars of a small table: its index along x, one colour per column."""
+    """Draw the bars of a small table: its index along x, one colour per column."""
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
     table.plot.bar(ax=axes, color=[GREY, BLUE, GREEN, ORANGE][: table.shape[1]], rot=0, legend=table.shape[1] > 1)
-    return _finish(figure, title, table.index.name or "", ylabel)
+    return _label(figure, title, str(table.index.name or ""), ylabel)
 
 
 def save(figure: Figure, path: Path | str) -> Figure:
-    """Write the figure as PNG and give it back, so that the cell shows it too."""
+    """Write the figure as PNG and return it, so that the notebook's cell shows it too."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     return figure
 
 
-def _shares(of: int) -> np.ndarray:
-    """The shares that so many can have, 0 to 1; tenths where there are more than ten."""
-    parts = max(1, min(int(of), 10))
+def _possible_shares(total: int) -> np.ndarray:
+    """Return the shares that `total` votes or solutions can have, 0 to 1; in tenths for more than ten."""
+    parts = max(1, min(int(total), 10))
     return np.arange(parts + 1) / parts
 
 
-def _nearest(values: pd.Series, shares: np.ndarray) -> np.ndarray:
-    """How many values lie nearest to each share."""
+def _count_nearest(values: pd.Series, shares: np.ndarray) -> np.ndarray:
+    """Count the values nearest to each share."""
     return np.bincount((values.to_numpy(float) * (len(shares) - 1) + 0.5).astype(int), minlength=len(shares))
 
 
-def _share_axes(axes: Axes, shares: np.ndarray) -> None:
+def _set_share_ticks(axes: Axes, shares: np.ndarray) -> None:
     axes.set_xticks(shares, [f"{share:.2g}" for share in shares])
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    _use_integer_ticks(axes.yaxis)
 
 
-def _finish(figure: Figure, title: str, xlabel: str, ylabel: str) -> Figure:
+def _use_integer_ticks(axis: Axis) -> None:
+    axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
+
+
+def _label(figure: Figure, title: str, xlabel: str, ylabel: str) -> Figure:
     axes = figure.axes[0]
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.spines[["top", "right"]].set_visible(False)
-    plt.close(figure)  # a notebook shows the returned figure once, not twice
+    plt.close(figure)  # otherwise a notebook shows the returned figure twice
     return figure

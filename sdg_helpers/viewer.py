@@ -1,16 +1,19 @@
-"""Samples for a notebook to show. Model output and downloaded text are hostile: always escaped, never rendered."""
+"""Tables and samples for a notebook to show. Model output and downloaded text are hostile: always escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from numbers import Integral, Real
 from typing import Any
 
+import pandas as pd
 from IPython.display import HTML
 
+from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_number
 
-_BOX = (
+_BOX_STYLE = (
     "white-space:pre-wrap;overflow-wrap:anywhere;margin:0;padding:6px 10px;border-left:4px solid {colour};"
     "background:rgba(128,128,128,.08);font-size:12px;line-height:1.4;text-align:left"
 )
@@ -26,35 +29,51 @@ _COLOURS = {
 
 
 def shorten(text: Any, limit: int = 600) -> str:
-    """The text, or its beginning and its end with how much was left out between (a solution's answer is at its end)."""
+    """Return the text, or its beginning and end around a note of what is omitted (answers are at a solution's end)."""
     text = "" if text is None else str(text)
     if len(text) <= limit:
         return text
     head, tail = limit * 2 // 3, limit // 3
-    return f"{text[:head]}\n… {len(text) - head - tail:,} characters left out …\n{text[-tail:]}"
+    return f"{text[:head]}\n… {len(text) - head - tail:,} characters omitted …\n{text[-tail:]}"
 
 
 def box(title: str, text: Any, kind: str = "plain", limit: int = 600) -> str:
-    """HTML of one escaped text under a title; kinds are system, user, assistant, right, wrong, undecided, plain."""
+    """Return HTML of one escaped text under a title.
+
+    kind: its colour, one of system, user, assistant, right, wrong, undecided, plain.
+    """
     return (
         f'<div style="margin:6px 0"><b style="font-size:12px">{escape(title)}</b>'
-        f'<pre style="{_BOX.format(colour=_COLOURS[kind])}">{escape(shorten(text, limit))}</pre></div>'
+        f'<pre style="{_BOX_STYLE.format(colour=_COLOURS[kind])}">{escape(shorten(text, limit))}</pre></div>'
     )
 
 
 def show_boxes(boxes: Iterable[str]) -> HTML:
-    """Several boxes, one below the other."""
+    """Show boxes one below the other."""
     return HTML("".join(boxes))
 
 
+def show_text(title: str, text: Any, kind: str = "plain", limit: int = 1500) -> HTML:
+    """Show one text under a title; see `box`."""
+    return show_boxes([box(title, text, kind, limit)])
+
+
 def show_messages(messages: Sequence[Mapping[str, str]], limit: int = 600) -> HTML:
-    """Chat messages as the server gets them, before its chat template."""
+    """Show chat messages as the server receives them, before its chat template is applied."""
     return show_boxes(box(message["role"], message["content"], message["role"], limit) for message in messages)
 
 
-def show_table(rows: Iterable[Mapping[str, Any]] | Any, limit: int = 160, columns: Sequence[str] | None = None) -> HTML:
-    """A table of rows (or of a DataFrame) whose long texts are shortened to `limit` characters a cell."""
-    if hasattr(rows, "to_dict"):
+def show_sft_rows(rows: Iterable[Mapping[str, Any]], also: Sequence[str] = (), limit: int = 900) -> HTML:
+    """Show rows of SFT data: input, output, and the keys in `also` that a row has."""
+    kinds = {"input": "user", "output": "assistant"} | dict.fromkeys(also, "plain")
+    return show_boxes(box(key, row[key], kind, limit) for row in rows for key, kind in kinds.items() if key in row)
+
+
+def show_table(
+    rows: Iterable[Mapping[str, Any]] | pd.DataFrame, limit: int = 160, columns: Sequence[str] | None = None
+) -> HTML:
+    """Show rows, or a DataFrame without its index, as a table; long texts are shortened to `limit` characters."""
+    if isinstance(rows, pd.DataFrame):
         rows = rows.to_dict("records")
     rows = list(rows)
     columns = list(columns or (rows[0] if rows else []))
@@ -63,58 +82,96 @@ def show_table(rows: Iterable[Mapping[str, Any]] | Any, limit: int = 160, column
     return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
 
-def _cell(value: Any, limit: int) -> str:
-    if isinstance(value, float):
-        text = format_number(value)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        text = f"{value:,}"
-    else:
-        text = shorten(value, limit)
-    return f'<td style="text-align:left;white-space:pre-wrap;overflow-wrap:anywhere">{escape(text)}</td>'
+def facts(title: str, values: Mapping[str, Any]) -> HTML:
+    """Show a few named values as a table with `title` over the names."""
+    return show_table([{title: name, "value": value} for name, value in values.items()], limit=400)
+
+
+def counts(manifest: Mapping[str, Any], rows_in: str, rows_out: str, dropped: str = "dropped") -> HTML:
+    """Show that a stage's counts add up: rows in, minus the rows dropped for each reason, are the rows out.
+
+    rows_in, rows_out: what the rows are, for example "solutions" and "rows"; dropped: the word before each reason.
+    Raises SdgError when they do not add up.
+    """
+    total_in, total_out, reasons = (manifest["counts"][key] for key in ("rows_in", "rows_out", "dropped"))
+    if total_in != total_out + sum(reasons.values()):
+        raise SdgError(f"the counts do not add up: {total_in} rows in, {total_out} out, dropped {reasons}.")
+    lost = {f"{dropped}: {reason}": -count for reason, count in reasons.items()}
+    return facts("counts", {rows_in: total_in, **lost, rows_out: total_out})
+
+
+def side_by_side(columns: Mapping[str, Mapping[str, int]], title: str) -> HTML:
+    """Show counts by name, one column per mapping, with `title` over the names; a missing name counts 0."""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    rows = [{title: name} | {column: values.get(name, 0) for column, values in columns.items()} for name in names]
+    return show_table(rows)
+
+
+def generation(manifest: Mapping[str, Any], replies: str = "solutions") -> HTML:
+    """Show what a generation stage produced and took; `replies` is what its rows are."""
+    requests = manifest.get("requests") or {}
+    return facts(
+        "generation",
+        {
+            "model": manifest["parameters"]["model"],
+            replies: manifest["counts"]["rows_out"],
+            "distinct texts": manifest["distinct_solutions"],
+            "generated tokens": manifest["generated_tokens"],
+            "tokens per second": requests.get("tokens_per_s", 0),
+            "median seconds per request": requests.get("latency_p50_s", 0),
+            "retried requests": requests.get("retried", 0),
+        },
+    )
 
 
 def show_solutions(
     problem: Mapping[str, Any],
     solutions: Iterable[Mapping[str, Any]],
-    verdicts: Mapping[int, Mapping[str, Any]] | None = None,
+    verdicts: pd.DataFrame | None = None,
     limit: int = 700,
 ) -> HTML:
-    """One problem with its solutions; verdicts (seed -> row of verdicts.parquet) colour them right or wrong.
+    """Show one problem with its solutions, coloured right or wrong by its rows of verdicts.parquet, if given.
 
-    A problem with a `language` asks for a program: it has no expected answer, and its solutions' are digests.
+    A problem with a `language` asks for a program: it has no expected answer, and its verdicts name programs by digest.
     """
     code = "language" in problem
-    boxes = [
-        box(
-            f"problem {problem['id']}"
-            + ("" if code else f" · expected answer {problem['expected_answer'] or '(none)'}"),
-            problem["problem"],
-            "user",
-            limit,
-        )
-    ]
+    expected = "" if code else f" · expected answer {problem['expected_answer'] or '(none)'}"
+    boxes = [box(f"problem {problem['id']}{expected}", problem["problem"], "user", limit)]
+    by_seed = {} if verdicts is None else {row["seed"]: row for row in verdicts.to_dict("records")}
     for row in solutions:
-        kind, said = _verdict_kind((verdicts or {}).get(row["seed"]), code)
+        kind, verdict = _describe_verdict(by_seed.get(row["seed"]), code)
         parts = (
             f"seed {row['seed']}",
             row.get("language"),
             f"{row['num_generated_tokens']} tokens",
             row["finish_reason"],
-            said,
+            verdict,
         )
         boxes.append(box(" · ".join(filter(None, parts)), row["generation"], kind, limit))
     return show_boxes(boxes)
 
 
-def _verdict_kind(verdict: Mapping[str, Any] | None, code: bool) -> tuple[str, str]:
+def _describe_verdict(verdict: Mapping[Any, Any] | None, code: bool) -> tuple[str, str]:
+    """Return the kind of box and the words for a verdict; ("plain", "") without one."""
     if verdict is None:
         return "plain", ""
-    correct, answer = verdict["correct"], verdict["predicted_answer"]
-    kind = "right" if correct is True else "wrong" if correct is False else "undecided"
+    correct, answer = (None if pd.isna(verdict[key]) else verdict[key] for key in ("correct", "predicted_answer"))
+    kind = "undecided" if correct is None else "right" if correct else "wrong"
     if not code:
         return kind, f"answer {answer or '(none)'} is {kind} ({verdict['how']})"
     if not answer:
         return kind, f"no program ({verdict['how']})"
-    return kind, f"program {answer[:8]}… " + (
-        "was not run" if verdict["how"] == "filter" else f"is {kind} ({verdict['how']})"
-    )
+    result = "was not run" if verdict["how"] == "filter" else f"is {kind} ({verdict['how']})"
+    return kind, f"program {answer[:8]}… {result}"
+
+
+def _cell(value: Any, limit: int) -> str:
+    if value is pd.NA:
+        text = ""
+    elif isinstance(value, Integral) and not isinstance(value, bool):
+        text = f"{int(value):,}"
+    elif isinstance(value, Real) and not isinstance(value, bool):
+        text = format_number(float(value))
+    else:
+        text = shorten(value, limit)
+    return f'<td style="text-align:left;white-space:pre-wrap;overflow-wrap:anywhere">{escape(text)}</td>'

@@ -1,8 +1,10 @@
-"""What notebooks show: hostile text stays text, figures come from tables of any size."""
+"""What notebooks show: hostile text stays text, tables add up, figures come from tables of any size."""
 
+import re
 from types import SimpleNamespace
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,11 +12,18 @@ matplotlib.use("Agg")
 from sdg_helpers import plots, viewer
 from sdg_helpers.coding.program_tests import run_tests
 from sdg_helpers.coding.sandboxed_process import Outcome, RunLimits
+from sdg_helpers.errors import SdgError
 
 SCRIPT = '<script>alert(1)</script><img src=x onerror="x()">$\\href{javascript:x}{y}$'
 PROBLEM = {"id": SCRIPT, "problem": SCRIPT, "expected_answer": SCRIPT}
 SOLUTION = {"seed": 0, "num_generated_tokens": 3, "finish_reason": SCRIPT, "generation": SCRIPT}
-VERDICT = {"correct": None, "predicted_answer": SCRIPT, "how": SCRIPT}
+VERDICT = {"seed": 0, "correct": None, "predicted_answer": SCRIPT, "how": SCRIPT}
+MANIFEST = {
+    "parameters": {"model": SCRIPT},
+    "counts": {"rows_in": 5, "rows_out": 2, "dropped": {SCRIPT: 3}},
+    "distinct_solutions": 2,
+    "generated_tokens": 1000,
+}
 
 
 @pytest.mark.parametrize(
@@ -23,11 +32,17 @@ VERDICT = {"correct": None, "predicted_answer": SCRIPT, "how": SCRIPT}
         lambda: viewer.show_messages([{"role": "user", "content": SCRIPT}]),
         lambda: viewer.show_table([{SCRIPT: SCRIPT}]),
         lambda: viewer.show_table(pd.DataFrame({"a": [SCRIPT]})),
-        lambda: viewer.show_solutions(PROBLEM, [SOLUTION], {0: VERDICT}),
+        lambda: viewer.show_solutions(PROBLEM, [SOLUTION], pd.DataFrame([VERDICT])),
+        lambda: viewer.show_text(SCRIPT, SCRIPT),
+        lambda: viewer.show_sft_rows([{"input": SCRIPT, "output": SCRIPT, "answer": SCRIPT}], also=["answer"]),
+        lambda: viewer.facts(SCRIPT, {SCRIPT: SCRIPT}),
+        lambda: viewer.counts(MANIFEST, SCRIPT, "rows"),
+        lambda: viewer.side_by_side({SCRIPT: {SCRIPT: 1}}, SCRIPT),
+        lambda: viewer.generation(MANIFEST, SCRIPT),
     ],
-    ids=["messages", "rows", "frame", "solutions"],
+    ids=["messages", "rows", "frame", "solutions", "text", "sft_rows", "facts", "counts", "side_by_side", "generation"],
 )
-def test_hostile_text_is_escaped_wherever_it_stands(shown):
+def test_hostile_text_is_escaped_everywhere(shown):
     html = shown().data
     assert "&lt;script&gt;" in html and "<script" not in html and "<img" not in html
 
@@ -42,6 +57,10 @@ def test_hostile_text_is_escaped_wherever_it_stands(shown):
         (4.0, "4"),
         (float("nan"), ""),
         (float("inf"), "inf"),
+        (np.int64(540_000), "540,000"),
+        (True, "True"),
+        (pd.NA, ""),
+        (None, ""),
     ],
 )
 def test_a_number_in_a_table_is_readable(number, cell):
@@ -50,31 +69,51 @@ def test_a_number_in_a_table_is_readable(number, cell):
 
 def test_a_long_text_keeps_its_beginning_and_its_end():
     short = viewer.shorten("a" * 1_000_000 + "END", 300)
-    assert len(short) < 400 and short.startswith("aaa") and short.endswith("END") and "999,703 characters" in short
+    assert (
+        len(short) < 400 and short.startswith("aaa") and short.endswith("END") and "999,703 characters omitted" in short
+    )
 
 
-@pytest.mark.parametrize("correct, said", [(True, "is right"), (False, "is wrong"), (None, "is undecided")])
-def test_a_verdict_is_said_beside_its_solution(correct, said):
-    html = viewer.show_solutions(PROBLEM, [SOLUTION], {0: {**VERDICT, "correct": correct}}).data
-    assert said in html
+@pytest.mark.parametrize("correct, shown", [(True, "is right"), (False, "is wrong"), (None, "is undecided")])
+def test_a_solution_shows_its_verdict(correct, shown):
+    table = pd.DataFrame([{**VERDICT, "correct": correct}]).astype({"correct": "boolean"})
+    other = {**SOLUTION, "seed": 1}
+    html = viewer.show_solutions(PROBLEM, [SOLUTION, other], table).data
+    assert html.count(shown) == 1 and html.count("answer") == 2  # of the problem, and of the one verdict
+
+
+def cells(html):
+    return re.findall(r">([^<>]*)</t[hd]>", html)
+
+
+def test_counts_add_up_in_the_table_too():
+    html = viewer.counts({"counts": {"rows_in": 5, "rows_out": 2, "dropped": {"too_long": 3}}}, "rows", "problems").data
+    assert cells(html) == ["counts", "value", "rows", "5", "dropped: too_long", "-3", "problems", "2"]
+    with pytest.raises(SdgError, match="the counts do not add up: 5 rows in, 3 out, dropped {'a': 3}"):
+        viewer.counts({"counts": {"rows_in": 5, "rows_out": 3, "dropped": {"a": 3}}}, "rows", "problems")
+
+
+def test_a_name_that_one_side_lacks_counts_nothing():
+    html = viewer.side_by_side({"before": {"right": 3}, "after": {"right": 4, "wrong": 1}}, "verdict").data
+    assert cells(html) == ["verdict", "before", "after", "right", "3", "4", "wrong", "0", "1"]
 
 
 PROGRAM = {**SOLUTION, "finish_reason": "stop", "language": "cpp"}
 
 
 @pytest.mark.parametrize(
-    "digest, correct, how, said",
+    "digest, correct, how, shown",
     [
         ("2375ee9b1bbe67e3", False, "wrong_output", "program 2375ee9b… is wrong (wrong_output)"),
         ("2375ee9b1bbe67e3", True, "filter", "program 2375ee9b… was not run"),
         (None, False, "unfinished", "no program (unfinished)"),
     ],
 )
-def test_a_program_is_not_called_an_answer(digest, correct, how, said):
+def test_a_program_is_not_called_an_answer(digest, correct, how, shown):
     problem = {"id": "a-cpp", "problem": "Print it.", "expected_answer": "", "language": "cpp"}
-    verdict = {"correct": correct, "predicted_answer": digest, "how": how}
-    html = viewer.show_solutions(problem, [PROGRAM], {0: verdict}).data
-    assert f'<b style="font-size:12px">seed 0 · cpp · 3 tokens · stop · {said}</b>' in html and "answer" not in html
+    verdict = {"seed": 0, "correct": correct, "predicted_answer": digest, "how": how}
+    html = viewer.show_solutions(problem, [PROGRAM], pd.DataFrame([verdict])).data
+    assert f'<b style="font-size:12px">seed 0 · cpp · 3 tokens · stop · {shown}</b>' in html and "answer" not in html
 
 
 @pytest.mark.parametrize(
@@ -85,7 +124,7 @@ def test_a_program_is_not_called_an_answer(digest, correct, how, said):
         (Outcome("crashed", 1, b"", b"ValueError: x", 0.1), "test 1: ValueError: x"),
     ],
 )
-def test_a_failed_test_says_what_was_printed(outcome, detail):
+def test_a_failed_test_reports_what_was_printed(outcome, detail):
     sandbox = SimpleNamespace(python="python3", run=lambda *_: outcome)
     report = run_tests(sandbox, "print(201)", "python", [{"input": "", "output": "9"}], RunLimits())
     assert report.detail == detail
@@ -114,7 +153,7 @@ def test_figures_show_what_the_table_holds(tmp_path):
 
 
 def bars_at(figure):
-    """{where a bar stands: how high}, of the bars that show."""
+    """{centre: height} of the visible bars."""
     return {
         round(bar.get_x() + bar.get_width() / 2, 2): bar.get_height()
         for bar in figure.axes[0].patches
@@ -130,8 +169,8 @@ def bars_at(figure):
         (16, [0, 1, 8, 15, 16], {0: 1, 0.1: 1, 0.5: 1, 0.9: 1, 1: 1}),
     ],
 )
-def test_a_bar_of_pass_rates_stands_over_its_rate(seeds, right, found):
-    """right: how many solutions of each problem are."""
+def test_a_bar_of_pass_rates_is_centred_on_its_rate(seeds, right, found):
+    """right: how many solutions of each problem are right."""
     table = pd.DataFrame(
         [(f"p{i}", seed, seed < count) for i, count in enumerate(right) for seed in range(seeds)],
         columns=["id", "seed", "correct"],
@@ -142,7 +181,7 @@ def test_a_bar_of_pass_rates_stands_over_its_rate(seeds, right, found):
     assert len(ticks) == min(seeds, 10) + 1 and {round(tick, 2) for tick in ticks} >= set(found)
 
 
-def test_a_bar_of_agreement_stands_over_its_share():
+def test_a_bar_of_agreement_is_centred_on_its_share():
     labels = pd.DataFrame(
         {
             "total": [4, 4, 4, 2, 0],
@@ -157,6 +196,38 @@ def test_a_bar_of_agreement_stands_over_its_share():
     assert [bar.get_y() for bar in figure.axes[0].patches[5:]] == [0, 0, 1, 0, 1]
 
 
+def test_a_funnel_shows_what_was_dropped_between_rows_in_and_out():
+    counts = {"rows_in": 5, "rows_out": 2, "dropped": {"too_long": 3}}
+    axes = plots.funnel({"counts": counts}, "t", "rows", "questions", {"problems": 4}).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [
+        "rows",
+        "dropped: too_long",
+        "questions",
+        "problems",
+    ]
+    assert [bar.get_width() for bar in axes.patches] == [5, 3, 2, 4]
+    assert len({bar.get_facecolor() for bar in axes.patches}) == 2
+
+
+def test_lengths_of_texts_are_counted_in_doubling_bins():
+    texts = ["a" * size for size in (15, 16, 31, 32, 40_000)]
+    axes = plots.text_lengths(texts, "t", "problems").axes[0]
+    shown = dict(zip([tick.get_text() for tick in axes.get_xticklabels()], axes.patches, strict=True))
+    assert {label: bar.get_height() for label, bar in shown.items() if bar.get_height()} == {
+        "<16": 1,
+        "<32": 2,
+        "<64": 1,
+        "≥32,768": 1,
+    }
+
+
+def test_similarities_are_counted_in_steps_of_a_tenth():
+    pairs = [{"similarity": value} for value in (-0.2, 0.39, 0.4, 0.49, 0.95, 1.0)]
+    axes = plots.similarities(pairs, "t").axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [2, 2, 0, 0, 0, 0, 2]
+    assert axes.get_yticklabels()[-1].get_text() == "0.90 to 1.00"
+
+
 def test_lengths_name_what_they_count():
     assert plots.lengths([1, 2], [0, 3, 0], "t", "characters", "problems").axes[0].get_ylabel() == "problems"
 
@@ -166,10 +237,12 @@ def test_lengths_name_what_they_count():
     [
         lambda: plots.bars({}, "t"),
         lambda: plots.lengths([1, 2], [0, 0, 0], "t"),
+        lambda: plots.text_lengths([], "t", "problems"),
+        lambda: plots.similarities([], "t"),
         lambda: plots.verdict_grid(verdicts(1, 1), "t"),
         lambda: plots.agreement(pd.DataFrame({"total": [0], "relabeled": [False], "agreement": [float("nan")]}), "t"),
     ],
-    ids=["bars", "lengths", "grid", "agreement"],
+    ids=["bars", "lengths", "text_lengths", "similarities", "grid", "agreement"],
 )
 def test_nothing_to_show_is_no_error(figure):
     assert figure().axes[0].get_title(loc="left") == "t"
