@@ -14,7 +14,7 @@ import pytest
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.download import download_problems
-from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
+from sdg_helpers.problems.problem_file import ProblemIndex, find_problems, read_problems
 from tests.helpers.clone import ROOT, make_clone
 from tests.helpers.hub import Hub
 
@@ -271,3 +271,12 @@ def test_the_demo_has_work_for_every_stage(tmp_path):
         "What is $7 \\times 6 - 2$?",
     ]
     assert sum(row["expected_answer"] == "" for row in found) == 1
+
+
+def test_problems_are_found_by_id(tmp_path):
+    path = tmp_path / "problems.jsonl"
+    rows = [{"id": name, "problem": name.upper()} for name in "abc"]
+    path.write_bytes(b"".join(map(files.dumps, rows)))
+    assert find_problems(path, ["b", "a", "none"]) == {"a": rows[0], "b": rows[1]}
+    assert find_problems(path, iter(["b"])) == {"b": rows[1]}
+    assert find_problems(path, []) == {}

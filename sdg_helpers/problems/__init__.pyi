@@ -1,3 +1,4 @@
 from .download import download_problems as download_problems
 from .problem_file import ProblemIndex as ProblemIndex
+from .problem_file import find_problems as find_problems
 from .problem_file import read_problems as read_problems

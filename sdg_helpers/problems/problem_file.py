@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,17 @@ def read_problems(path: Path | str) -> Iterator[dict[str, Any]]:
             f"{path}: expected at least one problem, found an empty file. Make it with "
             "01_download_problems, or give the right path."
         )
+
+
+def find_problems(path: Path | str, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the problems with these ids, by id; unknown ids are omitted. Reading stops once all are found."""
+    wanted, found = set(ids), dict[str, dict[str, Any]]()
+    for row in read_problems(path):
+        if len(found) == len(wanted):
+            break
+        if row["id"] in wanted:
+            found[row["id"]] = row
+    return found
 
 
 class ProblemIndex:
