@@ -162,8 +162,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SdgError(
-            f"cannot write {path}: {error.strerror or error}. Free disk space or fix the permissions, then run again "
-            "to resume; completed work is kept."
+            f"cannot write {path}: {error.strerror or error}. Check the path, its permissions and the free disk "
+            "space, then run again to resume; completed work is kept."
         ) from error
 
 

@@ -146,4 +146,4 @@ def _gpus(folder: Path, role: str) -> int:
         return 1
     servers = content["sessions"][-1]["profile"].get("servers", {})  # jobs of an older run may have keys that are gone
     spec = Profile.model_validate({"servers": servers}).server(role)
-    return spec.tp_size * spec.num_servers
+    return spec.tp_size * spec.num_servers if spec.engine == "sglang" else 1

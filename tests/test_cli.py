@@ -85,7 +85,7 @@ def test_an_export_to_where_nothing_can_be_written_is_one_clear_message(clone, c
     (clone / "a file").write_text("")
     assert main(["export", "nemo-skills", "a", place]) == 2
     told = capsys.readouterr().err
-    assert told.startswith(f"sdg: {place}") and found in told and told.count("\n") == 1
+    assert told.startswith(f"sdg: cannot write {place}") and found in told and told.count("\n") == 1
 
 
 def test_an_operating_system_error_of_no_file_is_not_hidden(clone, monkeypatch):
@@ -142,7 +142,7 @@ def test_status_in_words_and_for_programs(clone, capsys):
 BROKEN = [
     ("b", "run.yaml", "{", "unreadable: {outputs}/b/run.yaml: expected YAML"),
     ("b", "run.yaml", "run: b", "unreadable: {outputs}/b/run.yaml: expected the keys profile"),
-    ("b", "math/problems/manifest.json", "{", "unreadable: {outputs}/b/math/problems/manifest.json: expected JSON"),
+    ("b", "math/problems/manifest.json", "{", "unreadable: {outputs}/b/math/problems/manifest.json: invalid JSON"),
     ("b", "math/problems/manifest.json", "[]", "unreadable: {outputs}/b/math/problems/manifest.json: expected a man"),
     ("b", "math/problems/manifest.json", "{}", "unreadable: {outputs}/b/math/problems/manifest.json: expected a man"),
     ("b copy", "run.yaml", "", "unreadable: run name 'b copy': expected letters"),

@@ -95,7 +95,7 @@ def on_a_full_disk(size, write):
             write()
             status = 0
         except SdgError as error:
-            status = 3 if "Free disk space" in str(error) else 2
+            status = 3 if "free disk space" in str(error) else 2
         finally:
             os._exit(status)
     return {0: None, 3: SdgError}.get(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), "something else")
@@ -138,7 +138,7 @@ def write_json(path):
 def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path, use, place):
     (tmp_path / "a file").touch()
     (tmp_path / "a folder").mkdir()
-    with pytest.raises(SdgError, match=r"cannot write .*: [A-Z].* fix the permissions"):
+    with pytest.raises(SdgError, match=r"cannot write .*: [A-Z].* its permissions"):
         use(tmp_path / place)
 
 

@@ -34,12 +34,17 @@ def values(profile, overrides=(), only=None):
 REFUSED = [
     ("server: {}", ["unknown key server", "Did you mean servers?", "description, servers, jobs, parameters"]),
     (f"servers: {{slover: {{{SERVER}}}}}", ["unknown key servers.slover", "Did you mean solver?"]),
-    (f"servers: {{solver: {{{SERVER}, slotss: 4}}}}", ["servers.solver.slotss", "Did you mean slots?"]),
-    (f"servers: {{judge: {{{SERVER}, slots: many}}}}", ["servers.judge.slots", "many"]),
+    (
+        f"servers: {{solver: {{{SERVER}, base_ulr: x}}}}",
+        ["servers.solver.base_ulr for the engine endpoint", "Did you mean base_url?"],
+    ),
+    (f"servers: {{judge: {{{SERVER}, start_deadline_s: many}}}}", ["servers.judge.start_deadline_s", "many"]),
     (
         "servers: {solver: {engine: embedded, model: tiny, base_url: 'http://a/v1'}}",
-        ["servers.solver: base_url", "does not read this"],
+        ["unknown key servers.solver.base_url", "for the engine embedded", "Allowed: engine, model, "],
     ),
+    ("servers: {solver: {engine: vllm, model: tiny}}", ["servers.solver: unknown engine 'vllm'; choose from embedded"]),
+    ("servers: {solver: 5}", ["servers.solver: expected keys such as engine and model, found 5"]),
     ("description: [1]", ["description", "[1]"]),
     ("- a list", ["expected a mapping", "found list"]),
     ("# nothing yet\n", ["expected a mapping", "found an empty file"]),

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from sdg_helpers.errors import SdgError
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import command_lines
 from sdg_helpers.serving.sglang.command_lines import Part, layout
 from tests.helpers.sglang_commands import commands
@@ -32,7 +32,7 @@ ACCEPTED = json.loads((Path(__file__).parent / "sglang" / "accepted_options.json
     ],
 )
 def test_who_runs_what(servers, nodes, tp_size, expected):
-    assert layout(ServerSpec(engine="sglang", model="m", num_servers=servers, tp_size=tp_size), nodes) == expected
+    assert layout(SglangSpec(model="m", num_servers=servers, tp_size=tp_size), nodes) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_who_runs_what(servers, nodes, tp_size, expected):
 )
 def test_servers_that_do_not_fit_the_job(servers, nodes, tp_size, said):
     with pytest.raises(SdgError, match=said):
-        layout(ServerSpec(engine="sglang", model="m", num_servers=servers, tp_size=tp_size), nodes)
+        layout(SglangSpec(model="m", num_servers=servers, tp_size=tp_size), nodes)
 
 
 @pytest.mark.parametrize("name", commands("key.yaml"))
@@ -90,14 +90,14 @@ def test_a_model_that_says_how_much_it_can_read_is_not_told():
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"extra_args": ["--tp-size", "4"]}, "--tp-size: this option is ours to set; the key for it: tp_size"),
+        ({"extra_args": ["--tp-size", "4"]}, "--tp-size is set by the cookbook and not allowed here; key: tp_size"),
         (
             {"extra_args": ["--api-key=abc"]},
-            "--api-key=abc: this option is ours to set; the key for it: no key: every job",
+            "--api-key=abc is set by the cookbook and not allowed here; key: none, every job",
         ),
         ({"extra_args": "--x"}, "valid list"),
-        ({"canary_expects": "("}, "expected a regular expression, found '\\('"),
-        ({"slots": 4}, "slots: the engine 'sglang' does not read this; it reads canary_expects, canary_question"),
+        ({"canary_expects": "("}, "not a valid regular expression: '\\('"),
+        ({"slots": 4}, "slots\n +Extra inputs are not permitted"),
         ({"mem_fraction_static": 1.5}, "less than 1"),
         ({"tp_size": 0}, "greater than 0"),
         ({"max_restarts": -1}, "greater than or equal to 0"),
@@ -106,7 +106,7 @@ def test_a_model_that_says_how_much_it_can_read_is_not_told():
 )
 def test_settings_that_are_refused(values, said):
     with pytest.raises(ValidationError, match=said):
-        ServerSpec(**{"engine": "sglang", "model": "m", **values})
+        SglangSpec(**{"model": "m", **values})
 
 
 @pytest.mark.parametrize(
@@ -121,19 +121,19 @@ def test_settings_that_are_refused(values, said):
 )
 def test_an_interpreter_without_sglang_is_refused_before_anything_starts(values, said):
     with pytest.raises(SdgError, match=said):
-        command_lines.check_installed(ServerSpec(engine="sglang", model="m", **values))
+        command_lines.check_installed(SglangSpec(model="m", **values))
 
 
 def test_a_model_folder_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(command_lines, "_VERSION", "print(1)")
     with pytest.raises(SdgError, match="found no config.json in .*/model"):
-        command_lines.check_installed(ServerSpec(engine="sglang", model=f"{tmp_path}/model"))
-    command_lines.check_installed(ServerSpec(engine="sglang", model="org/name"))
+        command_lines.check_installed(SglangSpec(model=f"{tmp_path}/model"))
+    command_lines.check_installed(SglangSpec(model="org/name"))
 
 
 def test_the_environment_is_sglangs_own(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/ours")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    theirs = command_lines.environment_of(ServerSpec(engine="sglang", model="m", python="/x", environment={"A": "1"}))
+    theirs = command_lines.environment_of(SglangSpec(model="m", python="/x", environment={"A": "1"}))
     assert "PYTHONPATH" not in theirs and theirs["CUDA_VISIBLE_DEVICES"] == "0,1" and theirs["A"] == "1"
-    assert command_lines.environment_of(ServerSpec(engine="sglang", model="m"))["PYTHONPATH"] == "/ours"
+    assert command_lines.environment_of(SglangSpec(model="m"))["PYTHONPATH"] == "/ours"

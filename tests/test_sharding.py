@@ -17,7 +17,7 @@ from sdg_helpers.cluster import ranks
 from sdg_helpers.cluster.exit_codes import TryAgain
 from sdg_helpers.errors import SdgError
 from sdg_helpers.serving.engines import open_server
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang.sharded import check_sharded
 
 TESTS = Path(__file__).resolve().parent
@@ -26,12 +26,12 @@ RANK = """
 import json, os, sys
 from pathlib import Path
 from sdg_helpers.cluster import ranks
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import parse_server_spec
 from sdg_helpers.checkpoints.sharding import shard_checkpoint
 meeting, source, folder, spec, logs = sys.argv[1:]
 with ranks.join(Path(meeting), 1, 2) as group:
     group.listen(lambda why, code: os._exit(code))
-    print(shard_checkpoint(Path(source), Path(folder), ServerSpec(**json.loads(spec)), Path(logs)), flush=True)
+    print(shard_checkpoint(Path(source), Path(folder), parse_server_spec(json.loads(spec)), Path(logs)), flush=True)
     group.receive(60)
 """
 
@@ -51,8 +51,7 @@ def faults(tmp_path):
 
 @pytest.fixture
 def spec(faults):
-    return ServerSpec(
-        engine="sglang",
+    return SglangSpec(
         model="unused",
         python=sys.executable,
         tp_size=2,

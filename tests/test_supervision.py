@@ -20,7 +20,7 @@ from sdg_helpers.cluster.exit_codes import TryAgain
 from sdg_helpers.errors import SdgError
 from sdg_helpers.serving.engines import open_server
 from sdg_helpers.serving.server import Server, ask
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import supervision
 from sdg_helpers.serving.sglang.proxy import Gate
 from tests.helpers.watching import ask_many, events, gone, within
@@ -35,7 +35,7 @@ from sdg_helpers import serving
 meeting, rank, spec, folder = sys.argv[1:]
 with ranks.join(Path(meeting), int(rank), 2) as group:
     group.listen(lambda why, code: (print(why, flush=True), os._exit(code)))
-    serving.follow(serving.ServerSpec(**json.loads(spec)), folder)
+    serving.follow(serving.parse_server_spec(json.loads(spec)), folder)
     print("followed to the end", flush=True)
     group.receive(60)
 """
@@ -60,7 +60,7 @@ def faults(tmp_path):
 @pytest.fixture
 def spec(faults):
     def make(**more):
-        return ServerSpec(
+        return SglangSpec(
             **{
                 "engine": "sglang",
                 "model": "org/model",
@@ -260,7 +260,7 @@ def test_a_server_that_never_comes_up(spec, folder, faults, fault, more, error, 
 def test_a_killed_owner_takes_its_server_along(spec, folder, faults):
     code = (
         "import sys, json, time; from sdg_helpers.serving import *; "
-        "open_server(ServerSpec(**json.loads(sys.argv[1])), sys.argv[2]); print('up', flush=True); time.sleep(60)"
+        "open_server(parse_server_spec(json.loads(sys.argv[1])), sys.argv[2]); print('up', flush=True); time.sleep(60)"
     )
     given = json.dumps(spec().model_dump(exclude_unset=True))
     owner = subprocess.Popen(

@@ -14,7 +14,7 @@ from sdg_helpers.cluster import ranks
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
 from sdg_helpers.runs.run import Run
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang.sharded import MANIFEST, check_sharded
 
 
@@ -73,7 +73,7 @@ def _download_in_job(chunk: int, num_chunks: int, *, repo: str, folder: Path, re
     download_checkpoint(repo, folder, revision)
 
 
-def _shard(stage: Path, source: Path, folder: Path, spec: ServerSpec, logs: Path, jobs: JobSpec | None) -> None:
+def _shard(stage: Path, source: Path, folder: Path, spec: SglangSpec, logs: Path, jobs: JobSpec | None) -> None:
     if jobs is None:
         shard_checkpoint(source, folder, spec, logs)
         return
@@ -86,5 +86,5 @@ def _shard(stage: Path, source: Path, folder: Path, spec: ServerSpec, logs: Path
     )
 
 
-def _shard_in_job(chunk: int, num_chunks: int, *, source: Path, folder: Path, spec: ServerSpec, logs: Path) -> None:
+def _shard_in_job(chunk: int, num_chunks: int, *, source: Path, folder: Path, spec: SglangSpec, logs: Path) -> None:
     shard_checkpoint(source, folder, spec, logs)

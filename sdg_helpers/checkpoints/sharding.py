@@ -19,7 +19,7 @@ from sdg_helpers.cluster.exit_codes import TryAgain
 from sdg_helpers.cluster.ranks import Group
 from sdg_helpers.errors import SdgError
 from sdg_helpers.locks import Lock
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import command_lines
 from sdg_helpers.serving.sglang.job_nodes import Crew, Down, follow
 from sdg_helpers.serving.sglang.sharded import MANIFEST, check_sharded
@@ -30,7 +30,7 @@ _OURS = {downloading.MANIFEST, MANIFEST}
 _SETTLE_S = 60  # what a shared file system may take to show what other nodes have written
 
 
-def shard_checkpoint(source: Path, folder: Path, spec: ServerSpec, logs: Path) -> dict[str, Any] | None:
+def shard_checkpoint(source: Path, folder: Path, spec: SglangSpec, logs: Path) -> dict[str, Any] | None:
     """Write `source` into `folder` for spec.tp_size ranks over all nodes of this job; every rank of the job calls it.
 
     spec: of the server that is to use it (SGLang's interpreter, tp_size, further arguments); its model and load_format
@@ -95,7 +95,7 @@ def _write(crew: Crew, folder: Path) -> None:
         ) from None
 
 
-def _finish(source: Path, folder: Path, spec: ServerSpec, group: Group, version: str) -> dict[str, Any]:
+def _finish(source: Path, folder: Path, spec: SglangSpec, group: Group, version: str) -> dict[str, Any]:
     """Check every rank's files, open them to others, copy what is not weights, write the manifest last."""
     written, end = -1, 0.0
     while wrong := _what_is_wrong(folder, spec.tp_size):

@@ -24,7 +24,7 @@ from sdg_helpers.cluster.jobs import Jobs, JobSpec
 from sdg_helpers.errors import SdgError
 from sdg_helpers.notebooks import values
 from sdg_helpers.profiles import Profile
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import ServerSpec, SglangSpec
 
 _COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
 _SERVER_ROLES = {"generate": "solver", "judge": "judge"}  # role of the jobs -> role of their server
@@ -159,7 +159,7 @@ def inspect_node(chunk: int, num_chunks: int, answer: Path, server: ServerSpec, 
     files.write_json(answer, {"host": socket.gethostname(), "rows": rows})
 
 
-def _inspect_sglang(server: ServerSpec) -> list[dict[str, Any]]:
+def _inspect_sglang(server: SglangSpec) -> list[dict[str, Any]]:
     from sdg_helpers.serving.sglang.command_lines import python_of
 
     version = _output_of([python_of(server), "-c", "import importlib.metadata as m; print(m.version('sglang'))"])

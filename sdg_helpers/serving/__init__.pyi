@@ -5,4 +5,8 @@ from .engines import stop_servers as stop_servers
 from .server import Server as Server
 from .server import ask as ask
 from .server import served_models as served_models
+from .server_specs import EmbeddedSpec as EmbeddedSpec
+from .server_specs import EndpointSpec as EndpointSpec
 from .server_specs import ServerSpec as ServerSpec
+from .server_specs import SglangSpec as SglangSpec
+from .server_specs import parse_server_spec as parse_server_spec

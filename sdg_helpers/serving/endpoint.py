@@ -5,13 +5,11 @@ from __future__ import annotations
 import ipaddress
 import os
 import time
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.serving.server import Server, served_models, told
-from sdg_helpers.serving.server_specs import ServerSpec, check_url
+from sdg_helpers.serving.server_specs import EndpointSpec, check_url
 
 _RETRY_S = 1.0
 
@@ -25,7 +23,7 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def open_endpoint(spec: ServerSpec, folder: Path, on_progress: Any) -> Server:
+def open_endpoint(spec: EndpointSpec) -> Server:
     """Attach to the server at the spec's base_url, or at OPENAI_BASE_URL. Raises SdgError when it does not answer,
     refuses the key, or does not serve the model."""
     url = (spec.base_url or os.environ.get("OPENAI_BASE_URL") or "").rstrip("/")
@@ -57,7 +55,7 @@ def open_endpoint(spec: ServerSpec, folder: Path, on_progress: Any) -> Server:
     return server
 
 
-def _await_models(server: Server, spec: ServerSpec) -> list[str] | None:
+def _await_models(server: Server, spec: EndpointSpec) -> list[str] | None:
     """What it serves, asked again until the deadline while it is out of reach or busy; other errors end it at once."""
     import openai
 
@@ -82,7 +80,7 @@ def _await_models(server: Server, spec: ServerSpec) -> list[str] | None:
             time.sleep(_RETRY_S)
 
 
-def _refuse_missing_v1(server: Server, spec: ServerSpec) -> None:
+def _refuse_missing_v1(server: Server, spec: EndpointSpec) -> None:
     """A server without a list of models is let pass, one whose address lacks its /v1 is not."""
     import openai
 

@@ -20,8 +20,11 @@ def open_server(spec: ServerSpec, folder: Path | str, on_progress: Callable[[int
     from sdg_helpers.serving.embedded import launching
     from sdg_helpers.serving.sglang import supervision
 
-    engines = {"embedded": launching.open_embedded, "endpoint": open_endpoint, "sglang": supervision.open_sglang}
-    return engines[spec.engine](spec, Path(folder), on_progress)
+    if spec.engine == "endpoint":
+        return open_endpoint(spec)
+    if spec.engine == "embedded":
+        return launching.open_embedded(spec, Path(folder), on_progress)
+    return supervision.open_sglang(spec, Path(folder))
 
 
 def follow(spec: ServerSpec, folder: Path | str) -> None:

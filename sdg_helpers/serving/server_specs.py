@@ -1,40 +1,29 @@
-"""How to get a model server: the settings of a profile's `servers:` section, by engine."""
+"""The settings of a model server: a profile's `servers:` section, one pydantic model per engine."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    TypeAdapter,
+    field_validator,
+)
 
-# Which settings an engine reads; any other is refused rather than passed over.
-_READS = {
-    "embedded": {"slots", "context_length", "threads"},
-    "endpoint": {"base_url", "api_key_env"},
-    "sglang": {
-        "served_model_name",
-        "tp_size",
-        "num_servers",
-        "load_format",
-        "context_length",
-        "reasoning_parser",
-        "mem_fraction_static",
-        "dist_timeout_s",
-        "extra_args",
-        "python",
-        "environment",
-        "canary_question",
-        "canary_expects",
-        "check_every_s",
-        "max_misses",
-        "max_restarts",
-    },
-}
-_EVERY_ENGINE = {"engine", "model", "start_deadline_s"}
-_START_S = {"embedded": 300.0, "endpoint": 10.0, "sglang": 3600.0}
-# What is ours to say to SGLang, and the key that it follows from.
-_OURS = {
+from sdg_helpers.errors import did_you_mean
+
+# SGLang options that the cookbook sets itself, and the key that decides each of them.
+_RESERVED_OPTIONS = {
     "model-path": "model",
     "model": "model",
     "served-model-name": "served_model_name",
@@ -47,101 +36,164 @@ _OURS = {
     "reasoning-parser": "reasoning_parser",
     "dist-timeout": "dist_timeout_s",
     "mem-fraction-static": "mem_fraction_static",
-    "port": "no key: a free one is taken",
+    "port": "none, a free port is chosen",
     "nnodes": "jobs: nodes",
-    "node-rank": "no key",
-    "dist-init-addr": "no key",
+    "node-rank": "none",
+    "dist-init-addr": "none",
     "base-gpu-id": "num_servers",
-    "enable-metrics": "no key",
-    "config": "no key",
-    "api-key": "no key: every job has one of its own",
-    "admin-api-key": "no key",
+    "enable-metrics": "none",
+    "config": "none",
+    "api-key": "none, every job generates its key",
+    "admin-api-key": "none",
 }
 
 
-class ServerSpec(BaseModel):
-    """One role's server: a profile's `servers: {solver: {...}}`. Equal specs share a server where they can."""
+class _Spec(BaseModel):
+    """What every engine has. Equal specs share a server where they can."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    engine: Literal["embedded", "endpoint", "sglang"] = "embedded"
-    model: str = Field(min_length=1)  # embedded: a name of weights.CATALOGUE; endpoint: a name it serves
-    start_deadline_s: PositiveFloat | None = None  # until it answers; 300 embedded, 10 endpoint, 3600 sglang
-    slots: PositiveInt = 4  # embedded: requests answered at the same time (2 a core serve best)
-    context_length: PositiveInt = 2048  # tokens, prompt and answer together; sglang, not given: the model's own
-    threads: PositiveInt | None = None  # embedded: default one a usable core
-    base_url: str | None = None  # endpoint: https://host/v1; default: OPENAI_BASE_URL
-    api_key_env: str = "OPENAI_API_KEY"  # endpoint: the environment variable that holds the key
-    # sglang; its `model` is a folder, or a name of the hub
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    default_deadline_s: ClassVar[float]
+    engine: str
+    model: str = Field(min_length=1)
+    start_deadline_s: PositiveFloat | None = None  # seconds until the server must answer; default: by engine
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the engine in dumps without defaults, except for "embedded", which `parse_server_spec` assumes."""
+        if self.engine != "embedded":
+            self.model_fields_set.add("engine")
+
+    @property
+    def deadline_s(self) -> float:
+        """Seconds until the server must answer."""
+        return self.start_deadline_s or self.default_deadline_s
+
+    @property
+    def served_model(self) -> str:
+        """The model name that the server answers to."""
+        return self.model
+
+
+class EmbeddedSpec(_Spec):
+    """llama.cpp in a process on this machine. model: a name in weights.CATALOGUE."""
+
+    default_deadline_s: ClassVar[float] = 300.0
+    engine: Literal["embedded"] = "embedded"
+    slots: PositiveInt = 4  # concurrent requests (2 per core serve best)
+    context_length: PositiveInt = 2048  # tokens of prompt and reply together
+    threads: PositiveInt | None = None  # default: one per usable core
+
+    @property
+    def served_model(self) -> str:
+        """`model`, or the name of the file that SDG_GGUF substitutes for it."""
+        from sdg_helpers.serving.embedded import weights
+
+        override = weights.override()
+        return override.stem if override else self.model
+
+
+class EndpointSpec(_Spec):
+    """An OpenAI-compatible server that someone else runs. model: a name that it serves."""
+
+    default_deadline_s: ClassVar[float] = 10.0
+    engine: Literal["endpoint"] = "endpoint"
+    base_url: str | None = None  # https://host/v1; default: OPENAI_BASE_URL
+    api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_url(value)
+        return value
+
+
+class SglangSpec(_Spec):
+    """SGLang on the nodes of a job. model: a folder, or the name of a model on the hub."""
+
+    default_deadline_s: ClassVar[float] = 3600.0
+    engine: Literal["sglang"] = "sglang"
     served_model_name: str | None = None  # default: `model`
     tp_size: PositiveInt = 1  # GPUs that share one copy of the model
     num_servers: PositiveInt = 1  # copies of the model in a job, behind one address
-    load_format: str = "auto"  # sharded_state: `model` is a folder that stage 02 made for this tp_size
+    load_format: str = "auto"  # sharded_state: `model` is a folder that stage 02 wrote for this tp_size
+    context_length: PositiveInt | None = None  # tokens of prompt and reply together; default: the model's
     reasoning_parser: str | None = None  # deepseek-r1, qwen3, …
-    mem_fraction_static: float | None = Field(None, gt=0, lt=1)  # of the GPU's memory for weights and cache
-    dist_timeout_s: PositiveInt = 3600  # nodes of one server may be silent so long while they load
-    extra_args: list[str] = []  # one word each, as on SGLang's command line
-    python: str | None = None  # of the environment that SGLang lives in; default: our own
-    environment: dict[str, str] = {}  # variables for SGLang
+    mem_fraction_static: float | None = Field(None, gt=0, lt=1)  # share of GPU memory for weights and cache
+    dist_timeout_s: PositiveInt = 3600  # seconds without contact allowed between a server's nodes while loading
+    extra_args: list[str] = []  # further words of SGLang's command line, one per item
+    python: str | None = None  # interpreter of SGLang's environment; default: this one
+    environment: dict[str, str] = {}  # environment variables for SGLang
     canary_question: str = "What is 7 + 8? Answer with the number."
-    canary_expects: str = r"\b15\b"  # regular expression; a start whose answer lacks it does not count
-    check_every_s: PositiveFloat = 30.0  # whether it still makes tokens
-    max_misses: PositiveInt = 5  # checks in a row without a token before it is started anew
-    max_restarts: int = Field(3, ge=0)  # then the job ends, for Slurm to start it elsewhere
+    canary_expects: str = r"\b15\b"  # regular expression that the answer must match before the server is used
+    check_every_s: PositiveFloat = 30.0  # interval of the health checks
+    max_misses: PositiveInt = 5  # consecutive checks without a new token before a restart
+    max_restarts: int = Field(3, ge=0)  # restarts before the job exits, so that Slurm requeues it elsewhere
+
+    @property
+    def served_model(self) -> str:
+        """`served_model_name`, else `model`."""
+        return self.served_model_name or self.model
 
     @field_validator("canary_expects")
     @classmethod
-    def _expression(cls, value: str) -> str:
+    def _check_expression(cls, value: str) -> str:
         try:
             re.compile(value)
         except re.error as error:
-            raise ValueError(f"expected a regular expression, found {value!r} ({error})") from None
+            raise ValueError(f"not a valid regular expression: {value!r} ({error})") from None
         return value
 
     @field_validator("extra_args")
     @classmethod
-    def _not_ours(cls, value: list[str]) -> list[str]:
+    def _refuse_reserved(cls, value: list[str]) -> list[str]:
         for word in value:
             name = word.lstrip("-").partition("=")[0]
-            if word.startswith("--") and name in _OURS:
-                raise ValueError(f"{word}: this option is ours to set; the key for it: {_OURS[name]}")
+            if word.startswith("--") and name in _RESERVED_OPTIONS:
+                raise ValueError(f"{word} is set by the cookbook and not allowed here; key: {_RESERVED_OPTIONS[name]}")
         return value
 
-    @model_validator(mode="after")
-    def _check(self) -> ServerSpec:
-        foreign = self.model_fields_set - _EVERY_ENGINE - _READS[self.engine]
-        if foreign:
+
+ENGINES: dict[str, type[_Spec]] = {"embedded": EmbeddedSpec, "endpoint": EndpointSpec, "sglang": SglangSpec}
+
+
+def _engine_of(settings: Any) -> str:
+    return settings.get("engine", "embedded") if isinstance(settings, Mapping) else settings.engine
+
+
+def _check_engine(settings: Any) -> Any:
+    if isinstance(settings, Mapping):
+        engine = _engine_of(settings)
+        if engine not in ENGINES:
             raise ValueError(
-                f"{', '.join(sorted(foreign))}: the engine {self.engine!r} does not read this; it reads "
-                f"{', '.join(sorted(_READS[self.engine] | {'start_deadline_s'}))}"
+                f"unknown engine {engine!r}; choose from {', '.join(ENGINES)}.{did_you_mean(str(engine), ENGINES)}"
             )
-        if self.base_url is not None:
-            check_url(self.base_url)
-        return self
+    elif not isinstance(settings, _Spec):
+        raise ValueError(f"expected keys such as engine and model, found {settings!r}")
+    return settings
 
-    @property
-    def served_model(self) -> str:
-        """The name of the weights that will answer: `model`, or what stands in its place (a server's own name for it,
-        the file that SDG_GGUF gives)."""
-        if self.engine == "embedded":
-            from sdg_helpers.serving.embedded import weights
 
-            own = weights.override()
-            return own.stem if own else self.model
-        return self.served_model_name or self.model
+ServerSpec = Annotated[
+    Annotated[EmbeddedSpec, Tag("embedded")]
+    | Annotated[EndpointSpec, Tag("endpoint")]
+    | Annotated[SglangSpec, Tag("sglang")],
+    Discriminator(_engine_of),
+    BeforeValidator(_check_engine),
+]
+_ADAPTER: TypeAdapter[ServerSpec] = TypeAdapter(ServerSpec, config=ConfigDict(hide_input_in_errors=True))
 
-    @property
-    def deadline_s(self) -> float:
-        """Seconds until it must answer."""
-        return self.start_deadline_s or _START_S[self.engine]
+
+def parse_server_spec(settings: Mapping[str, Any]) -> ServerSpec:
+    """Return the spec that these settings describe; `engine` defaults to "embedded". Raises ValidationError."""
+    return _ADAPTER.validate_python(settings)
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError unless this is an http address without a secret in it."""
+    """Raise ValueError unless this is an http(s) address without credentials."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"base_url: expected an address such as http://localhost:8000/v1, found {url!r}")
+        raise ValueError(f"base_url must be an address such as http://localhost:8000/v1, not {url!r}")
     if parts.username or parts.password:
         raise ValueError(
-            "base_url: expected an address without a user name or password in it, found one (not shown). "
-            "Put the key into an environment variable and name it with api_key_env"
+            "base_url must not contain a user name or password (not shown here). Put the key into an environment "
+            "variable and name it with api_key_env"
         )

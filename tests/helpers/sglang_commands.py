@@ -1,6 +1,6 @@
 """Command lines for SGLang, of every kind of server that profiles ask for."""
 
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang.command_lines import layout, router_command, server_command
 
 SPECS = {
@@ -42,14 +42,14 @@ def commands(config):
     """Name -> command line, of every part of every spec."""
     found = {}
     for name, given in SPECS.items():
-        spec = ServerSpec(engine="sglang", **given)
+        spec = SglangSpec(**given)
         for rank, parts in enumerate(layout(spec, NODES.get(name, 1))):
             for part in parts:
                 found[f"{name}, rank {rank}, server {part.server}"] = server_command(
                     spec, part, host="0.0.0.0", port=30000 + part.server, meet_at="n1:29500", config=config
                 )
     found["router"] = router_command(
-        ServerSpec(engine="sglang", model="m"),
+        SglangSpec(model="m"),
         port=30100,
         metrics_port=30101,
         servers=["http://127.0.0.1:30000", "http://n2:30001"],

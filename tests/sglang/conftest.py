@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdg_helpers.cluster import ranks
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 
 HERE = Path(__file__).resolve().parent
 # what SGLang must be told on a machine without a GPU
@@ -76,7 +76,7 @@ def spec(python, tiny):
             "max_misses": 2,
             **more,
         }
-        return ServerSpec(**given)
+        return SglangSpec(**given)
 
     return make
 

@@ -33,10 +33,10 @@ import json, os, sys
 from pathlib import Path
 from sdg_helpers.cluster import ranks
 from sdg_helpers import serving
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import parse_server_spec
 from sdg_helpers.checkpoints.sharding import shard_checkpoint
 meeting, spec, source, folder, logs = sys.argv[1:]
-spec = ServerSpec(**json.loads(spec))
+spec = parse_server_spec(json.loads(spec))
 with ranks.join(Path(meeting), 1, 2) as group:
     group.listen(lambda why, code: os._exit(code))
     shard_checkpoint(Path(source), Path(folder), spec, Path(logs))

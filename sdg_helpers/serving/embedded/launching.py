@@ -23,13 +23,13 @@ from sdg_helpers.processes import usable_cores
 from sdg_helpers.serving.embedded import weights
 from sdg_helpers.serving.embedded.server_process import Place
 from sdg_helpers.serving.server import Server, served_models
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import EmbeddedSpec
 
 _TAIL_LINES = 20
 _children: list[subprocess.Popen] = []  # started here; collected after they have ended (_collect)
 
 
-def open_embedded(spec: ServerSpec, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Server:
+def open_embedded(spec: EmbeddedSpec, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Server:
     """Start the embedded server of this spec, or attach to the one that lives in `folder`. See serving.open_server."""
     if importlib.util.find_spec("xllamacpp") is None:
         raise SdgError(
@@ -58,7 +58,7 @@ def stop_all(folder: Path) -> int:
     return alive
 
 
-def _place(spec: ServerSpec, folder: Path, gguf: Path) -> Place:
+def _place(spec: EmbeddedSpec, folder: Path, gguf: Path) -> Place:
     """Equal settings and weights on one host give one server; a run folder may be shared between hosts."""
     settings = spec.model_dump(include={"engine", "model", "slots", "context_length", "threads"})
     weighed = f"{gguf} {gguf.stat().st_size}"
@@ -93,7 +93,7 @@ def _living(place: Place) -> dict[str, Any] | None:
     return None
 
 
-def _start(place: Place, spec: ServerSpec, gguf: Path) -> dict[str, Any]:
+def _start(place: Place, spec: EmbeddedSpec, gguf: Path) -> dict[str, Any]:
     write_private(
         place.record,
         {
@@ -124,10 +124,10 @@ def _start(place: Place, spec: ServerSpec, gguf: Path) -> dict[str, Any]:
         raise
 
 
-def _await(place: Place, spec: ServerSpec, child: subprocess.Popen, begin: int) -> dict[str, Any]:
+def _await(place: Place, spec: EmbeddedSpec, child: subprocess.Popen, begin: int) -> dict[str, Any]:
     import openai
 
-    deadline_s = spec.start_deadline_s or 300
+    deadline_s = spec.deadline_s
     end, found = time.monotonic() + deadline_s, "it was still loading"
     while time.monotonic() < end:
         if (status := child.poll()) is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdg_helpers.errors import SdgError
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import shard_script
 from sdg_helpers.serving.sglang.sharded import check_sharded
 
@@ -30,7 +30,7 @@ class Part:
     first_gpu: int
 
 
-def layout(spec: ServerSpec, num_nodes: int) -> list[list[Part]]:
+def layout(spec: SglangSpec, num_nodes: int) -> list[list[Part]]:
     """The parts that each node of a job runs, by rank: a server over several nodes, or several servers on each.
 
     Raises SdgError when the servers do not divide among the nodes, or the GPUs of a server among its nodes.
@@ -55,7 +55,7 @@ def layout(spec: ServerSpec, num_nodes: int) -> list[list[Part]]:
     return parts
 
 
-def server_command(spec: ServerSpec, part: Part, *, host: str, port: int, meet_at: str, config: Path) -> list[str]:
+def server_command(spec: SglangSpec, part: Part, *, host: str, port: int, meet_at: str, config: Path) -> list[str]:
     """The command of one part. meet_at: host:port where the nodes of the server find each other; config: a private file
     with the key, because everybody on a node can read command lines."""
     given = {
@@ -67,7 +67,7 @@ def server_command(spec: ServerSpec, part: Part, *, host: str, port: int, meet_a
         "--host": host,
         "--port": port,
     }
-    if "context_length" in spec.model_fields_set:
+    if spec.context_length:
         given["--context-length"] = spec.context_length
     if spec.reasoning_parser:
         given["--reasoning-parser"] = spec.reasoning_parser
@@ -98,7 +98,7 @@ def shard_command(command: list[str], folder: Path) -> list[str]:
     return [python, shard_script.__file__, str(folder), str(PART_BYTES), *words]
 
 
-def router_command(spec: ServerSpec, *, port: int, metrics_port: int, servers: list[str]) -> list[str]:
+def router_command(spec: SglangSpec, *, port: int, metrics_port: int, servers: list[str]) -> list[str]:
     """The command of the router in front of several servers; servers: their addresses, http://host:port.
 
     It hands every request on once, with its key: asking again is the client's business, which knows when to stop.
@@ -125,24 +125,24 @@ def router_command(spec: ServerSpec, *, port: int, metrics_port: int, servers: l
     ]
 
 
-def model_path(spec: ServerSpec) -> str:
+def model_path(spec: SglangSpec) -> str:
     """The folder or the name of the model, as SGLang is told."""
     return str(Path(spec.model).expanduser()) if spec.model.startswith("~") else spec.model
 
 
-def python_of(spec: ServerSpec) -> str:
+def python_of(spec: SglangSpec) -> str:
     """The interpreter of the environment that SGLang lives in."""
     return str(Path(spec.python).expanduser()) if spec.python else sys.executable
 
 
-def environment_of(spec: ServerSpec) -> dict[str, str]:
+def environment_of(spec: SglangSpec) -> dict[str, str]:
     """The variables of SGLang's processes: ours, without what is meant for our own interpreter alone."""
     foreign = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"} if spec.python else set()
     own = {name: value for name, value in os.environ.items() if name not in foreign}
     return {**own, "PYTHONUNBUFFERED": "1", **spec.environment}
 
 
-def check_installed(spec: ServerSpec) -> str:
+def check_installed(spec: SglangSpec) -> str:
     """The version of SGLang. Raises SdgError, before anything is started, for a model or an interpreter that is not
     there, and for a sharded model that is not one of this tp_size."""
     python, model = python_of(spec), Path(model_path(spec))

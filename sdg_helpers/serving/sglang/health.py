@@ -6,7 +6,7 @@ import re
 import urllib.request
 
 from sdg_helpers.serving.server import Server, served_models
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 
 _MADE = re.compile(rb"^sglang:(?:realtime|generation)_tokens_total(?:\{[^}\n]*\})? (\S+)", re.MULTILINE)
 _PAGE_S = 10
@@ -17,7 +17,7 @@ _CANARY_TOKENS = 2048  # a reasoning model thinks before it says 15
 class Pulse:
     """One server, by its own address (http://host:port)."""
 
-    def __init__(self, address: str, key: str, spec: ServerSpec):
+    def __init__(self, address: str, key: str, spec: SglangSpec):
         self.address, self._patience_s = address, spec.check_every_s
         self.server = Server(f"{address}/v1", spec.served_model, "sglang", key)
         self._made, self._misses = -1.0, 0
@@ -74,7 +74,7 @@ def tokens_made(address: str) -> float | None:
     return sum(map(float, counts)) if counts else None
 
 
-def ask_canary(server: Server, spec: ServerSpec) -> str:
+def ask_canary(server: Server, spec: SglangSpec) -> str:
     """Ask the canary question; what is wrong with the answer, or "" when it is as expected.
 
     A server over several nodes may come up and talk nonsense; that shows here, before any row is written.
@@ -99,6 +99,6 @@ def ask_canary(server: Server, spec: ServerSpec) -> str:
     )
 
 
-def _room(spec: ServerSpec) -> int:
+def _room(spec: SglangSpec) -> int:
     """Tokens that an answer may have at most, as far as we know."""
-    return spec.context_length // 2 if "context_length" in spec.model_fields_set else _CANARY_TOKENS
+    return spec.context_length // 2 if spec.context_length else _CANARY_TOKENS

@@ -12,7 +12,7 @@ from sdg_helpers.cluster.exit_codes import RETURNED
 from sdg_helpers.cluster.ranks import Group
 from sdg_helpers.errors import SdgError
 from sdg_helpers.files import write_private
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang.node_servers import USAGE, Node
 
 LOOK_S = 0.5
@@ -32,7 +32,7 @@ class Down(Exception):
 class Crew:
     """The first rank's hold on all nodes; the other ranks run `follow`. A file for this user only holds the key."""
 
-    def __init__(self, spec: ServerSpec, folder: Path, group: Group):
+    def __init__(self, spec: SglangSpec, folder: Path, group: Group):
         """folder: of the logs, on a file system that all nodes share."""
         self.spec, self.group, self.node = spec, group, Node(spec, folder, group)
         self.key, self.attempt = secrets.token_hex(24), 0  # SGLang would take a first "-" for an option
@@ -98,7 +98,7 @@ class Crew:
         return message
 
 
-def follow(spec: ServerSpec, folder: Path, group: Group) -> None:
+def follow(spec: SglangSpec, folder: Path, group: Group) -> None:
     """Every rank but the first: run this node's part until the first rank says that all is done."""
     node, attempt = Node(spec, folder, group), 0
     try:

@@ -14,7 +14,7 @@ from sdg_helpers import files
 from sdg_helpers.cluster.ranks import Group
 from sdg_helpers.errors import SdgError
 from sdg_helpers.processes import free_ports
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import command_lines, die_with_owner
 
 _TAIL_LINES = 25
@@ -35,7 +35,7 @@ class Node:
     """This node's part of a job's servers. Logs: FOLDER/sglang-JOB-rankR-….log, for their user only, because SGLang
     writes its key into them."""
 
-    def __init__(self, spec: ServerSpec, folder: Path, group: Group):
+    def __init__(self, spec: SglangSpec, folder: Path, group: Group):
         self._spec, self._folder, self._group = spec, folder, group
         self._parts = command_lines.layout(spec, group.num_nodes)[group.rank]
         self._processes: list[_Process] = []

@@ -17,7 +17,7 @@ from sdg_helpers.cluster.ranks import Group
 from sdg_helpers.errors import SdgError
 from sdg_helpers.processes import free_ports
 from sdg_helpers.serving.server import Server
-from sdg_helpers.serving.server_specs import ServerSpec
+from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import command_lines, job_nodes
 from sdg_helpers.serving.sglang.health import Pulse, ask_canary, is_up
 from sdg_helpers.serving.sglang.job_nodes import Crew, Down
@@ -29,7 +29,7 @@ _FIRST_TRIES = 2  # before it was ever up: once more, in case a port was taken o
 _fleets: dict[tuple[str, str], tuple[Fleet, int]] = {}  # what this process has opened, and how often
 
 
-def open_sglang(spec: ServerSpec, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Server:
+def open_sglang(spec: SglangSpec, folder: Path) -> Server:
     """Start the job's servers (first rank; the others call follow_sglang), or share those that this process has open.
 
     Raises SdgError when they cannot run at all, TryAgain when they did not come up.
@@ -51,7 +51,7 @@ def open_sglang(spec: ServerSpec, folder: Path, on_progress: Callable[[int, int]
     return fleet.server(partial(_release, place))
 
 
-def follow_sglang(spec: ServerSpec, folder: Path) -> None:
+def follow_sglang(spec: SglangSpec, folder: Path) -> None:
     """Every rank but the first: run this node's part until the first rank says that all is done."""
     job_nodes.follow(spec, folder.absolute(), ranks.current())
 
@@ -67,7 +67,7 @@ def _release(place: tuple[str, str]) -> None:
 class Fleet:
     """All servers of a job, seen from its first rank. When one of them dies, all are started anew."""
 
-    def __init__(self, spec: ServerSpec, folder: Path, group: Group):
+    def __init__(self, spec: SglangSpec, folder: Path, group: Group):
         self.trouble: SdgError | None = None  # why there will be no server any more
         self._spec, self._crew, self._gate = spec, Crew(spec, folder, group), Gate()
         self._restarts, self._up_since = 0, 0.0
