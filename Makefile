@@ -4,8 +4,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= demo
+WORKERS ?= 4
+PARALLEL = -n $(WORKERS) --dist loadgroup
+QUICK := not slow and not cluster and not browser and not bench
 
-.PHONY: demo test test-sglang test-sglang-arguments lab lint bench lock help
+.PHONY: demo test test-cluster test-all test-sglang test-sglang-arguments test-newest-openai lab lint bench lock help
 help:                     ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ /'
 
@@ -18,31 +21,44 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed   ## the math track on an embedded model: outputs/demo
 	$(BIN)/sdg run start math --profile demo --run $(RUN) --to 07
 
-test: $(VENV)/installed   ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/installed   ## what needs no cluster and no browser, in parallel: 5 minutes on 2 cores
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)"
 
-test-sglang: $(VENV)/installed   ## the real SGLang on a CPU, in an environment of its own (2.7 GB): many minutes
+test-cluster: $(VENV)/installed  ## what needs Slurm: starts a private one; needs root, slurm-wlm and munge
+	$(BIN)/python -m pytest -m cluster
+
+test-all: $(VENV)/installed  ## all of these and the slow ones, as CI runs them: 25 minutes on 2 cores
+	$(BIN)/python -m pytest $(PARALLEL) -m "not bench"
+
+test-newest-openai: $(VENV)/installed  ## the client's tests with the newest openai 3, beside the pinned one
+	grep -v '^openai==' constraints.txt > $(VENV)/without-openai.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/newest-openai \
+		-c $(VENV)/without-openai.txt 'openai>=3,<4'
+	PYTHONPATH=$(VENV)/newest-openai $(BIN)/python -m pytest $(PARALLEL) tests/test_completions.py tests/test_serving.py
+
+test-sglang: $(VENV)/installed   ## the real SGLang on a CPU, in a separate environment (2.7 GB): many minutes
 	$(BIN)/python tests/sglang/environment.py .venv-sglang
 	SDG_TEST_SGLANG=.venv-sglang $(BIN)/python -m pytest tests/sglang
 
-test-sglang-arguments: $(VENV)/installed   ## every command line that we build, parsed by SGLang itself: two minutes
+test-sglang-arguments: $(VENV)/installed   ## SGLang's own parser on every command line that we build: two minutes
 	$(BIN)/python tests/sglang/environment.py .venv-sglang --arguments-only
 	SDG_TEST_SGLANG=.venv-sglang $(BIN)/python -m pytest tests/sglang/test_arguments.py
 
 lab: $(VENV)/installed    ## the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-lint: $(VENV)/installed   ## style of code; notebooks without outputs
+lint: $(VENV)/installed   ## style, layout and types; notebooks without outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/nbstripout --verify $$(git ls-files 'notebooks/**.ipynb')
 
-bench: $(VENV)/installed  ## speed beside a bare loop, growth with the rows, memory, disasters: an hour
+bench: $(VENV)/installed  ## speed, growth, memory, fault schedules: an hour
 	$(BIN)/python -m bench.completions
 	$(BIN)/python -m bench.scale
-	$(BIN)/python -m pytest -m slow -s
+	$(BIN)/python -m pytest -m bench -s
 	SCHEDULES=500 $(BIN)/python -m pytest tests/test_fault_schedules.py
 
-lock: $(VENV)/installed   ## resolve constraints.txt anew, with what sglang pins
+lock: $(VENV)/installed   ## resolve constraints.txt again, with sglang's pins
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python tests/lock.py

@@ -1,4 +1,4 @@
-"""A private Slurm for the tests that need a cluster: one a process. They skip, with the reason, without it."""
+"""The private Slurm: one for all tests of a process. Tests that use it are marked, and skip where it cannot start."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,17 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.private_slurm import PrivateSlurm, why_not
+
+CLUSTER_FIXTURES = {"slurm", "accounting"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the tests that need a cluster, and keep them in one process, so that one private Slurm serves them all."""
+    for item in items:
+        if CLUSTER_FIXTURES.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from sdg_helpers import files, notebooks, runs
 from tests.helpers.clone import ROOT, command, environment, shown_by
 from tests.helpers.standin import StandIn
 
+pytestmark = pytest.mark.xdist_group("math chain")  # one run of the track serves all of these tests
+
 KEY = "standin-secret-key-3141592653"
 PROFILE = """\
 description: the scripted model

@@ -14,6 +14,8 @@ from tests.helpers.programs import needs_sandbox
 from tests.helpers.standin import StandIn
 from tests.helpers.standin_code import SPOILT, write_problems
 
+pytestmark = pytest.mark.xdist_group("code chain")  # one run of the track serves all of these tests
+
 PROFILE = """\
 description: the scripted model
 servers:

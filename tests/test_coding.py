@@ -303,7 +303,7 @@ def test_references_of_another_kind_are_refused_before_anything_is_fetched(tmp_p
         assert not any("apps" in name for name in hub.stats()["bytes"])
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_memory_does_not_grow_with_the_solutions_of_a_question(tmp_path):
     peaks = []
     for count in (5_000, 50_000):

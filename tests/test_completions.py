@@ -105,6 +105,7 @@ def every_kind(plain):
     return requests, outcomes, progress, plain.stats()
 
 
+@pytest.mark.xdist_group("every kind of reply")
 @pytest.mark.parametrize("fault", CASES)
 def test_every_kind_of_reply_ends_as_it_should(every_kind, fault):
     requests, outcomes, _, _ = every_kind
@@ -119,6 +120,7 @@ def test_every_kind_of_reply_ends_as_it_should(every_kind, fault):
         assert outcome.detail
 
 
+@pytest.mark.xdist_group("every kind of reply")
 def test_every_kind_adds_up(every_kind):
     requests, outcomes, progress, stats = every_kind
     ended = Counter(type(outcome).__name__ for outcome in outcomes.values())

@@ -334,7 +334,7 @@ print(time.time() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 
 """
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_many_problems_against_many_questions(tmp_path):
     rng, words = random.Random(0), [f"word{n}" for n in range(4000)]
 

@@ -126,7 +126,7 @@ def test_a_missing_column_and_a_hub_that_is_away_are_named(tmp_path):
     assert "Check the name, the revision and the network" in gone.stderr.splitlines()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_memory_does_not_grow_with_the_repetitions(tmp_path):
     peaks = []
     for count in (3_000, 30_000):

@@ -10,6 +10,8 @@ from tests.helpers.clone import ROOT, command, environment, shown_by
 from tests.helpers.science import write_profile
 from tests.helpers.standin import StandIn
 
+pytestmark = pytest.mark.xdist_group("science chain")  # one run of the track serves all of these tests
+
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):

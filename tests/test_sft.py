@@ -378,7 +378,7 @@ def test_memory_does_not_hold_the_data(tmp_path):
     assert peak_mb(tmp_path) < 450
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_memory_is_flat(tmp_path):
     peaks = []
     for problems in (8_000, 32_000):  # 1 and 4 GB
