@@ -124,7 +124,7 @@ def test_the_profile_of_a_begun_run_is_the_default(clone, capsys):
     assert main(["run", "math", "--run", "a"]) == 2
     assert "big.yaml, parameters: all: NUM_SEEDS" in capsys.readouterr().err
     assert main(["run", "math", "--run", "a", "--profile", "demo"]) == 2
-    assert "was begun with the profile 'big', now it is 'demo'" in capsys.readouterr().err
+    assert "was begun with the profile 'big', not 'demo'" in capsys.readouterr().err
 
 
 def test_status_in_words_and_for_programs(clone, capsys):
@@ -140,12 +140,12 @@ def test_status_in_words_and_for_programs(clone, capsys):
 
 
 BROKEN = [
-    ("b", "run.yaml", "{", "unreadable: {outputs}/b/run.yaml: expected YAML"),
+    ("b", "run.yaml", "{", "unreadable: {outputs}/b/run.yaml: invalid YAML"),
     ("b", "run.yaml", "run: b", "unreadable: {outputs}/b/run.yaml: expected the keys profile"),
     ("b", "math/problems/manifest.json", "{", "unreadable: {outputs}/b/math/problems/manifest.json: invalid JSON"),
-    ("b", "math/problems/manifest.json", "[]", "unreadable: {outputs}/b/math/problems/manifest.json: expected a man"),
-    ("b", "math/problems/manifest.json", "{}", "unreadable: {outputs}/b/math/problems/manifest.json: expected a man"),
-    ("b copy", "run.yaml", "", "unreadable: run name 'b copy': expected letters"),
+    ("b", "math/problems/manifest.json", "[]", "unreadable: {outputs}/b/math/problems/manifest.json: not a manifest"),
+    ("b", "math/problems/manifest.json", "{}", "unreadable: {outputs}/b/math/problems/manifest.json: not a manifest"),
+    ("b copy", "run.yaml", "", "unreadable: run name 'b copy': use letters"),
 ]
 
 

@@ -53,7 +53,7 @@ def _import(arguments: argparse.Namespace) -> None:
     from sdg_helpers.runs import history
 
     folder, profile = runs.run_folder(arguments.run), load_profile(arguments.profile)
-    history.read_for(folder, profile)  # what cannot be begun is refused before anything is written
+    history.read_for_profile(folder, profile)  # what cannot be begun is refused before anything is written
     rows = importing.import_nemo_skills(Path(arguments.folder).expanduser(), folder)
     history.begin(folder, profile)
     print_table([[stage, f"{count:,} rows"] for stage, count in rows.items()])

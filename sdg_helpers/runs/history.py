@@ -1,4 +1,4 @@
-"""run.yaml: how a run was made - profile, overrides, versions, commit - session by session; never a secret."""
+"""run.yaml: the profile, overrides, versions and commit of every session of a run; never a secret."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def begin(folder: Path, profile: Profile) -> None:
-    """Write run.yaml if the run is new. Raises SdgError for a run that was begun with another profile."""
-    if read_for(folder, profile) is None:
+    """Write run.yaml if the run is new. Raises SdgError for a run that was begun with a different profile."""
+    if read_for_profile(folder, profile) is None:
         add_session(folder, profile, {})
 
 
 def add_session(folder: Path, profile: Profile, overrides: Mapping[str, Any]) -> None:
-    """Note a session in run.yaml unless code, profile and overrides are those of the last one.
+    """Add a session to run.yaml, unless code, profile and overrides are the same as in the last one.
 
-    Raises SdgError for a run that was begun with another profile.
+    Raises SdgError for a run that was begun with a different profile.
     """
-    known = read_for(folder, profile)
+    known = read_for_profile(folder, profile)
     session = {
         "profile": profile.model_dump(exclude_unset=True, mode="json"),
         "overrides": dict(overrides),
@@ -54,37 +54,37 @@ def add_session(folder: Path, profile: Profile, overrides: Mapping[str, Any]) ->
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The content of a run's run.yaml, or None when the run has not begun."""
+    """Return the content of run.yaml, or None when the run has not begun. Raises SdgError when it is invalid."""
     path = folder / "run.yaml"
     way_out = (
-        f"Restore the file, or remove it: the next `sdg run --run {folder.name} --profile P` writes it again, "
-        "until then `sdg status` knows no such run, and the data stays."
+        f"Restore the file, or delete it: the next `sdg run --run {folder.name} --profile P` writes it again. "
+        "The data is kept; until then, `sdg status` does not list the run."
     )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SdgError(f"{path}: expected YAML, found {error}. {way_out}") from None
+        raise SdgError(f"{path}: invalid YAML: {error}. {way_out}") from None
     if not isinstance(content, dict) or not {"profile", "begun_at", "sessions"} <= content.keys():
         raise SdgError(f"{path}: expected the keys profile, begun_at and sessions. {way_out}")
     return content
 
 
-def read_for(folder: Path, profile: Profile) -> dict[str, Any] | None:
-    """The same, for a run that is to go on; raises SdgError when it was begun with another profile."""
+def read_for_profile(folder: Path, profile: Profile) -> dict[str, Any] | None:
+    """Return the same. Raises SdgError when the run was begun with a different profile."""
     known = read(folder)
     if known and known["profile"] != profile.key:
         raise SdgError(
-            f"run {folder.name!r} was begun with the profile {known['profile']!r}, now it is "
-            f"{profile.key!r}. Ways out: go on with the profile {known['profile']!r} "
-            "(--profile, or PROFILE in the notebook), or give the run another name (--run, or RUN)."
+            f"run {folder.name!r} was begun with the profile {known['profile']!r}, not {profile.key!r}. Continue with "
+            f"{known['profile']!r} (--profile, or PROFILE in the notebook), or choose another name for the run (--run, "
+            "or RUN)."
         )
     return known
 
 
 def git_commit() -> str | None:
-    """The clone's commit, with "+changes" when files differ from it; None outside git."""
+    """Return the clone's commit, with "+changes" when tracked files differ from it; None outside git."""
     try:
         root = paths.project_root()
         commit = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)

@@ -10,30 +10,31 @@ from sdg_helpers.errors import SdgError, did_you_mean
 
 
 def reject_unknown_parameters() -> None:
-    """In a notebook: raise SdgError when papermill was given a parameter that the notebook does not have.
+    """In a notebook: raise SdgError when papermill injected a parameter that the notebook does not declare.
 
-    Papermill alone warns, on a terminal that nobody watches, and then runs with the default.
+    Papermill itself only prints a warning, which is easy to miss, and then runs with the default.
     """
     known: set[str] = set()
-    for source in _cells_run():
-        names = list(_assigned(source))
+    for source in _executed_cells():
+        names = list(_assigned_names(source))
         for name in names if source.startswith("# Parameters\n") else ():
             if name not in known:
-                own = sorted(one for one in known if one.isupper())
+                declared = sorted(variable for variable in known if variable.isupper())
                 raise SdgError(
-                    f"parameter {name}: this notebook does not have it.{did_you_mean(name, own)} "
-                    f"Its parameters: {', '.join(own)}."
+                    f"this notebook has no parameter {name}.{did_you_mean(name, declared)} "
+                    f"Its parameters: {', '.join(declared)}."
                 )
         known.update(names)
 
 
-def _cells_run() -> list[str]:
-    """Sources of the cells that this kernel has run so far; empty outside a notebook."""
+def _executed_cells() -> list[str]:
+    """Return the sources of the cells that this kernel has run so far; [] outside a notebook."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return list(shell.user_ns.get("In", ())) if shell else []
 
 
-def _assigned(source: str) -> Iterator[str]:
+def _assigned_names(source: str) -> Iterator[str]:
+    """Yield the names that a cell's top-level statements assign."""
     try:
         body = ast.parse(source).body
     except SyntaxError:  # a cell with %magics

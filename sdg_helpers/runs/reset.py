@@ -1,4 +1,4 @@
-"""Drop a stage's results and all that was made from them."""
+"""Drop a stage's results, and the results of every stage that was made from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdg_helpers.runs.tracks import STAGES, StageInfo
 
 
 def downstream(track: str, stage: str) -> list[StageInfo]:
-    """The stage and all that is made from it, in order."""
+    """Return a stage and every stage that is made from it, in order."""
     dropped: list[StageInfo] = []
     for info in STAGES[track]:
         if info.name == stage or {one.name for one in dropped} & set(info.needs):
@@ -22,21 +22,24 @@ def downstream(track: str, stage: str) -> list[StageInfo]:
 
 
 def find_stage(text: str, folder: Path) -> tuple[str, StageInfo]:
-    """(track, stage) for "math/solutions", or for "solutions" where only one track that the run has begun has it."""
+    """Return (track, stage) for "math/solutions", or for "solutions" where only one begun track of the run has it.
+
+    Raises SdgError for an unknown stage, and for a name that several tracks have.
+    """
     known = {f"{track}/{info.name}": (track, info) for track, infos in STAGES.items() for info in infos}
     begun = [key for key in known if (folder / known[key][0]).is_dir()]
     found = [text] if text in known else [key for key in begun if key.split("/")[1] == text]
     if not found:
         raise SdgError(
-            f"stage {text!r}: expected one of {', '.join(begun or known)}.{did_you_mean(text, begun or known)}"
+            f"unknown stage {text!r}.{did_you_mean(text, begun or known)} Stages: {', '.join(begun or known)}."
         )
     if len(found) > 1:
-        raise SdgError(f"stage {text!r}: expected one stage, found several: {', '.join(found)}. Say which.")
+        raise SdgError(f"stage {text!r}: several tracks have it: {', '.join(found)}. Give one of these.")
     return known[found[0]]
 
 
 def reset_stages(folder: Path, track: str, infos: list[StageInfo]) -> None:
-    """Remove these stages' results, manifests first; raises SdgError, removing none, while one of them is at work."""
+    """Delete these stages' results, manifests first. Raises SdgError, deleting nothing, while one of them runs."""
     with ExitStack() as locks:
         for info in infos:
             if (stage := folder / track / info.name).is_dir():
@@ -50,8 +53,11 @@ def reset_stages(folder: Path, track: str, infos: list[StageInfo]) -> None:
 
 
 def refuse_live_jobs(folder: Path, track: str, infos: list[StageInfo]) -> None:
-    """Raise SdgError while Slurm has jobs of these stages: they outlive their driver, and would write old rows into
-    what is made anew. Slurm is asked only where a stage has submitted jobs."""
+    """Raise SdgError while Slurm has jobs of these stages.
+
+    Jobs outlive their driver and would write old rows into the new results. Slurm is asked only where a stage has
+    submitted jobs.
+    """
     live = [
         f"{job.job_id} of {track}/{info.name} ({job.state.lower()})"
         for info in infos
@@ -60,9 +66,8 @@ def refuse_live_jobs(folder: Path, track: str, infos: list[StageInfo]) -> None:
     if live:
         more = f" and {len(live) - 5} more" if len(live) > 5 else ""
         raise SdgError(
-            f"run {folder.name}: expected no jobs of what is to be dropped, found {', '.join(live[:5])}"
-            f"{more}. Nothing was dropped. End them with `sdg cancel {folder.name}`; when they have ended, "
-            "reset again."
+            f"run {folder.name}: jobs of the stages to drop are still live: {', '.join(live[:5])}{more}. Nothing was "
+            f"dropped. Cancel them with `sdg cancel {folder.name}`; when they have ended, reset again."
         )
 
 
@@ -71,12 +76,12 @@ def _live_jobs(stage: Path) -> list[cluster.SlurmJob]:
         return cluster.live_jobs(stage)
     except SdgError as error:
         raise SdgError(
-            f"{stage}: it ran as jobs of Slurm, which could not be asked whether they have ended:\n"
-            f"  {error}\nNothing was dropped. Reset where Slurm answers. If you know that no job of it is "
+            f"{stage}: this stage ran as Slurm jobs, and Slurm cannot be asked whether they have ended:\n"
+            f"  {error}\nNothing was dropped. Reset on a machine where Slurm answers. If you know that no job is "
             f"left, delete {stage / 'jobs'}, then reset again."
         ) from None
 
 
 def megabytes(folder: Path) -> float:
-    """What the files of a folder take, in MB."""
+    """Return the size of a folder's files in MB."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

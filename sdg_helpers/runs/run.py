@@ -1,4 +1,4 @@
-"""A run folder: its name, where everything lies in it, and run.yaml, which says how it was made."""
+"""A run: its folder, its tracks and stages, its profile and its model servers."""
 
 from __future__ import annotations
 
@@ -23,29 +23,28 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def run_folder(name: str) -> Path:
-    """outputs/NAME. Raises SdgError for a name that cannot be a run's."""
+    """Return outputs/NAME. Raises SdgError for a name that a run cannot have."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SdgError(
-            f"run name {name!r}: expected letters, digits, '.', '_' or '-', beginning with a letter or "
-            "digit, 64 at most. Choose another name."
+            f"run name {name!r}: use letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit."
         )
     return outputs_root() / name
 
 
 def existing_run(name: str) -> Path:
-    """The folder of a run that has been begun; raises SdgError with the closest name when there is none."""
+    """Return the folder of a run that has begun. Raises SdgError, with the closest name, when there is none."""
     folder = run_folder(name)
     if not (folder / "run.yaml").exists():
         known = all_runs()
         raise SdgError(
-            f"run {name!r}: expected {folder / 'run.yaml'}, found none.{did_you_mean(name, known)} "
-            f"Runs here: {', '.join(known) or 'none yet; begin one with `sdg run`'}."
+            f"run {name!r}: {folder / 'run.yaml'} does not exist.{did_you_mean(name, known)} "
+            f"Runs here: {', '.join(known) or 'none yet; start one with `sdg run`'}."
         )
     return folder
 
 
 def all_runs() -> list[str]:
-    """Names of the runs in the outputs folder, sorted."""
+    """Return the names of the runs in the outputs folder, sorted."""
     return sorted(path.parent.name for path in outputs_root().glob("*/run.yaml"))
 
 
@@ -75,7 +74,7 @@ class Track:
         return {stage.name: stage for stage in STAGES.get(self.name, ())}
 
     def stage(self, name: str) -> Stage:
-        """The stage as an object: its manifest, whether it is complete."""
+        """Return a stage as an object, with its manifest and its state."""
         folder = getattr(self, name)
         return Stage(folder, name, self.stages[name].notebook)
 
@@ -87,7 +86,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is open: its folder, its profile, its tracks and its model servers."""
+    """An open run: its folder, its profile, its tracks and its model servers."""
 
     name: str
     folder: Path
@@ -95,49 +94,51 @@ class Run:
 
     @property
     def servers(self) -> Path:
-        """Where the run's model servers keep their logs and addresses."""
+        """The folder of the model servers' logs and addresses."""
         return self.folder / "servers"
 
     def track(self, name: str) -> Track:
-        """One of the run's tracks ("math")."""
+        """Return one of the run's tracks ("math")."""
         return Track(self.folder / name, name)
 
     def server(self, role: str, on_progress: Callable[[int, int], None] | None = None) -> Server | None:
-        """The model server of a role ("solver", "judge"), started unless it answers already.
+        """Return the model server of a role ("solver", "judge"); start it unless it is already running.
 
-        Roles with equal settings share one server. on_progress(bytes done, bytes in all): while weights are fetched.
-        In a job of several nodes only the first rank gets a server; the others serve their part, and get None when it
-        is over. Raises SdgError for a role that the profile does not have, and when the server does not answer.
+        Roles with equal settings share one server. on_progress(bytes done, total bytes) is called while weights are
+        downloaded. In a job of several nodes only the first rank gets a server; the others run their part of it, and
+        get None when it ends. Raises SdgError for a role that the profile does not have, and when the server does
+        not answer.
         """
         from sdg_helpers import serving
         from sdg_helpers.cluster import ranks
 
         spec = self.profile.server(role)
         if ranks.current().rank:
-            return serving.follow(spec, self.servers)
+            serving.follow(spec, self.servers)
+            return None
         return serving.open_server(spec, self.servers, on_progress)
 
     def jobs(self, role: str) -> JobSpec | None:
-        """How the profile wants a role's work run ("generate", "judge", …): as jobs of Slurm, or None: here."""
+        """Return the settings of a role's Slurm jobs ("generate", "judge", …); None when its work runs here."""
         spec = self.profile.jobs.spec(role)
         return spec if spec.where == "slurm" else None
 
     def model(self, role: str) -> str:
-        """The name of the model that will answer for a role; starts nothing."""
+        """Return the name of a role's model; starts nothing."""
         return self.profile.server(role).served_model
 
 
 def open_run(name: str, profile: str = "demo") -> Run:
     """Open a run, or begin it: every notebook's first call. Writes run.yaml when the run is new.
 
-    Raises SdgError for a bad name, a bad profile, a run that was begun with another profile, or a parameter that was
-    given to this notebook and that it does not have (papermill alone only warns).
+    Raises SdgError for an invalid name or profile, for a run that was begun with a different profile, and for a
+    parameter that was injected into this notebook but that it does not declare (papermill itself only warns).
     """
     from sdg_helpers.profiles import load_profile
     from sdg_helpers.runs import history
     from sdg_helpers.runs.injected import reject_unknown_parameters
 
-    warnings.filterwarnings("ignore", message="IProgress not found")  # the hub's libraries then draw bars of text
+    warnings.filterwarnings("ignore", message="IProgress not found")  # the hub's libraries then show text bars
     reject_unknown_parameters()
     run = Run(name, run_folder(name), load_profile(profile))
     history.begin(run.folder, run.profile)

@@ -1,4 +1,4 @@
-"""How far a run is, read from its folder: complete, at work, partial, failed or not begun, stage by stage."""
+"""A run's status, read from its folder: how far each stage is, and what it is doing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from sdg_helpers.formatting import format_duration, format_number
 from sdg_helpers.locks import Lock
 from sdg_helpers.runs import history
 
-_STALE_S = 120  # a worker on another machine that has not reported for so long is taken for gone
+_STALE_S = 120  # without a report for this long, a worker on another machine counts as gone
 
 
 @dataclass(frozen=True)
 class StageStatus:
-    """One stage: `state` is complete, at work, partial, failed, changed or not begun; `detail` says it in words."""
+    """The status of one stage.
+
+    state: complete, at work, partial, failed, changed or not begun. detail: the same in more words, for people.
+    """
 
     track: str
     stage: str
@@ -32,7 +35,7 @@ class StageStatus:
 
 
 def run_status(folder: Path) -> list[StageStatus]:
-    """Every stage of the tracks that this run has begun; of the math track when it has begun none."""
+    """Return the status of every stage of the run's begun tracks; of the math track when it has begun none."""
     begun = [
         track for track in runs.STAGES if (folder / track).is_dir() or (folder / "notebooks" / track).is_dir()
     ] or ["math"]
@@ -40,7 +43,7 @@ def run_status(folder: Path) -> list[StageStatus]:
 
 
 def stage_status(folder: Path, track: str, info: runs.StageInfo) -> StageStatus:
-    """One stage, from its manifest, its progress file and the record of its notebook."""
+    """Return one stage's status, from its manifest, its progress file and the record of its notebook."""
     stage = folder / track / info.name
     record = files.read_json(folder / "notebooks" / f"{info.notebook}.json") or {}
     manifest = _manifest(stage)
@@ -49,7 +52,7 @@ def stage_status(folder: Path, track: str, info: runs.StageInfo) -> StageStatus:
     elif not (stage / "begun.json").exists():
         state, detail, counts = "not begun", f"notebook {info.notebook}", {}
         if record.get("state") == "failed":
-            state, detail = "failed", _why(record)
+            state, detail = "failed", _failure_reason(record)
     else:
         state, detail, counts = _begun(stage, record)
     return StageStatus(track, info.name, info.notebook, state, detail, counts)
@@ -61,8 +64,8 @@ def _manifest(stage: Path) -> dict[str, Any] | None:
     counts = manifest.get("counts") if isinstance(manifest, dict) else None
     if manifest is not None and not (isinstance(counts, dict) and {"rows_in", "rows_out", "dropped"} <= counts.keys()):
         raise SdgError(
-            f"{path}: expected a manifest with the counts rows_in, rows_out and dropped, found another "
-            "content. Restore the file, or drop the stage with `sdg reset`."
+            f"{path}: not a manifest: it has no counts with rows_in, rows_out and dropped. Restore the file, or drop "
+            "the stage with `sdg reset`."
         )
     return manifest
 
@@ -75,42 +78,44 @@ def _complete(stage: Path, manifest: dict[str, Any], record: dict[str, Any]) -> 
     if manifest.get("seconds"):
         detail += f", {format_duration(manifest['seconds'])}"
     if missing := changed_files(stage, manifest.get("outputs", {})):
-        return "changed", f"{', '.join(missing)}: not as the stage left it; `sdg reset` makes it anew", counts
+        return "changed", f"{', '.join(missing)}: missing or changed; `sdg reset` the stage and run it again", counts
     if record.get("state") == "failed":
-        detail += f"; its notebook stopped later: {_why(record)}"
+        detail += f"; its notebook failed later: {_failure_reason(record)}"
     return "complete", detail, counts
 
 
 def _begun(stage: Path, record: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     progress = files.read_json(stage / "progress.json") or {}
     jobs = jobs_text(stage)
-    detail = progress_text({**progress, "jobs": jobs}) if progress else "begun, nothing counted yet"
+    detail = progress_text({**progress, "jobs": jobs}) if progress else "started, no rows yet"
     if at_work(stage, progress) or jobs:
         return "at work", detail, progress
     detail = re.sub(r"  ETA \S+", "", detail)
     if record.get("state") == "failed":
-        return "failed", f"{detail}; {_why(record)}", progress
-    return "partial", f"{detail}; stopped, run again to go on", progress
+        return "failed", f"{detail}; {_failure_reason(record)}", progress
+    return "partial", f"{detail}; stopped; run again to resume", progress
 
 
-def _why(record: dict[str, Any]) -> str:
+def _failure_reason(record: dict[str, Any]) -> str:
+    """Return the first line of a failed notebook's error."""
     lines = str(record.get("error", "")).splitlines() or ["no reason recorded"]
     return lines[0]
 
 
 def changed_files(stage: Path, known: dict[str, dict[str, Any]]) -> list[str]:
-    """Names of the files that are gone or have another size than the manifest says."""
-    gone = []
-    for name, fingerprint in known.items():
-        path = stage / name
-        if not path.exists() or path.stat().st_size != fingerprint["bytes"]:
-            gone.append(name)
-    return gone
+    """Return the names of the files that are missing or differ in size from the manifest's fingerprints."""
+    return [
+        name
+        for name, fingerprint in known.items()
+        if not (stage / name).exists() or (stage / name).stat().st_size != fingerprint["bytes"]
+    ]
 
 
 def at_work(stage: Path, progress: dict[str, Any]) -> bool:
-    """Whether a process works on the stage: it holds the lock, or reported lately from another machine (where the
-    file system keeps locks to one machine)."""
+    """Whether a process is working on the stage: it holds the lock, or it reported recently from another machine.
+
+    Some shared file systems show locks only on the machine that holds them.
+    """
     path = stage / ".lock"
     if not path.exists():
         return False
@@ -121,7 +126,7 @@ def at_work(stage: Path, progress: dict[str, Any]) -> bool:
 
 
 def jobs_text(stage: Path) -> str:
-    """ "3 running, 1 pending": the stage's jobs that Slurm still has to do with; "" where there are none."""
+    """Return the stage's live jobs, such as "3 running, 1 pending"; "" when it has none."""
     if not (stage / "jobs" / "jobs.jsonl").exists():
         return ""
     from sdg_helpers import cluster
@@ -134,12 +139,12 @@ def jobs_text(stage: Path) -> str:
 
 
 def rows_text(counts: dict[str, Any]) -> str:
-    """ "96/96 rows": rows out of rows in."""
+    """Return rows out of rows in, such as "96/96 rows"."""
     return f"{counts['rows_out']:,}/{counts['rows_in']:,} rows"
 
 
 def progress_text(progress: dict[str, Any]) -> str:
-    """ "40/96 rows  42 %  31 tok/s  ETA 1m27s  2 failed", from what a stage reports."""
+    """Return a stage's progress report as text, such as "40/96 rows  42%  31 tok/s  ETA 1m27s  2 failed"."""
     done, total = progress.get("done", 0), progress.get("total")
     parts = [f"{done:,}/{total:,} rows" if total else f"{done:,} rows"]
     if total:
@@ -159,8 +164,10 @@ def progress_text(progress: dict[str, Any]) -> str:
 
 
 def runs_table() -> list[dict[str, Any]]:
-    """One row a run: name, profile, when it began, how many stages are complete, the latest that is not. A run that
-    cannot be read has its reason in its row: the others are shown all the same."""
+    """Return one row a run: run, profile, begun_at, complete ("3/11 stages") and now, the first unfinished stage.
+
+    A run that cannot be read has the reason in its row, so that the others are still shown.
+    """
     rows = []
     for name in runs.all_runs():
         try:
@@ -180,12 +187,13 @@ def runs_table() -> list[dict[str, Any]]:
 
 def _table_row(name: str) -> dict[str, Any]:
     folder = runs.run_folder(name)
-    told, stages = history.read(folder), run_status(folder)
-    begun = [one for one in stages if one.state not in ("complete", "not begun")]
+    content, stages = history.read(folder) or {}, run_status(folder)
+    unfinished = [stage for stage in stages if stage.state not in ("complete", "not begun")]
+    first = next(iter(unfinished), None)
     return {
         "run": name,
-        "profile": told["profile"],
-        "begun_at": told["begun_at"],
-        "complete": f"{sum(one.state == 'complete' for one in stages)}/{len(stages)} stages",
-        "now": f"{begun[0].track}/{begun[0].stage} {begun[0].state}: {begun[0].detail}" if begun else "",
+        "profile": content.get("profile", ""),
+        "begun_at": content.get("begun_at", ""),
+        "complete": f"{sum(stage.state == 'complete' for stage in stages)}/{len(stages)} stages",
+        "now": f"{first.track}/{first.stage} {first.state}: {first.detail}" if first else "",
     }

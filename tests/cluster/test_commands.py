@@ -64,7 +64,7 @@ def test_the_driver_as_a_job_runs_the_notebooks_and_survives_a_requeue(clone, tm
 def test_a_driver_that_is_local_cannot_be_submitted(clone):
     (clone / "notebooks" / "profiles" / "demo.yaml").write_text(PROFILE)
     done = sdg(clone, "run", "math", "--run", "a", "--submit")
-    assert done.returncode == 2 and "expected `where: slurm` for the role driver" in done.stderr
+    assert done.returncode == 2 and "needs `where: slurm` for the role driver" in done.stderr
 
 
 def test_status_shows_jobs_beside_rows_and_cancel_ends_them(clone, tmp_path):
