@@ -11,10 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sdg_helpers import files, paths
 from sdg_helpers.errors import SdgError, did_you_mean
-from sdg_helpers.paths import PACKAGE
 from sdg_helpers.validation import read_yaml, validate
-
-PROMPTS = PACKAGE.parent / "prompts"
 
 
 class Turn(BaseModel):
@@ -102,11 +99,12 @@ class Prompt(BaseModel):
 
 def prompt_path(name: str | Path) -> Path:
     """Return the path of a prompt's file, which need not exist."""
-    return paths.resolve_path(name) if str(name).endswith((".yaml", ".yml")) else PROMPTS / f"{name}.yaml"
+    by_path = str(name).endswith((".yaml", ".yml"))
+    return paths.resolve_path(name) if by_path else paths.prompts_folder() / f"{name}.yaml"
 
 
 def load_prompt(name: str | Path) -> Prompt:
-    """Read a prompt by name ("math/solve", from the prompts folder) or by path to a YAML file, from the clone's root.
+    """Read a prompt by name ("math/solve", from prompts/) or by path to a YAML file.
 
     Prompt files of NeMo-Skills load unchanged. Raises SdgError for a missing file, a wrong key and a bad template.
     """
@@ -114,7 +112,8 @@ def load_prompt(name: str | Path) -> Prompt:
     try:
         content = read_yaml(path)
     except FileNotFoundError:
-        known = sorted(p.relative_to(PROMPTS).with_suffix("").as_posix() for p in PROMPTS.rglob("*.yaml"))
+        folder = paths.prompts_folder()
+        known = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml"))
         raise SdgError(
             f"prompt {str(name)!r}: {path} does not exist.{did_you_mean(str(name), known)} "
             f"Known prompts: {', '.join(known)}."

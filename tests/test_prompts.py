@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sdg_helpers.errors import SdgError
-from sdg_helpers.prompts import PROMPTS, load_prompt
+from sdg_helpers.paths import prompts_folder
+from sdg_helpers.prompts import load_prompt
 from tests.helpers.clone import make_clone
 
 HOSTILE = "a {problem} {__class__} {0} {{x}} %s ${HOME} " + "{" * 1000
@@ -104,6 +105,7 @@ def test_the_id_follows_what_the_model_sees(prompt_file):
     assert one.id == two.id != three.id
 
 
+PROMPTS = prompts_folder()
 OURS = sorted(path for path in PROMPTS.rglob("*.yaml") if path.name != "topics.yaml")  # that one is a taxonomy
 
 

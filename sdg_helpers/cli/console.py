@@ -30,10 +30,10 @@ def program() -> str:
     called = Path(sys.argv[0])
     if called.name != "sdg" or shutil.which("sdg") == str(called):
         return "sdg"
-    return shlex.quote(shown(called))
+    return shlex.quote(display_path(called))
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """The path from here, where that is shorter to read."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

@@ -8,7 +8,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from sdg_helpers.cli.console import program, shown
+from sdg_helpers.cli.console import display_path, program
 from sdg_helpers.cli.main import FAILED, INTERRUPTED, Add
 from sdg_helpers.cli.tools import fetch_weights
 from sdg_helpers.errors import SdgError
@@ -65,7 +65,7 @@ def _run(arguments: argparse.Namespace) -> int:
     history.add_session(run.folder, profile, {key: value for key, value in arguments.overrides})
     if arguments.submit:
         return _submit(run, arguments, name)
-    print(f"run {name}, profile {profile.key}: {shown(run.folder)}", flush=True)
+    print(f"run {name}, profile {profile.key}: {display_path(run.folder)}", flush=True)
     if any(notebook.asks_a_model for notebook in selected):
         fetch_weights([spec.model for spec in profile.specs if spec.engine == "embedded"])
     try:
@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.debug:
             raise
         return _stopped(error, arguments, name)
-    print(f"Complete. Executed notebooks: {shown(run.folder / 'notebooks')}   How far it is: {program()} status {name}")
+    print(f"Complete. Executed notebooks: {display_path(run.folder / 'notebooks')}   How far it is: {program()} status {name}")
     return 0
 
 
@@ -93,7 +93,7 @@ def _submit(run: Run, arguments: argparse.Namespace, name: str) -> int:
     words = ["run", *_words(arguments, name), *(["--again"] if arguments.again else [])]
     job_id, log = submit_driver(run.folder, run.profile.jobs.spec("driver"), words)
     print(
-        f"Submitted as job {job_id}; its log: {shown(log)}   How far it is: {program()} status {name}   To stop: "
+        f"Submitted as job {job_id}; its log: {display_path(log)}   How far it is: {program()} status {name}   To stop: "
         f"{program()} cancel {name}"
     )
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sdg_helpers.cli.console import asked, print_table, shown
+from sdg_helpers.cli.console import asked, display_path, print_table
 from sdg_helpers.cli.main import Add
 from sdg_helpers.errors import SdgError
 
@@ -39,7 +39,7 @@ def _status(arguments: argparse.Namespace) -> None:
     elif arguments.run:
         print_table([[f"{row['track']}/{row['stage']}", row["state"], row["detail"]] for row in rows])
     else:
-        print_table([list(row.values()) for row in rows] or [[f"no runs in {shown(paths.outputs_root())}"]])
+        print_table([list(row.values()) for row in rows] or [[f"no runs in {display_path(paths.outputs_root())}"]])
 
 
 def _reset(arguments: argparse.Namespace) -> None:
@@ -57,7 +57,7 @@ def _reset(arguments: argparse.Namespace) -> None:
     with Lock(folder / ".lock", f"run {arguments.run!r}"):
         reset.refuse_live_jobs(folder, track, dropped)  # before anybody is asked
         for one in there:
-            print(f"  {shown(folder / track / one.name)}  {reset.megabytes(folder / track / one.name):,.1f} MB")
+            print(f"  {display_path(folder / track / one.name)}  {reset.megabytes(folder / track / one.name):,.1f} MB")
         if not arguments.yes and not asked("Drop these results? They cannot be brought back. Type yes: "):
             raise SdgError("nothing was dropped.")
         reset.reset_stages(folder, track, dropped)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sdg_helpers.cli.console import print_table, program, shown
+from sdg_helpers.cli.console import display_path, print_table, program
 from sdg_helpers.cli.main import Add
 from sdg_helpers.errors import SdgError
 
@@ -86,7 +86,7 @@ def _params(arguments: argparse.Namespace) -> None:
     from sdg_helpers import notebooks
 
     notebook = notebooks.find(arguments.notebook, notebooks.discover())
-    print(f"Parameters of {notebook.key} ({shown(notebook.path)})")
+    print(f"Parameters of {notebook.key} ({display_path(notebook.path)})")
     print_table([[one.name, one.default, one.help] for one in notebook.parameters.values()])
 
 

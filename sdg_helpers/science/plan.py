@@ -13,7 +13,7 @@ import pandas as pd
 from sdg_helpers import files
 from sdg_helpers.answers.extraction import split_thinking
 from sdg_helpers.errors import SdgError
-from sdg_helpers.science.taxonomy import PATH, folded, form_of, load_taxonomy
+from sdg_helpers.science.taxonomy import default_taxonomy, folded, form_of, load_taxonomy
 from sdg_helpers.solutions.reading import read_solutions
 from sdg_helpers.stages import Stage
 
@@ -29,13 +29,14 @@ def choose_topics(
     topics: Sequence[str] = (),
     max_topics: int = 0,
     new_subtopics: int = 0,
-    taxonomy: Path = PATH,
+    taxonomy: Path | None = None,
 ) -> dict[str, Any]:
     """Write topics.jsonl: id, problem (field and topic), field, topic, known (its subtopics, one text), count.
 
     fields, topics: names; empty: all. max_topics: so many, spread over the fields; 0: all. new_subtopics: how many
     further subtopics a model is to be asked for, a topic. Returns the manifest.
     """
+    taxonomy = taxonomy or default_taxonomy()
     parameters = {
         "fields": list(fields),
         "topics": list(topics),
@@ -83,10 +84,11 @@ def _spread(chosen: list[tuple[str, str, list[str]]], count: int) -> list[tuple[
 
 
 def check_grid(
-    levels: Sequence[str], num_options: Sequence[int], taxonomy: Path = PATH
+    levels: Sequence[str], num_options: Sequence[int], taxonomy: Path | None = None
 ) -> tuple[dict[str, str], dict[int, str]]:
     """(level -> what it demands, number of options -> form) of a grid. Raises SdgError for those that there are not:
     called before the first request, it keeps a slip of the pen from costing replies."""
+    taxonomy = taxonomy or default_taxonomy()
     demands, forms = load_taxonomy(taxonomy).demands(levels), {number: form_of(number) for number in num_options}
     if not demands or not forms:
         raise SdgError(
@@ -104,7 +106,7 @@ def plan_questions(
     num_options: Sequence[int],
     max_subtopics: int = 0,
     expanded: Path | None = None,
-    taxonomy: Path = PATH,
+    taxonomy: Path | None = None,
 ) -> dict[str, Any]:
     """Write assignments.jsonl, one row a subtopic × level × number of options: id, problem (all of it in words), field,
     topic, subtopic, difficulty, demands, num_options, form.

@@ -10,11 +10,10 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from sdg_helpers import paths
 from sdg_helpers.answers.options import LETTERS
 from sdg_helpers.errors import SdgError, did_you_mean
-from sdg_helpers.prompts import PROMPTS
 
-PATH = PROMPTS / "science" / "topics.yaml"
 _MOST_OPTIONS = 10
 _FOLD = re.compile(r"[\W_]+")
 
@@ -50,9 +49,17 @@ class Taxonomy:
         return pd.DataFrame(rows, columns=["field", "topics", "subtopics"]).set_index("field")
 
 
-def load_taxonomy(path: Path | str = PATH) -> Taxonomy:
-    """Read a taxonomy; raises SdgError where it is not levels of text and fields of topics of different subtopics."""
-    path = Path(path)
+def default_taxonomy() -> Path:
+    """Return the file of the taxonomy that comes with the prompts."""
+    return paths.prompts_folder() / "science" / "topics.yaml"
+
+
+def load_taxonomy(path: Path | str | None = None) -> Taxonomy:
+    """Read a taxonomy, by default the one that comes with the prompts.
+
+    Raises SdgError unless it has levels with texts, and fields with topics and distinct subtopics.
+    """
+    path = Path(path or default_taxonomy())
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -64,7 +71,7 @@ def load_taxonomy(path: Path | str = PATH) -> Taxonomy:
         raise SdgError(
             f"{path}: expected the keys levels and fields, found "
             f"{', '.join(map(str, content)) if isinstance(content, dict) else type(content).__name__}. "
-            f"See {PATH} for the form."
+            f"See {default_taxonomy()} for the form."
         )
     faults = [*_level_faults(content["levels"]), *_field_faults(content["fields"])]
     if faults:
