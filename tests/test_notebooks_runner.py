@@ -71,7 +71,7 @@ def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
     assert changed.returncode == 1
     assert "rows: was 5, now 6" in changed.err and "sdg reset demo math/problems" in changed.err
     assert "Traceback" not in changed.err
-    assert changed.err.endswith("Once that is mended, go on with: sdg run math --run demo -p NUM_PROBLEMS 6\n")
+    assert changed.err.endswith("Fix the cause, then resume with: sdg run math --run demo -p NUM_PROBLEMS 6\n")
 
     shown = clone / "notebooks" / "math" / "03_generate_solutions.ipynb"
     shown.write_text(shown.read_text().replace('"# A title"', '"# Another title"'))
@@ -92,7 +92,7 @@ def test_a_failing_cell_stops_the_chain_and_says_how_to_go_on(clone, run):
     assert "math/03_generate_solutions failed in cell [4], line 10: 1 / 0\n" in told
     assert "ZeroDivisionError: division by zero" in told and "---> 10     1 / 0" in told and "\x1b" not in told
     assert f"{clone}/outputs/f/notebooks/math/03_generate_solutions.ipynb" in told
-    assert "Once that is mended, go on with: sdg run start math --run f -p THEN raise" in told
+    assert "Fix the cause, then resume with: sdg run start math --run f -p THEN raise" in told
     assert record(clone, "f")["error"] == "ZeroDivisionError: division by zero"
     stopped_later = run("f", command="status").out
     assert re.search(r"math/solutions +complete +4/5 rows .*stopped later: ZeroDivisionError", stopped_later)
@@ -218,7 +218,7 @@ def test_ctrl_c_ends_the_kernel_and_a_killed_driver_is_followed_by_another(clone
     assert driver.returncode == 130 and not alive(kernel)
     assert "03 generate solutions  stopped" in out and "Traceback" not in told
     assert "stopped (Ctrl-C)" in told
-    assert told.endswith("To go on: sdg run math --run k -p NUM_SEEDS 40 -p SLEEP_S 0.3\n")
+    assert told.endswith("Finished work is kept. Resume with: sdg run math --run k -p NUM_SEEDS 40 -p SLEEP_S 0.3\n")
     assert record(clone, "k")["state"] == "interrupted"
 
     (clone / "outputs/k/math/solutions/progress.json").unlink()

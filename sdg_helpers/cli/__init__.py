@@ -1,1 +1,1 @@
-"""The command `sdg`."""
+"""The `sdg` command."""

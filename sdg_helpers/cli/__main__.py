@@ -1,4 +1,4 @@
-"""`python -m sdg_helpers.cli`, where the command `sdg` is not on the path."""
+"""`python -m sdg_helpers.cli`, for when the command `sdg` is not on the path."""
 
 import sys
 

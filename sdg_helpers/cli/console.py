@@ -1,4 +1,4 @@
-"""What the commands share: tables, questions to the user, paths and commands as the user would type them."""
+"""What the commands share: tables, confirmation, and paths and commands as the user would type them."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from sdg_helpers.errors import SdgError
 
 
-def print_table(rows: list[list[str]]) -> None:
-    """Rows of as many cells each, in columns as wide as they need."""
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of equal length in columns that are as wide as their widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def asked(question: str) -> bool:
-    """Whether the user types yes. Raises SdgError where nobody can be asked."""
+def confirm(question: str) -> bool:
+    """Return whether the user types yes. Raises SdgError when there is no terminal to ask on."""
     if not sys.stdin.isatty():
-        raise SdgError("expected a terminal to ask on, found none. Give --yes to drop without asking.")
+        raise SdgError("cannot ask for confirmation without a terminal. Give --yes to skip the question.")
     return input(question).strip().lower() == "yes"
 
 
-def program() -> str:
-    """How this program was called: `sdg`, or its path where the shell would not find it."""
+def program_name() -> str:
+    """Return `sdg`, or the path it was called by when the shell would not find it."""
     called = Path(sys.argv[0])
     if called.name != "sdg" or shutil.which("sdg") == str(called):
         return "sdg"
@@ -34,6 +35,6 @@ def program() -> str:
 
 
 def display_path(path: Path) -> str:
-    """The path from here, where that is shorter to read."""
+    """Return a path relative to the current folder when it is inside it, else the path unchanged."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

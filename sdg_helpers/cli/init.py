@@ -1,4 +1,4 @@
-"""`sdg init`: a workspace with the notebooks, for an installation without a clone."""
+"""`sdg init`: create a workspace, for an installation without a clone."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import argparse
 import shlex
 from pathlib import Path
 
-from sdg_helpers.cli.console import display_path, program
+from sdg_helpers.cli.console import display_path, program_name
 from sdg_helpers.cli.main import Add
 
 
 def add_commands(add: Add) -> None:
-    """init"""
-    init = add("init", _init, "create a workspace: a folder with the notebooks, profiles and prompts to work with")
+    """Add init."""
+    init = add("init", _init, "create a workspace: a folder with the notebooks, profiles and prompts")
     init.add_argument(
         "folder",
         metavar="FOLDER",
-        help="a new folder, or a workspace to update to this version (edited files are kept)",
+        help="a new folder, or a workspace to update to this version of sdg (edited files are kept)",
     )
 
 
@@ -25,10 +25,11 @@ def _init(arguments: argparse.Namespace) -> None:
 
     folder = Path(arguments.folder).expanduser()
     copied = create_workspace(folder)
-    changes = {"added": copied.added, "updated": copied.updated, "unchanged": copied.unchanged}
-    counts = ", ".join(f"{len(names)} {what}" for what, names in changes.items() if names)
-    print(f"Workspace {display_path(folder)}: {counts or 'nothing to copy'}.")
+    print(
+        f"Workspace {display_path(folder)}: {len(copied.added)} files added, {len(copied.updated)} updated, "
+        f"{len(copied.unchanged)} unchanged."
+    )
     for name in copied.kept:
-        print(f"  kept {name}: you edited it")
-    change = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(display_path(folder))} && "
-    print(f"Next: {change}{program()} run math --profile demo")
+        print(f"  kept your edited {name}")
+    enter = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(display_path(folder))} && "
+    print(f"Next: {enter}{program_name()} run math --profile demo")

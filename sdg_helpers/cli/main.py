@@ -1,4 +1,4 @@
-"""The command `sdg`. Every command imports what it needs when it runs, so that `sdg --help` answers at once."""
+"""The command `sdg`. Each command imports what it needs only when it runs, so that `sdg --help` is instant."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sdg_helpers import __version__
 from sdg_helpers.errors import SdgError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
-Add = Callable[..., argparse.ArgumentParser]  # (name, function, what it does) -> the command's own parser
+Add = Callable[..., argparse.ArgumentParser]  # (name, function, help text) -> the command's parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 1 a notebook failed, 2 bad input, 130 stopped."""
+    """Run one command. Return the exit code: 0, 1 for a failed notebook, 2 for bad input, 130 when interrupted."""
     arguments = _parser().parse_args(argv)
     try:
         return arguments.command(arguments) or 0
@@ -24,18 +24,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"sdg: {error}", file=sys.stderr)
         return BAD_INPUT
-    except KeyboardInterrupt as stopped:
-        print(f"sdg: stopped ({str(stopped) or 'Ctrl-C'}).", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"sdg: stopped ({str(interrupt) or 'Ctrl-C'}).", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `sdg status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if arguments.debug or error.filename is None:  # of no file: not the user's to mend
+        if arguments.debug or error.filename is None:  # not about a file: a bug, not a bad path
             raise
         print(
-            f"sdg: {error.filename}: expected a place that can be read and written, found: {error.strerror}. Give "
-            "another one (SDG_OUTPUTS, or the path on the command line), or mend it, then run again.",
+            f"sdg: cannot read or write {error.filename}: {error.strerror}. Fix the path, or give another one "
+            "(SDG_OUTPUTS, or on the command line), then run again.",
             file=sys.stderr,
         )
         return BAD_INPUT
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="sdg", description="Open Reasoning Cookbook: from hard problems to reasoning data for fine-tuning."
     )
     parser.add_argument("--version", action="version", version=f"sdg {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, function: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:

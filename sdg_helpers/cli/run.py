@@ -1,4 +1,4 @@
-"""`sdg run`: which notebooks, with which values, in which run; and what to say when it stops."""
+"""`sdg run`: which notebooks to execute, with which parameters, in which run; and how to resume when it stops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from sdg_helpers.cli.console import display_path, program
+from sdg_helpers.cli.console import display_path, program_name
 from sdg_helpers.cli.main import FAILED, INTERRUPTED, Add
 from sdg_helpers.cli.tools import fetch_weights
 from sdg_helpers.errors import SdgError
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def add_commands(add: Add) -> None:
-    """run"""
-    run = add("run", _run, "execute notebooks in order, from where the run stands")
-    run.add_argument("tracks", nargs="*", metavar="TRACK", help="start, math, …; default: start math")
+    """Add run."""
+    run = add("run", _run, "execute notebooks in order, resuming where the run stopped")
+    run.add_argument("tracks", nargs="*", metavar="TRACK", help="start, math, science, code (default: start math)")
     run.add_argument(
         "--profile",
         metavar="P",
-        help="where to run: a name, or a .yaml file (default: the one that the run was begun with, else demo)",
+        help="where to run: a name or a .yaml file (default: the run's own profile, or demo for a new run)",
     )
-    run.add_argument("--run", metavar="NAME", help="the folder in outputs/ (default: the profile's name)")
-    run.add_argument("--from", dest="first", metavar="03", help="the first notebook to execute")
-    run.add_argument("--to", dest="last", metavar="06", help="the last one")
+    run.add_argument("--run", metavar="NAME", help="name of its folder in outputs/ (default: the profile's name)")
+    run.add_argument("--from", dest="first", metavar="03", help="first notebook to execute")
+    run.add_argument("--to", dest="last", metavar="06", help="last notebook to execute")
     run.add_argument(
         "-p",
         dest="overrides",
@@ -37,14 +37,14 @@ def add_commands(add: Add) -> None:
         action="append",
         default=[],
         metavar=("KEY", "VALUE"),
-        help="a parameter, for every selected notebook that has it; may be repeated",
+        help="override a parameter in every selected notebook that has it; may be repeated",
     )
     run.add_argument(
         "--submit",
         action="store_true",
-        help="run the driver itself as a small job of Slurm, so that the login session may close",
+        help="submit the driver itself as a small Slurm job, so that you can log out",
     )
-    run.add_argument("--again", action="store_true", help="execute complete notebooks too (nothing is made twice)")
+    run.add_argument("--again", action="store_true", help="also execute complete notebooks (finished work is reused)")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     every = notebooks.discover()
     profile = load_profile(arguments.profile or _profile_of(arguments.run))
-    selected = _selected(arguments)
+    selected = _select_notebooks(arguments)
     values = values_for(selected, every, profile, arguments.overrides)
     name = arguments.run or re.sub(r"[^A-Za-z0-9._-]", "-", profile.path.stem)
     run = Run(name, run_folder(name), profile)
@@ -73,34 +73,36 @@ def _run(arguments: argparse.Namespace) -> int:
     except (NotebookFailed, KeyboardInterrupt) as error:
         if arguments.debug:
             raise
-        return _stopped(error, arguments, name)
-    print(f"Complete. Executed notebooks: {display_path(run.folder / 'notebooks')}   How far it is: {program()} status {name}")
+        return _report_stop(error, arguments, name)
+    executed = display_path(run.folder / "notebooks")
+    print(f"Complete. Executed notebooks: {executed}   Status: {program_name()} status {name}")
     return 0
 
 
 def _profile_of(name: str | None) -> str:
+    """The profile that an existing run was started with, else demo."""
     from sdg_helpers import runs
     from sdg_helpers.runs import history
 
-    told = history.read(runs.run_folder(name)) if name else None
-    return told["profile"] if told else "demo"
+    content = history.read(runs.run_folder(name)) if name else None
+    return content["profile"] if content else "demo"
 
 
 def _submit(run: Run, arguments: argparse.Namespace, name: str) -> int:
     from sdg_helpers.notebooks.submitting import submit_driver
 
-    arguments.profile = run.profile.key  # the job begins in another folder
+    arguments.profile = run.profile.key  # the job starts in another folder
     words = ["run", *_words(arguments, name), *(["--again"] if arguments.again else [])]
     job_id, log = submit_driver(run.folder, run.profile.jobs.spec("driver"), words)
     print(
-        f"Submitted as job {job_id}; its log: {display_path(log)}   How far it is: {program()} status {name}   To stop: "
-        f"{program()} cancel {name}"
+        f"Submitted as job {job_id}; log: {display_path(log)}   Status: {program_name()} status {name}   "
+        f"Cancel: {program_name()} cancel {name}"
     )
     return 0
 
 
 def _words(arguments: argparse.Namespace, name: str) -> list[str]:
-    """The words after `sdg run` that ask for the same again."""
+    """The words after `sdg run` that repeat this command."""
     words = [*arguments.tracks, *(["--profile", arguments.profile] if arguments.profile else []), "--run", name]
     for flag, value in (("--from", arguments.first), ("--to", arguments.last)):
         words += [flag, value] if value else []
@@ -109,17 +111,17 @@ def _words(arguments: argparse.Namespace, name: str) -> list[str]:
     return words
 
 
-def _stopped(error: BaseException, arguments: argparse.Namespace, name: str) -> int:
-    """Say what happened and the exact command to go on."""
-    words = _words(arguments, name)
+def _report_stop(error: BaseException, arguments: argparse.Namespace, name: str) -> int:
+    """Print what happened and the exact command that resumes the run; return the exit code."""
     interrupted = isinstance(error, KeyboardInterrupt)
-    told = f"stopped ({str(error) or 'Ctrl-C'})." if interrupted else error
-    how = "To go on" if interrupted else "Once that is mended, go on with"
-    print(f"sdg: {told}\nWhat was made is kept. {how}: {program()} run {shlex.join(words)}", file=sys.stderr)
+    message = f"stopped ({str(error) or 'Ctrl-C'})." if interrupted else error
+    how = "Resume with" if interrupted else "Fix the cause, then resume with"
+    command = f"{program_name()} run {shlex.join(_words(arguments, name))}"
+    print(f"sdg: {message}\nFinished work is kept. {how}: {command}", file=sys.stderr)
     return INTERRUPTED if interrupted else FAILED
 
 
-def _selected(arguments: argparse.Namespace) -> list[Notebook]:
+def _select_notebooks(arguments: argparse.Namespace) -> list[Notebook]:
     from sdg_helpers import notebooks
 
     found = [one for track in arguments.tracks or ["start", "math"] for one in notebooks.discover(track)]
@@ -127,13 +129,13 @@ def _selected(arguments: argparse.Namespace) -> list[Notebook]:
     selected = [one for one in found if first <= one.number <= last]
     if not selected:
         raise SdgError(
-            f"--from {first} --to {last}: expected at least one notebook between, found none. Notebooks: "
-            f"{', '.join(one.key for one in found)}."
+            f"--from {first} --to {last} selects no notebook. Notebooks: {', '.join(one.key for one in found)}."
         )
     return selected
 
 
 def _number(flag: str, text: str | None, found: list[Notebook], default: str) -> str:
+    """The two-digit number of the notebook that --from or --to names."""
     from sdg_helpers import notebooks
 
     if text is None:

@@ -1,25 +1,25 @@
-"""`sdg status`, `reset`, `cancel`: a run that is there."""
+"""`sdg status`, `reset` and `cancel`: commands about an existing run."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from sdg_helpers.cli.console import asked, display_path, print_table
+from sdg_helpers.cli.console import confirm, display_path, print_table
 from sdg_helpers.cli.main import Add
 from sdg_helpers.errors import SdgError
 
 
 def add_commands(add: Add) -> None:
-    """status, reset, cancel"""
-    status = add("status", _status, "how far a run is, stage by stage; without RUN a table of all runs")
+    """Add status, reset and cancel."""
+    status = add("status", _status, "show the progress of a run by stage; without RUN, list all runs")
     status.add_argument("run", nargs="?", metavar="RUN")
-    status.add_argument("--json", action="store_true", help="for programs")
-    reset = add("reset", _reset, "drop a stage's results and all that was made from them, after asking")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    reset = add("reset", _reset, "delete a stage's results and everything made from them, after confirmation")
     reset.add_argument("run", metavar="RUN")
     reset.add_argument("stage", metavar="STAGE", help="math/solutions, or solutions")
-    reset.add_argument("--yes", action="store_true", help="do not ask")
-    cancel = add("cancel", _cancel, "cancel a run's jobs on the cluster, and keep its data")
+    reset.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    cancel = add("cancel", _cancel, "cancel a run's jobs on the cluster; its data is kept")
     cancel.add_argument("run", metavar="RUN")
 
 
@@ -49,19 +49,20 @@ def _reset(arguments: argparse.Namespace) -> None:
 
     folder = runs.existing_run(arguments.run)
     track, info = reset.find_stage(arguments.stage, folder)
-    dropped = reset.downstream(track, info.name)
-    there = [one for one in dropped if (folder / track / one.name).is_dir()]
-    if not there:
-        print(f"{track}/{info.name} of run {arguments.run} has not begun: nothing to drop.")
+    affected = reset.downstream(track, info.name)
+    existing = [one for one in affected if (folder / track / one.name).is_dir()]
+    if not existing:
+        print(f"{track}/{info.name} of run {arguments.run} has not begun: nothing to delete.")
         return
     with Lock(folder / ".lock", f"run {arguments.run!r}"):
-        reset.refuse_live_jobs(folder, track, dropped)  # before anybody is asked
-        for one in there:
-            print(f"  {display_path(folder / track / one.name)}  {reset.megabytes(folder / track / one.name):,.1f} MB")
-        if not arguments.yes and not asked("Drop these results? They cannot be brought back. Type yes: "):
-            raise SdgError("nothing was dropped.")
-        reset.reset_stages(folder, track, dropped)
-    print(f"Dropped. To make them anew, run from notebook {info.notebook}.")
+        reset.refuse_live_jobs(folder, track, affected)  # before asking for confirmation
+        for one in existing:
+            stage = folder / track / one.name
+            print(f"  {display_path(stage)}  {reset.megabytes(stage):,.1f} MB")
+        if not arguments.yes and not confirm("Delete these results for good? Type yes: "):
+            raise SdgError("nothing was deleted.")
+        reset.reset_stages(folder, track, affected)
+    print(f"Deleted. To make them again, run from notebook {info.notebook}.")
 
 
 def _cancel(arguments: argparse.Namespace) -> None:
@@ -71,10 +72,10 @@ def _cancel(arguments: argparse.Namespace) -> None:
     cancelled = [(stage, job) for stage in _stages_with_jobs(folder) for job in cluster.cancel_jobs(stage)]
     for stage, job in cancelled:
         print(f"  cancelled {job.job_id} ({job.state.lower()}) of {stage.relative_to(folder)}")
-    print(f"{len(cancelled)} jobs cancelled; what was written is kept.")
+    print(f"{len(cancelled)} jobs cancelled; the data written so far is kept.")
 
 
 def _stages_with_jobs(run: Path) -> list[Path]:
-    """The folders of a run that have submitted jobs; the driver's comes first."""
+    """The folders of a run that have submitted jobs, the driver's first."""
     found = [path.parent.parent for path in sorted(run.rglob("jobs/jobs.jsonl"))]
     return sorted(found, key=lambda stage: stage.name != "driver")

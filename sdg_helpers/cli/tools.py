@@ -1,27 +1,27 @@
-"""Exchange with other tools, explanations of notebooks, checks of a cluster, fetched weights."""
+"""The other commands: NeMo-Skills import and export, notebooks and their parameters, cluster checks, model weights."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from sdg_helpers.cli.console import display_path, print_table, program
+from sdg_helpers.cli.console import display_path, print_table, program_name
 from sdg_helpers.cli.main import Add
 from sdg_helpers.errors import SdgError
 
 
 def add_commands(add: Add) -> None:
-    """export, import, notebooks, params, cluster, weights"""
+    """Add export, import, notebooks, params, cluster and weights."""
     export = add("export", _export, "write a run in another tool's layout")
     export.add_argument("format", choices=["nemo-skills"])
     export.add_argument("run", metavar="RUN")
     export.add_argument("folder", metavar="OUT")
-    bring = add("import", _import, "begin a run from another tool's folder")
-    bring.add_argument("format", choices=["nemo-skills"])
-    bring.add_argument("folder", metavar="FOLDER")
-    bring.add_argument("run", metavar="RUN")
-    bring.add_argument("--profile", metavar="P", default="demo", help="where the run will go on (default: demo)")
-    check = add("cluster", _check, "see whether a cluster has all that a profile asks for")
+    importing = add("import", _import, "start a run from another tool's folder")
+    importing.add_argument("format", choices=["nemo-skills"])
+    importing.add_argument("folder", metavar="FOLDER")
+    importing.add_argument("run", metavar="RUN")
+    importing.add_argument("--profile", metavar="P", default="demo", help="where the run will continue (default: demo)")
+    check = add("cluster", _check, "check that a cluster has everything a profile needs")
     check.add_argument("action", choices=["check"])
     check.add_argument("--profile", metavar="P", default="slurm")
     check.add_argument(
@@ -29,14 +29,14 @@ def add_commands(add: Add) -> None:
         metavar="MINUTES",
         type=float,
         default=10.0,
-        help="how long the small jobs that look at a node may wait to begin (default: 10)",
+        help="how long the small test jobs may wait for a node (default: 10)",
     )
-    add("notebooks", _notebooks, "list the notebooks and what they make")
+    add("notebooks", _notebooks, "list the notebooks and the stages they make")
     params = add("params", _params, "explain the parameters of a notebook")
     params.add_argument("notebook", metavar="NOTEBOOK", help="math/03, or math/03_generate_solutions")
-    weights = add("weights", _weights, "fetch the weights of an embedded model into the user's cache")
+    weights = add("weights", _weights, "download the weights of an embedded model into the cache")
     weights.add_argument("action", choices=["fetch"])
-    weights.add_argument("name", metavar="NAME", help="as in a profile's servers: qwen2.5-coder-1.5b-instruct")
+    weights.add_argument("name", metavar="NAME", help="the model's name in the profile: qwen2.5-coder-1.5b-instruct")
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -53,15 +53,15 @@ def _import(arguments: argparse.Namespace) -> None:
     from sdg_helpers.runs import history
 
     folder, profile = runs.run_folder(arguments.run), load_profile(arguments.profile)
-    history.read_for_profile(folder, profile)  # what cannot be begun is refused before anything is written
+    history.read_for_profile(folder, profile)  # raises before anything is written
     rows = importing.import_nemo_skills(Path(arguments.folder).expanduser(), folder)
     history.begin(folder, profile)
     print_table([[stage, f"{count:,} rows"] for stage, count in rows.items()])
-    print(f"Go on with the notebook of the next stage: {program()} run math --run {arguments.run} --from NN")
+    print(f"Continue with the next stage's notebook: {program_name()} run math --run {arguments.run} --from NN")
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from sdg_helpers.cluster.check import check_cluster
+    from sdg_helpers.cluster_check import check_cluster
     from sdg_helpers.profiles import load_profile
 
     rows = check_cluster(load_profile(arguments.profile), arguments.wait)
@@ -69,10 +69,10 @@ def _check(arguments: argparse.Namespace) -> int:
         print(f"  {row['ok']:<4}{row['what']}\n      {row['found']}")
         if row["what to do"]:
             print(f"      → {row['what to do']}")
-    bad = sum(row["ok"] == "no" for row in rows)
-    if bad:
-        raise SdgError(f"{bad} of {len(rows)} checks are not met; nothing else was submitted.")
-    print(f"All {len(rows)} checks are met.")
+    failed = sum(row["ok"] == "no" for row in rows)
+    if failed:
+        raise SdgError(f"{failed} of {len(rows)} checks failed; nothing else was submitted.")
+    print(f"All {len(rows)} checks passed.")
     return 0
 
 
@@ -98,7 +98,7 @@ def _weights(arguments: argparse.Namespace) -> None:
 
 
 def fetch_weights(names: list[str]) -> None:
-    """Fetch, with a bar, the weights that are not in the cache yet."""
+    """Download the weights that are not in the cache, with a progress bar."""
     from sdg_helpers.serving.embedded import weights
 
     for name in dict.fromkeys(names):
@@ -106,4 +106,8 @@ def fetch_weights(names: list[str]) -> None:
             from tqdm import tqdm
 
             with tqdm(total=weights.find(name).bytes, unit="B", unit_scale=True, desc=f"model {name}") as bar:
-                weights.fetch(name, lambda done, total, bar=bar: bar.update(done - bar.n))
+
+                def advance(done: int, total: int, bar: tqdm = bar) -> None:
+                    bar.update(done - bar.n)
+
+                weights.fetch(name, advance)

@@ -142,7 +142,7 @@ def test_the_check_names_what_is_wrong_and_submits_nothing(clone):
     assert len(bad) == 5 and all("Did you mean main?" in row["what to do"] for row in bad)
     assert not [row for row in rows if ", on n" in row["what"]]
     done = sdg(clone, "cluster", "check", "--profile", "mine")
-    assert done.returncode == 2 and "checks are not met" in done.stderr and "partition" in done.stdout
+    assert done.returncode == 2 and "checks failed" in done.stderr and "partition" in done.stdout
 
 
 def test_a_profile_error_is_refused_before_anything_is_submitted(clone):
