@@ -94,7 +94,7 @@ def test_a_server_that_loads_its_model_as_it_is_needs_none(tmp_path):
 
 
 def test_notebook_and_profile_must_agree(tmp_path):
-    with pytest.raises(SdgError, match=r"TP_SIZE: expected 2, as the profile's solver has it \(tp_size\), found 16"):
+    with pytest.raises(SdgError, match=r"TP_SIZE is 16, but the profile's solver has tp_size 2"):
         make_shards(open_run(tmp_path), tmp_path / "checkpoint", checkpoint="org/adder", tp_size=16)
 
 

@@ -119,7 +119,7 @@ def test_what_was_verified_is_not_read_again(hub, tmp_path, monkeypatch):
     [
         ("org/modle", "main", r"org/modle at main: cannot be read from the hub .RepositoryNotFoundError"),
         ("org/model", "v9", r"org/model at v9: .*RevisionNotFoundError"),
-        ("org/odd", "main", r"org/odd: expected a model with a config\.json, found README\.md"),
+        ("org/odd", "main", r"org/odd: no config\.json \(found README\.md"),
     ],
 )
 def test_what_cannot_be_had(hub, tmp_path, repo, revision, said):
@@ -130,16 +130,16 @@ def test_what_cannot_be_had(hub, tmp_path, repo, revision, said):
 
 def test_a_folder_of_another_model_is_refused(hub, tmp_path):
     download_checkpoint("org/model", tmp_path)
-    with pytest.raises(SdgError, match=r"expected org/old at main, found org/model at main \(0123456789ab\)"):
+    with pytest.raises(SdgError, match=r"already holds org/model at main \(0123456789ab\), not org/old at main"):
         download_checkpoint("org/old", tmp_path)
     (tmp_path / "config.json").unlink()
-    with pytest.raises(SdgError, match=r"config\.json: expected 2 bytes, as download\.json says, found no file"):
+    with pytest.raises(SdgError, match=r"config\.json: download\.json records 2 bytes, found no file"):
         download_checkpoint("org/model", tmp_path)
 
 
 def test_no_space(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    with pytest.raises(SdgError, match=r"org/model needs 0\.0 GB more, found 0\.0 GB free"):
+    with pytest.raises(SdgError, match=r"org/model needs 0\.0 GB more, but only 0\.0 GB are free"):
         download_checkpoint("org/model", tmp_path)
     assert hub.stats()["bytes"] == {}
 

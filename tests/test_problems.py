@@ -167,15 +167,15 @@ def test_a_parquet_file_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("", "expected at least one problem, found none in 0 rows"),
+        ("", "no problem in 0 rows"),
         ('{"problem": "A?"}\n{"problem": "B"\n', "own.jsonl, line 2: invalid JSON"),
         ('["A?"]\n', "own.jsonl, line 1: expected a JSON object"),
-        ('{"question": "A?"}\n', "file row 1: expected a text under the key 'problem', found None"),
+        ('{"question": "A?"}\n', "file row 1: the key 'problem' must hold a text, not None"),
         (
             '{"id": "x", "problem": "A?"}\n{"id": "x", "problem": "B?"}\n',
-            "file row 2: expected every id for one problem",
+            "file row 2: the id 'x' is already used by another problem",
         ),
-        ('{"problem": "  "}\n', "found none in 1 rows"),
+        ('{"problem": "  "}\n', "no problem in 1 rows"),
     ],
 )
 def test_bad_input_is_refused_with_its_place(tmp_path, text, said):
@@ -206,7 +206,7 @@ def test_a_path_is_from_the_root_of_the_clone(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("count", [0, -3])
 def test_a_number_of_problems_that_is_none_is_refused(tmp_path, count):
-    with pytest.raises(SdgError, match=f"max_problems: expected 1 or more, or None for all .*, found {count}"):
+    with pytest.raises(SdgError, match=f"max_problems must be 1 or more, or None for all .*, not {count}"):
         download_problems(tmp_path / "p", source="demo", max_problems=count)
     assert not (tmp_path / "p").exists()
 
@@ -218,8 +218,8 @@ def test_a_number_of_problems_that_is_none_is_refused(tmp_path, count):
             '{"id": "a", "problem": "x"}\n{"id": "b", "problem": "y"}\n{"id": "a", "problem": "z"}\n',
             "'a' in rows 1 and 3",
         ),
-        ('{"problem": "x"}\n', "row 1: expected a text under the key 'id'"),
-        ("", "found an empty file"),
+        ('{"problem": "x"}\n', "row 1: the key 'id' must hold a text"),
+        ("", "this file has no problems"),
     ],
 )
 def test_problems_that_later_stages_cannot_use_are_refused(tmp_path, text, said):

@@ -245,15 +245,15 @@ def test_the_deadline(folder):
 
 def test_a_driver_that_is_not_there(folder, monkeypatch):
     monkeypatch.setenv("SDG_OWNER_PID", "999999999")
-    with pytest.raises(SdgError, match="SDG_OWNER_PID=999999999: expected the number of a running process"):
+    with pytest.raises(SdgError, match="SDG_OWNER_PID=999999999 is not a running process"):
         processes.owner_pid()
 
 
 def test_a_pid_used_again_is_not_the_owner(tmp_path):
-    processes.register(tmp_path, os.getpid())
-    assert processes.any_alive(tmp_path)
+    processes.register_owner(tmp_path, os.getpid())
+    assert processes.any_owner_alive(tmp_path)
     (tmp_path / str(os.getpid())).write_text("another start")
-    assert not processes.any_alive(tmp_path)
+    assert not processes.any_owner_alive(tmp_path)
 
 
 # Endpoints.

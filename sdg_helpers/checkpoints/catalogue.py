@@ -1,4 +1,4 @@
-"""Checkpoints that can be planned without a network: their tensors, from the formulas of their config.json."""
+"""Checkpoints that can be planned offline: their tensors, computed from the sizes in their config.json."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdg_helpers.checkpoints.tensors import Checkpoint, Tensor
 
 
 def deepseek_r1() -> Checkpoint:
-    """DeepSeek-R1-0528, from the formulas of its config.json: 8-bit weights with a scale for each 128 x 128 block."""
+    """Return DeepSeek-R1-0528's tensors: 8-bit weights with a scale per 128 x 128 block."""
     hidden, heads, q_rank, kv_rank, nope, rope = 7168, 128, 1536, 512, 128, 64
     tensors = [
         Tensor("model.embed_tokens.weight", (129280, hidden), "BF16"),
@@ -26,7 +26,7 @@ def deepseek_r1() -> Checkpoint:
         yield from linear(f"{name}.up_proj", width, hidden)
         yield from linear(f"{name}.down_proj", hidden, width)
 
-    for layer in range(62):  # the last one drafts tokens ahead
+    for layer in range(62):  # the last layer only drafts tokens for speculative decoding
         at = f"model.layers.{layer}"
         for norm, width in (
             ("input_layernorm", hidden),
@@ -68,7 +68,7 @@ def deepseek_r1() -> Checkpoint:
 
 
 def qwen_32b() -> Checkpoint:
-    """Qwen2.5-32B-Instruct, from the formulas of its config.json."""
+    """Return Qwen2.5-32B-Instruct's tensors."""
     hidden, width, kv_width = 5120, 27648, 8 * 128
     tensors = [
         Tensor("model.embed_tokens.weight", (152064, hidden), "BF16"),
@@ -94,5 +94,5 @@ def qwen_32b() -> Checkpoint:
     return Checkpoint("Qwen/Qwen2.5-32B-Instruct", tensors, num_layers=64, num_kv_heads=8)
 
 
-# Checkpoints that are planned without a network. Their sums agree with the totals of the published index files.
+# By lower-case name. Their total sizes match those of the published index files.
 DESCRIBED = {"deepseek-ai/deepseek-r1-0528": deepseek_r1, "qwen/qwen2.5-32b-instruct": qwen_32b}

@@ -1,6 +1,6 @@
-"""Stage 02, the plan: what a checkpoint holds, and how large the part of every rank is when it is sharded.
+"""Stage 02, plan: the size of a checkpoint, and of each rank's shard.
 
-With `--load-format sharded_state` every rank reads one file of its own; from the original files every rank reads
+With `--load-format sharded_state` each rank reads only its own shard; from the original files each rank reads
 everything and keeps its part.
 """
 
@@ -22,34 +22,34 @@ STAGE = ("checkpoint", "math/02_shard_checkpoint")
 
 
 def read_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
-    """The tensors of a checkpoint, from headers alone: no weights are read.
+    """Return a checkpoint's tensors, reading file headers only.
 
-    name: one of DESCRIBED (no network needed), a folder with config.json and *.safetensors, or a model of the hub.
+    name: one of DESCRIBED (no network needed), a folder with config.json and *.safetensors, or a model on the hub.
     Raises SdgError when it cannot be read.
     """
     if name.lower() in DESCRIBED:
         return DESCRIBED[name.lower()]()
     folder = paths.resolve_path(name)
     if (folder / "config.json").exists():
-        return _checkpoint(name, json.loads((folder / "config.json").read_text()), _folder_tensors(folder))
+        return _build(name, json.loads((folder / "config.json").read_text()), _folder_tensors(folder))
     if folder.exists():
         raise SdgError(
-            f"{folder}: expected a checkpoint (config.json and *.safetensors), found no config.json. Give "
-            "the folder that holds it."
+            f"{folder}: this folder has no config.json. Give the folder that holds the checkpoint's config.json and "
+            "*.safetensors."
         )
     return _from_hub(name, revision)
 
 
-def _checkpoint(name: str, config: dict[str, Any], tensors: Iterable[Tensor]) -> Checkpoint:
+def _build(name: str, config: dict[str, Any], tensors: Iterable[Tensor]) -> Checkpoint:
     kv_heads = config.get("num_key_value_heads") or config.get("num_attention_heads") or 1
     return Checkpoint(name, list(tensors), int(config["num_hidden_layers"]), int(kv_heads))
 
 
 def _folder_tensors(folder: Path) -> Iterator[Tensor]:
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        raise SdgError(f"{folder}: expected *.safetensors files, found none. Give a checkpoint in that format.")
-    for path in paths:
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise SdgError(f"{folder}: this folder has no *.safetensors. Give a checkpoint in that format.")
+    for path in weights:
         for name, entry in read_header(path).items():
             yield Tensor(name, tuple(entry["shape"]), entry["dtype"])
 
@@ -66,11 +66,11 @@ def _from_hub(name: str, revision: str | None) -> Checkpoint:
         for file in metadata.files_metadata.values()
         for tensor, one in file.tensors.items()
     ]
-    return _checkpoint(name, config, tensors)
+    return _build(name, config, tensors)
 
 
 def rank_bytes(checkpoint: Checkpoint, tp_size: int) -> dict[str, int]:
-    """What one rank holds, in bytes: split (its share), whole (on every rank), and skipped (not loaded at all)."""
+    """Return the bytes that one rank holds: split (its share), whole (the same on every rank), skipped (not loaded)."""
     sums = {"split": 0, "whole": 0, "skipped": 0}
     for tensor in checkpoint.tensors:
         parts = placement(tensor, checkpoint, tp_size)
@@ -88,16 +88,17 @@ def plan_shards(
     revision: str | None = None,
     read_gb_per_s: float = 2.0,
 ) -> dict[str, Any]:
-    """Write plan.json: the bytes of every rank, and how long loading takes with and without shards; the manifest.
+    """Write plan.json: bytes per rank, and loading times with and without shards. Return the manifest.
 
-    read_gb_per_s: what one node reads from the shared file system, in 10^9 bytes a second.
+    read_gb_per_s: how fast one node reads from the shared file system, in 10^9 bytes per second. Raises SdgError for
+    impossible settings and for a checkpoint that cannot be read.
     """
     if nodes < 1:
-        raise SdgError(f"nodes: expected 1 or more, found {nodes}.")
+        raise SdgError(f"nodes must be 1 or more, not {nodes}.")
     if not read_gb_per_s > 0:
-        raise SdgError(f"read_gb_per_s: expected more than 0, in 10^9 bytes a second, found {read_gb_per_s:g}.")
+        raise SdgError(f"read_gb_per_s must be above 0 (10^9 bytes per second), not {read_gb_per_s:g}.")
     if tp_size < 1 or tp_size % nodes:
-        raise SdgError(f"tp_size: expected a multiple of nodes ({nodes}), 1 or more, found {tp_size}.")
+        raise SdgError(f"tp_size must be a multiple of nodes ({nodes}), not {tp_size}.")
     parameters = {
         "checkpoint": checkpoint,
         "revision": revision,

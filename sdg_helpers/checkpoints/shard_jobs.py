@@ -1,4 +1,4 @@
-"""Stage 02, for real: bring the checkpoint here and shard it, as jobs where the profile says so."""
+"""Stage 02, run: download the checkpoint and shard it, as jobs where the profile says so."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def make_shards(
     role: str = "solver",
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any] | None:
-    """Make the sharded checkpoint that the profile's server of a role loads; returns what its manifest says.
+    """Write the sharded checkpoint that a role's server loads; return its manifest, or None when none is needed.
 
-    None when that server needs none (`load_format` is not sharded_state). checkpoint: a folder, or a model of the hub,
-    which is downloaded beside the shards first. stage: the folder of stage 02, where jobs are remembered.
-    on_progress(bytes done, bytes in all): of a download that runs here. A second call does nothing. Raises SdgError.
+    None is needed unless the server's `load_format` is sharded_state. checkpoint: a folder, or a model on the hub,
+    which is first downloaded next to the shards. stage: the folder of stage 02, which records the jobs.
+    on_progress(bytes done, total bytes): called during a download in this process. Does nothing when the shards exist.
+    Raises SdgError.
     """
     spec = run.profile.server(role)
     if spec.engine != "sglang" or spec.load_format != "sharded_state":
         return None
     if spec.tp_size != tp_size:
         raise SdgError(
-            f"TP_SIZE: expected {spec.tp_size}, as the profile's {role} has it (tp_size), found {tp_size}. "
-            "Set one of them."
+            f"TP_SIZE is {tp_size}, but the profile's {role} has tp_size {spec.tp_size}. Set them to the same value."
         )
     folder = Path(spec.model).expanduser().absolute()
     if not (folder / MANIFEST).exists():
@@ -58,7 +58,7 @@ def _download(
     if jobs is None:
         download_checkpoint(repo, folder, revision, on_progress)
         return
-    beside = stage.with_name(f"{stage.name}-download")  # its jobs are told from those that shard
+    beside = stage.with_name(f"{stage.name}-download")  # separate from the jobs that shard
     function = partial(_download_in_job, repo=repo, folder=folder, revision=revision)
     cluster.run_chunks(
         function,

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint, read from headers alone, and how tensor parallelism places each of them."""
+"""The tensors of a checkpoint, read from file headers, and how tensor parallelism splits each of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from sdg_helpers.errors import SdgError
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
-# How tensor parallelism places a tensor, by name, as SGLang's model classes do (deepseek_v2.py, qwen2.py, llama.py):
-# projections into and out of the low-rank spaces of MLA, gates and norms stand on every rank.
+# How tensor parallelism splits a tensor, by name, as in SGLang's model classes (deepseek_v2.py, qwen2.py, llama.py):
+# every rank holds the whole of MLA's low-rank projections, of gates and of norms.
 _WHOLE = re.compile(r"q_a_proj|kv_a_proj|layernorm|norm\.|mlp\.gate\.|e_score_correction_bias|eh_proj|rotary")
 _SPLIT = re.compile(r"embed_tokens|lm_head|shared_head\.head|[qo]_proj|q_b_proj|kv_b_proj|(gate|up|down)_proj|qkv")
 _BY_KV_HEADS = re.compile(r"self_attn\.[kv]_proj")
@@ -30,13 +30,13 @@ class Tensor:
 
     @property
     def bytes(self) -> int:
-        """What it takes on disk."""
+        """Size on disk."""
         return prod(self.shape) * _BYTES[self.dtype]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model's tensors and the settings that decide how they are split."""
+    """A model's tensors and the settings that determine how they are split."""
 
     name: str
     tensors: list[Tensor]
@@ -45,12 +45,12 @@ class Checkpoint:
 
     @property
     def bytes(self) -> int:
-        """All of it."""
+        """Total size on disk."""
         return sum(tensor.bytes for tensor in self.tensors)
 
 
 def read_header(path: Path) -> dict[str, dict[str, Any]]:
-    """Name -> {dtype, shape, data_offsets} of a safetensors file. Raises SdgError for one that is cut off or none."""
+    """Return {name: {dtype, shape, data_offsets}} of a safetensors file. Raises SdgError for one that is incomplete."""
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -58,14 +58,14 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
             header.pop("__metadata__", None)
             end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
             if file.seek(0, 2) != 8 + length + end:
-                raise ValueError(f"it has {file.tell()} bytes, its header tells of {8 + length + end}")
+                raise ValueError(f"{file.tell()} bytes; its header declares {8 + length + end}")
     except (OSError, ValueError, struct.error, KeyError, AttributeError) as error:
-        raise SdgError(f"{path}: expected a whole safetensors file, found another ({error}). Fetch it again.") from None
+        raise SdgError(f"{path}: not a complete safetensors file ({error}). Download it again.") from None
     return header
 
 
 def placement(tensor: Tensor, checkpoint: Checkpoint, tp_size: int) -> int:
-    """In how many equal parts a tensor is cut: 1 = whole on every rank, 0 = not loaded (layers for drafting ahead)."""
+    """Return the number of parts a tensor is split into; 1: whole on every rank; 0: not loaded (draft layers)."""
     layer = re.search(r"layers\.(\d+)\.", tensor.name)
     if layer and int(layer[1]) >= checkpoint.num_layers:
         return 0

@@ -1,4 +1,4 @@
-"""Stage 01: the problems, each once."""
+"""Stage 01: download the problems, each once, and read them."""
 
 import lazy_loader
 

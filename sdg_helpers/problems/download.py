@@ -1,5 +1,4 @@
-"""Stage 01: the problems, each once. One JSON object a line with `id`, `problem` and `expected_answer`; read in order,
-found by id."""
+"""Stage 01: write each problem once to problems.jsonl, with `id`, `problem` and `expected_answer`."""
 
 from __future__ import annotations
 
@@ -28,16 +27,16 @@ def download_problems(
     max_problems: int | None = None,
     drop_types: Sequence[str] = ("converted_proof",),
 ) -> dict[str, Any]:
-    """Write problems.jsonl: id, problem, expected_answer ("" when there is none), then what else is known of it.
+    """Write problems.jsonl: id, problem, expected_answer ("" if unknown), then the other columns. Return the manifest.
 
-    source: a dataset of the hub in OpenMathReasoning's schema, "demo", or the path of a .jsonl or .parquet file of
-    one's own, whose rows need `problem` and may have an id. A problem that comes again is dropped: the `cot` split has
-    a row for each of about ten solutions. drop_types: problem types to leave out. max_problems: stop after so many.
-    Returns the manifest, with rows by split, type and source.
+    source: a dataset on the hub in OpenMathReasoning's schema, "demo", or the path of a .jsonl or .parquet file whose
+    rows have `problem` and optionally `id`. Repeated problems are dropped: the `cot` split has about ten rows per
+    problem, one for each solution. drop_types: problem types to drop. max_problems: stop after this many; None for all.
+    The manifest counts rows by split, type and source. Raises SdgError for a source or a row that cannot be used.
     """
     if max_problems is not None and max_problems < 1:
         raise SdgError(
-            f"max_problems: expected 1 or more, or None for all (MAX_PROBLEMS: 0 for all), found {max_problems}."
+            f"max_problems must be 1 or more, or None for all (in the notebook, MAX_PROBLEMS = 0), not {max_problems}."
         )
     parameters = {
         "source": source,
@@ -52,7 +51,7 @@ def download_problems(
 
 
 def _download(work: Work, parameters: dict[str, Any]) -> dict[str, Any]:
-    dropped, by_split, by_type, by_source = Counter(), Counter(), Counter(), Counter()
+    dropped, by_split, by_type, by_source = (Counter[str]() for _ in range(4))
     chosen = _Chooser(parameters["drop_types"])
     rows_in = rows_out = 0
     path = work.folder / "problems.jsonl"
@@ -73,8 +72,8 @@ def _download(work: Work, parameters: dict[str, Any]) -> dict[str, Any]:
             work.progress(rows_out, parameters["max_problems"])
         if not rows_out:
             raise SdgError(
-                f"{parameters['source']}: expected at least one problem, found none in {rows_in} rows "
-                f"(dropped: {dict(dropped)}). Give another source, or other splits."
+                f"{parameters['source']}: no problem in {rows_in} rows (dropped: {dict(dropped)}). Choose another "
+                "source, or other splits."
             )
     return work.finish(
         rows_in=rows_in,
@@ -88,19 +87,23 @@ def _download(work: Work, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Chooser:
-    """Which rows become problems. Holds 8 bytes of every problem seen, not its text."""
+    """Decides which rows become problems. Holds 8 bytes per problem seen, not its text."""
 
     def __init__(self, drop_types: Sequence[str]):
-        self._drop_types, self._ids, self._texts = set(drop_types), {}, set()
+        self._drop_types = set(drop_types)
+        self._ids: dict[int, int] = {}  # hash of the id -> hash of the text
+        self._texts: set[int] = set()
 
     def choose(self, row: dict[str, Any], where: str) -> tuple[dict[str, Any] | None, str]:
-        """(problem, "") or (None, why not). Raises SdgError for a row that has no problem's text at all, and for an id
-        that stands for two different problems."""
+        """Return (problem, "") or (None, reason for dropping the row). `where` names the row in errors.
+
+        Raises SdgError for a row whose `problem` is not a text, and for an id used by two different problems.
+        """
         text = row.get("problem")
         if not isinstance(text, str):
             raise SdgError(
-                f"{where}: expected a text under the key 'problem', found {text!r} (keys: "
-                f"{', '.join(map(str, row)) or 'none'}). Mend that row, or rename the key."
+                f"{where}: the key 'problem' must hold a text, not {text!r} (keys: "
+                f"{', '.join(map(str, row)) or 'none'}). Fix this row, or rename the key."
             )
         if not text.strip():
             return None, "empty"
@@ -110,8 +113,8 @@ class _Chooser:
         problem_id = str(row["id"]) if row.get("id") not in (None, "") else files.content_id(text)
         if self._ids.setdefault(int(files.content_id(problem_id), 16), digest) != digest:
             raise SdgError(
-                f"{where}: expected every id for one problem, found {problem_id!r} again with another text. "
-                "Give the rows ids of their own, or none: then ids are made from the texts."
+                f"{where}: the id {problem_id!r} is already used by another problem. Make the ids unique, or remove "
+                "them: ids are then computed from the texts."
             )
         if digest in self._texts:
             return None, "repeated"

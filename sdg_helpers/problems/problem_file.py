@@ -1,4 +1,4 @@
-"""Read problems.jsonl: in order, or by id."""
+"""Read problems.jsonl in order, or find problems by id."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from sdg_helpers.errors import SdgError
 
 
 def read_problems(path: Path | str) -> Iterator[dict[str, Any]]:
-    """Rows of problems.jsonl, one at a time. Raises SdgError for a row without `id` or `problem` (file and line)."""
+    """Yield the rows of problems.jsonl. Raises SdgError for an empty file and for a row without `id` or `problem`."""
     number = 0
     for number, row in enumerate(files.read_jsonl(path), 1):
         for key in ("id", "problem"):
             if not isinstance(row.get(key), str) or not row[key]:
                 raise SdgError(
-                    f"{path}, row {number}: expected a text under the key {key!r}, found "
-                    f"{row.get(key)!r}. Mend that row, or make the file with 01_download_problems."
+                    f"{path}, row {number}: the key {key!r} must hold a text, not {row.get(key)!r}. Fix this row, or "
+                    "write the file with 01_download_problems."
                 )
         yield row
     if not number:
-        raise SdgError(
-            f"{path}: expected at least one problem, found an empty file. Make it with "
-            "01_download_problems, or give the right path."
-        )
+        raise SdgError(f"{path}: this file has no problems. Write it with 01_download_problems, or correct the path.")
 
 
 def find_problems(path: Path | str, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -40,21 +37,21 @@ def find_problems(path: Path | str, ids: Iterable[str]) -> dict[str, dict[str, A
 
 
 class ProblemIndex:
-    """Where each problem stands in problems.jsonl: id -> position. About 150 bytes a problem."""
+    """The position of each problem in problems.jsonl, by id. Takes about 150 bytes per problem."""
 
     def __init__(self, ids: dict[str, int]):
         self._positions = ids
 
     @classmethod
     def build(cls, path: Path | str) -> ProblemIndex:
-        """Read the ids of a file. Raises SdgError, naming both rows, for an id that stands there twice."""
+        """Read the ids of a file. Raises SdgError, naming both rows, for a duplicate id."""
         ids: dict[str, int] = {}
         for position, row in enumerate(read_problems(path)):
             first = ids.setdefault(row["id"], position)
             if first != position:
                 raise SdgError(
-                    f"{path}: expected every id once, found {row['id']!r} in rows {first + 1} and "
-                    f"{position + 1}. Remove one, or give the rows ids of their own."
+                    f"{path}: duplicate id {row['id']!r} in rows {first + 1} and {position + 1}. Remove one of them, "
+                    "or make the ids unique."
                 )
         return cls(ids)
 
@@ -65,5 +62,5 @@ class ProblemIndex:
         return iter(self._positions)
 
     def position(self, problem_id: str) -> int:
-        """The problem's place in the file, from 0; -1 for an id that is not there."""
+        """Return a problem's position in the file, counted from 0; -1 for an unknown id."""
         return self._positions.get(problem_id, -1)

@@ -39,11 +39,11 @@ def open_embedded(spec: EmbeddedSpec, folder: Path, on_progress: Callable[[int, 
     gguf, owner = weights.fetch(spec.model, on_progress), processes.owner_pid()
     place = _place(spec, folder.absolute(), gguf)
     with place.locked():
-        processes.register(place.owners, owner)
+        processes.register_owner(place.owners, owner)
         try:
             record = _living(place) or _start(place, spec, gguf)
         except BaseException:
-            processes.withdraw(place.owners, owner)
+            processes.remove_owner(place.owners, owner)
             raise
     return _server(record, place, partial(_release, place, owner))
 
@@ -159,8 +159,8 @@ def _release(place: Place, owner: int) -> None:
     """Server.stop: only this process's claim goes. A driver that owns the server ends it with stop_servers."""
     if owner == os.getpid():
         with place.locked():
-            processes.withdraw(place.owners, owner)
-            if not processes.any_alive(place.owners):
+            processes.remove_owner(place.owners, owner)
+            if not processes.any_owner_alive(place.owners):
                 _end(place)
 
 

@@ -71,12 +71,12 @@ def _watch(place: Place) -> None:
     """End this process when no owner lives; under the lock, so that nobody attaches to a server that is going."""
     while True:
         time.sleep(_WATCH_S)
-        if processes.any_alive(place.owners):
+        if processes.any_owner_alive(place.owners):
             continue
         if not place.folder.is_dir():
             os._exit(0)
         with place.locked():
-            if not processes.any_alive(place.owners):
+            if not processes.any_owner_alive(place.owners):
                 print("No process needs this server any more: it ends.", flush=True)
                 place.record.unlink(missing_ok=True)
                 os._exit(0)
