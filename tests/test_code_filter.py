@@ -326,9 +326,9 @@ def test_fences_as_models_write_them():
     ],
 )
 def test_hostile_programs_are_looked_at_in_no_time(text, language):
-    start = time.monotonic()
+    start = time.process_time()
     program_flaw(text, language)
-    assert time.monotonic() - start < 10  # quadratic ones would take minutes
+    assert time.process_time() - start < 30, "seconds of CPU time; quadratic ones would take minutes"
 
 
 def test_every_solution_has_a_verdict_and_the_counts_add_up(tmp_path):
@@ -363,5 +363,5 @@ def test_every_solution_has_a_verdict_and_the_counts_add_up(tmp_path):
 
 def test_a_row_without_a_language_is_refused(tmp_path):
     solutions = write_solutions(tmp_path / "solutions", [[{**full_row("a", 0, "x"), "language": "rust"}]])
-    with pytest.raises(SdgError, match="'a-python': expected a `language` .python, cpp., found 'rust'"):
+    with pytest.raises(SdgError, match="'a-python': `language` must be one of python, cpp, found 'rust'"):
         filter_solutions(solutions, tmp_path / "filtered")

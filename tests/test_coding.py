@@ -224,9 +224,9 @@ def test_references_become_questions_each_once_in_order_without_the_heavy_column
         "Forces 60?\n\nInput\n\nOne n.\n\nOutput\n\nn + 1.\n\nExample\n\nInput\n\n1\n\nOutput\n\n2\n\nNote\n\nEasy."
     )
     with TestIndex(tmp_path / "q" / "tests.jsonl") as tests:
-        assert tests.of("q-taco") == [{"input": "2\n", "output": "7\n"}, {"input": "1\n2", "output": "3"}]
-        assert tests.of("q-contest") == [{"input": "0\n", "output": "1\n"}] and tests.of("nobody") == []
-        assert tests.of("q-forces") == [{"input": "1", "output": "2"}]
+        assert tests.find("q-taco") == [{"input": "2\n", "output": "7\n"}, {"input": "1\n2", "output": "3"}]
+        assert tests.find("q-contest") == [{"input": "0\n", "output": "1\n"}] and tests.find("nobody") == []
+        assert tests.find("q-forces") == [{"input": "1", "output": "2"}]
     heavy = "nvidia/OpenCodeReasoning-2/train/python/train-00000-of-00002.parquet"
     assert 0 < fetched[heavy] < (tmp_path / "hub" / "datasets" / heavy).stat().st_size * 3
     assert not any(name.endswith(".py") for name in fetched)
@@ -286,10 +286,10 @@ def test_what_the_hub_does_not_have_is_named(tmp_path, options, said):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"dataset": "leetcode"}, "expected one of taco, apps, code_contests, open-r1/codeforces"),
-        ({"index": None}, "found a row without index"),
-        ({"index": "first"}, "expected a number as index, found 'first'"),
-        ({"question_id": None}, "found a row without question_id"),
+        ({"dataset": "leetcode"}, "unknown; known are taco, apps, code_contests, open-r1/codeforces"),
+        ({"index": None}, "but one is without index"),
+        ({"index": "first"}, "its index 'first' is not a number"),
+        ({"question_id": None}, "but one is without question_id"),
     ],
 )
 def test_references_of_another_kind_are_refused_before_anything_is_fetched(tmp_path, change, said):
@@ -365,10 +365,10 @@ def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("", "expected at least one question, found none in 0 rows"),
-        ('{"question": "A?"}\n', "row 1: expected a text under"),
-        ('{"problem": "A?", "tests": ["1"]}\n', "row 1: expected a text under the key 'problem' and, under 'tests'"),
-        ('{"id": 1, "problem": "A?"}\n{"id": 1, "problem": "B?"}\n', "row 2: expected every id for one question"),
+        ("", "no question is left of 0 rows"),
+        ('{"question": "A?"}\n', "row 1: needs a text under"),
+        ('{"problem": "A?", "tests": ["1"]}\n', "row 1: needs a text under the key 'problem'; 'tests', if given"),
+        ('{"id": 1, "problem": "A?"}\n{"id": 1, "problem": "B?"}\n', "row 2: the id '1' was used before"),
     ],
 )
 def test_bad_input_is_refused_with_its_place(tmp_path, text, said):
@@ -457,7 +457,7 @@ def test_the_demo_has_tests_that_are_right_and_work_for_every_stage(tmp_path):
     with TestIndex(tmp_path / "q" / "tests.jsonl") as index:
         for row in found[::2]:
             [truth] = [truth for words, truth in TRUTH.items() if words in row["problem"].partition("Input")[0]]
-            tests = index.of(row["question_id"])
+            tests = index.find(row["question_id"])
             assert len(tests) >= 3
             assert [test["output"].strip() for test in tests] == [str(truth(test["input"])) for test in tests]
             assert tests[0]["input"].strip() in row["problem"] and tests[0]["output"].strip() in row["problem"]

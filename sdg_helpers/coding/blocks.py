@@ -1,18 +1,18 @@
-"""Fenced blocks of code in an answer, and which of them is the program."""
+"""Fenced code blocks in an answer, and which of them is the program."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-# A language's name in our data -> what models write behind the fence.
+# A language's name in our data -> the names that models write after the fence.
 FENCE_NAMES = {"python": re.compile(r"py(thon)?[\d.]*"), "cpp": re.compile(r"(c\+\+|cpp)\d*|cc|cxx|cplusplus")}
 _OPENING = re.compile(r"^([ \t]*(?:[-*+>][ \t]+|\d+[.)][ \t]+)?)\*{0,3}(`{3,}|~{3,})[ \t]*([^`\n]*)$")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: the first word behind the fence (in small letters), the text, and whether it was closed."""
+    """A fenced block. name: the first word after the opening fence, in lower case; closed: whether its fence is."""
 
     name: str
     code: str
@@ -20,8 +20,9 @@ class Block:
 
 
 def fenced_blocks(text: str) -> list[Block]:
-    """All fenced blocks in order. A fence in the middle of a line, as in a program's string, is none."""
-    blocks, lines = [], None
+    """Return all fenced blocks in order. A fence inside a line, as in a program's string, does not count."""
+    blocks: list[Block] = []
+    lines: list[str] | None = None  # of the open block
     indent = fence = name = ""
     for line in text.split("\n"):
         line = line.removesuffix("\r")
@@ -30,22 +31,25 @@ def fenced_blocks(text: str) -> list[Block]:
                 indent, fence, words = match[1], match[2], match[3].split()
                 name, lines = (words[0].strip("{}.").lower() if words else ""), []
         elif _closes(line, fence):
-            blocks.append(Block(name, _joined(lines), True))
+            blocks.append(Block(name, _join(lines), True))
             lines = None
         else:
-            lines.append(_without(line, len(indent)))
-    return blocks if lines is None else [*blocks, Block(name, _joined(lines), False)]
+            lines.append(_dedent(line, len(indent)))
+    return blocks if lines is None else [*blocks, Block(name, _join(lines), False)]
 
 
 def last_program(answer: str, language: str) -> tuple[str, str]:
-    """(program, "") or ("", why there is none): the last block of the language, however many others there are."""
+    """Return (program, "") for the last block of the language, whatever other blocks there are, or ("", reason).
+
+    Reasons: no_code_block, other_language, unclosed_block.
+    """
     blocks = fenced_blocks(answer)
     if not blocks:
         return "", "no_code_block"
-    ours = [block for block in blocks if FENCE_NAMES[language].fullmatch(block.name)]
-    if not ours:
+    candidates = [block for block in blocks if FENCE_NAMES[language].fullmatch(block.name)]
+    if not candidates:
         return "", "other_language"
-    return (ours[-1].code, "") if ours[-1].closed else ("", "unclosed_block")
+    return (candidates[-1].code, "") if candidates[-1].closed else ("", "unclosed_block")
 
 
 def _closes(line: str, fence: str) -> bool:
@@ -53,10 +57,10 @@ def _closes(line: str, fence: str) -> bool:
     return len(text) >= len(fence) and not text.strip(fence[0])
 
 
-def _joined(lines: list[str]) -> str:
+def _join(lines: list[str]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def _without(line: str, indent: int) -> str:
-    """A line without the indentation that its fence has, as far as it is blank."""
+def _dedent(line: str, indent: int) -> str:
+    """Remove the indentation of the opening fence from a line, as far as the line has it."""
     return line[min(indent, len(line) - len(line.lstrip(" \t"))) :]

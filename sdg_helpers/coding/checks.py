@@ -1,4 +1,4 @@
-"""Which programs give the right output: the example tests of their problem, run in the sandbox, each program once."""
+"""Code 04: run each distinct program on its question's example tests in the sandbox; the results are the verdicts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from sdg_helpers import files
 from sdg_helpers.answers.extraction import split_thinking
 from sdg_helpers.coding.blocks import last_program
 from sdg_helpers.coding.example_tests import TestIndex
-from sdg_helpers.coding.program_tests import COMPILING, PASSED, REASONS, Report, can_run, run_tests
+from sdg_helpers.coding.program_tests import COMPILER_LIMITS, PASSED, REASONS, Report, can_run, run_tests
 from sdg_helpers.coding.sandbox import Sandbox, open_sandbox
 from sdg_helpers.coding.sandboxed_process import RunLimits
 from sdg_helpers.errors import SdgError, did_you_mean
@@ -63,7 +63,7 @@ def check_programs(
     }
     with Stage(folder, *STAGE).work(parameters, inputs) as work:
         if not work.done:
-            sandbox, told = _sandbox(check, limits)
+            sandbox, report = _open_sandbox(check, limits)
             if sandbox is not None:
                 with TestIndex(questions / "tests.jsonl") as tests:
                     _run_all(
@@ -73,19 +73,19 @@ def check_programs(
                         verdicts,
                         workers or len(os.sched_getaffinity(0)),
                     )
-            _finish(work, seeds, verdicts, questions / "problems.jsonl", sandbox=told)
+            _write_verdicts(work, seeds, verdicts, questions / "problems.jsonl", sandbox=report)
         return work.manifest
 
 
-def _sandbox(check: str, limits: RunLimits) -> tuple[Sandbox | None, dict[str, Any]]:
-    """The sandbox, and what the manifest says of it."""
+def _open_sandbox(check: str, limits: RunLimits) -> tuple[Sandbox | None, dict[str, Any]]:
+    """Return the sandbox, or None if no program is to be run, and the manifest's record of it."""
     if check == "no":
         return None, {"used": False, "why_not": "not asked for"}
     try:
         sandbox = open_sandbox()
         sandbox.check_limits(limits)
         if sandbox.compiler is not None:
-            sandbox.check_limits(COMPILING)
+            sandbox.check_limits(COMPILER_LIMITS)
     except SdgError as error:
         if check == "yes":
             raise
@@ -93,9 +93,16 @@ def _sandbox(check: str, limits: RunLimits) -> tuple[Sandbox | None, dict[str, A
     return sandbox, {"used": True, "python": sandbox.python_version, "compiler": sandbox.compiler}
 
 
+class _ProgramKey(NamedTuple):
+    """A problem's id, and the id of a program for it (filtering.program_id)."""
+
+    problem_id: str
+    program: str
+
+
 @dataclass(frozen=True)
 class _Runner:
-    """What running a program takes."""
+    """Everything that running a program needs besides the program."""
 
     sandbox: Sandbox
     tests: TestIndex
@@ -103,25 +110,25 @@ class _Runner:
     max_tests: int
 
     def run(self, row: dict[str, Any], program: str) -> Report | None:
-        """The report on one program; None when there is nothing to run it with or on."""
-        tests = self.tests.of(row["question_id"])[: self.max_tests]
+        """Return the report on one program; None when it has no tests or this machine has no compiler for it."""
+        tests = self.tests.find(row["question_id"])[: self.max_tests]
         if not tests or not can_run(self.sandbox, row["language"]):
             return None
         return run_tests(self.sandbox, program, row["language"], tests, self.limits)
 
 
 def _run_all(work: Work, runner: _Runner, seeds: dict[int, Path], verdicts: Path, workers: int) -> None:
-    """Run what checks.jsonl does not have yet, a few at a time; what has been run is on disk at once."""
+    """Run the programs that checks.jsonl does not have yet, a few at a time; each report is on disk at once."""
     path, done = work.folder / "checks.jsonl", 0
     total = sum(correct is True for _, correct in read_outcomes(verdicts))
-    running: dict[Future, dict[str, str]] = {}
+    running: dict[Future[Report | None], _ProgramKey] = {}
     with files.AppendLog(path) as log, ThreadPoolExecutor(workers) as pool:
         try:
             for seed, source in seeds.items():
                 store = CheckStore(path)
                 for row, key in _programs(source, SeedVerdicts(verdicts, seed)):
                     done += 1
-                    if store.claim(**key):
+                    if store.claim(*key):
                         running[pool.submit(runner.run, *row)] = key
                     if len(running) >= 2 * workers:
                         _collect(running, log)
@@ -133,31 +140,32 @@ def _run_all(work: Work, runner: _Runner, seeds: dict[int, Path], verdicts: Path
             raise
 
 
-def _programs(source: Path, verdicts: SeedVerdicts) -> Iterator[tuple[tuple[dict[str, Any], str], dict[str, str]]]:
-    """((row, program), its key in the store) of every solution that the filter let pass."""
+def _programs(source: Path, verdicts: SeedVerdicts) -> Iterator[tuple[tuple[dict[str, Any], str], _ProgramKey]]:
+    """Yield ((row, program), its key in the store) for every solution that the filter kept."""
     for row in files.read_jsonl(source):
         verdict = verdicts.find(row["id"])
-        if verdict is not None and verdict.correct:
+        if verdict is not None and verdict.correct and verdict.predicted_answer:
             program, _ = last_program(split_thinking(row["generation"])[1], row["language"])
-            yield (row, program), {"problem_id": row["id"], "program": verdict.predicted_answer}
+            yield (row, program), _ProgramKey(row["id"], verdict.predicted_answer)
 
 
-def _collect(running: dict[Future, dict[str, str]], log: files.AppendLog) -> None:
-    """Write the reports that are there; wait for one at least."""
+def _collect(running: dict[Future[Report | None], _ProgramKey], log: files.AppendLog) -> None:
+    """Wait for at least one report and write all that are ready."""
     for future in wait(running, return_when=FIRST_COMPLETED).done:
         key, report = running.pop(future), future.result()
         if report is not None:
-            log.append({"id": key["problem_id"], "program": key["program"], **asdict(report)})
+            log.append({"id": key.problem_id, "program": key.program, **asdict(report)})
 
 
-def _finish(work: Work, seeds: dict[int, Path], verdicts: Path, problems: Path, **more: Any) -> None:
+def _write_verdicts(work: Work, seeds: dict[int, Path], verdicts: Path, problems: Path, **more: Any) -> None:
+    """Write verdicts.parquet and pass_rates.parquet from what checks.jsonl holds, and finish the stage."""
     checks, path, rows = work.folder / "checks.jsonl", work.folder / "verdicts.parquet", 0
     store = CheckStore(checks)
     with VerdictWriter(path) as table:
         for seed in seeds:
             for verdict in read_verdicts(verdicts, seed):
                 rows += 1
-                correct, how = _decided(verdict, store)
+                correct, how = _final_verdict(verdict, store)
                 table.add(verdict.id, seed, verdict.predicted_answer, verdict.expected_answer, correct, how)
     rates = pass_rates.write(work.folder / "pass_rates.parquet", problems, path)
     work.finish(
@@ -171,39 +179,43 @@ def _finish(work: Work, seeds: dict[int, Path], verdicts: Path, problems: Path, 
     )
 
 
-def _decided(verdict: Verdict, store: CheckStore) -> tuple[bool | None, str]:
-    """(correct, how) after running: a program that needs a library which is not here is neither right nor wrong."""
-    reason = store.find(verdict.id, verdict.predicted_answer) if verdict.correct else None
+def _final_verdict(verdict: Verdict, store: CheckStore) -> tuple[bool | None, str]:
+    """Return (correct, how) after running. A program that needs a missing library is neither right nor wrong."""
+    program = verdict.predicted_answer if verdict.correct else None
+    reason = store.find(verdict.id, program) if program else None
     if reason is None:
         return verdict.correct, verdict.how
     return {PASSED: True, "missing_module": None}.get(reason, False), reason
 
 
-_CODES = (PASSED, *REASONS)
+_CODES = (PASSED, *REASONS)  # a reason is stored as its index here
 
 
 class CheckStore:
-    """Reasons by (problem, program). 9 bytes a program that the file holds; a claimed one costs more, for as long as
-    this object lives."""
+    """What checks.jsonl says of each (problem, program).
+
+    Takes 9 bytes of memory per program in the file, and more for each claimed one.
+    """
 
     def __init__(self, path: Path | str):
         rows = ((_key(row["id"], row["program"]), _CODES.index(row["reason"])) for row in files.read_log(path))
         known = np.fromiter(rows, dtype=[("key", np.uint64), ("code", np.uint8)])
         known = known[np.argsort(known["key"], kind="stable")]
-        self._keys, self._reasons, self._claimed = known["key"].copy(), known["code"].copy(), set()
+        self._keys, self._reasons = known["key"].copy(), known["code"].copy()
+        self._claimed: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def find(self, problem_id: str, program: str) -> str | None:
-        """ "tests" or why it failed; None for a program that was not run."""
+        """Return "tests", or why the program failed (program_tests.REASONS), or None if it was not run."""
         key = np.uint64(_key(problem_id, program))
         place = int(np.searchsorted(self._keys, key))
         known = place < len(self._keys) and self._keys[place] == key
         return _CODES[self._reasons[place]] if known else None
 
     def claim(self, problem_id: str, program: str) -> bool:
-        """Whether it is to be run now: True once for a program that the file does not have."""
+        """Return True the first time it is asked for a program that the file does not have: run that one now."""
         key = _key(problem_id, program)
         if key in self._claimed or self.find(problem_id, program) is not None:
             return False

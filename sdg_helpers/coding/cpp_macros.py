@@ -1,13 +1,14 @@
-"""Put a C++ program's own macros in their places, so that a parser that knows none can read `rep(i, 0, n) { … }`.
+"""Expand a C++ program's own macros and rewrite syntax that the grammar lacks, so that a parser can read the program.
 
-A text replacement with a bound on its length, for looking only: no program is made of it.
+The parser knows no macros, and `rep(i, 0, n) { … }` is C++ only after expansion. This is text replacement with a limit
+on the result's length, for inspection only: the result is never compiled.
 """
 
 from __future__ import annotations
 
 import re
 
-# A word is one with the # of `#x` before it, not that of `a##b`, and none in a number: the LL of 1LL is no macro.
+# A word may have the # of `#x` before it, but not the ## of `a##b`. Letters in a number (the LL of 1LL) are not words.
 _TOKEN = re.compile(
     r'(?P<skip>(?P<comment>//(?:[^\n\\]|\\.)*|/\*.*?\*/)|/\*.*|R"(?P<mark>[^()\\\s]{0,16})\((?:.*?\)(?P=mark)"|.*)|'
     r'"(?:[^"\\\n]|\\.)*"|(?<![0-9A-Fa-f])\'(?:[^\'\\\n]|\\.)*\')|'
@@ -18,17 +19,18 @@ _DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.)*", re.MULTILINE | re.DOTALL)
 _DEFINE = re.compile(r"[ \t]*#[ \t]*define[ \t]+([A-Za-z_]\w*)(\(([^()]*)\))?[ \t]*(.*)", re.DOTALL)
 _OPENING = re.compile(r"\s*\(")
 _PUNCTUATION = re.compile(r""""(?:[^"\\\n]|\\.)*"|(?<![0-9A-Fa-f])'(?:[^'\\\n]|\\.)*'|[()\[\]{},]""")
-_GROWTH, _ROUNDS, _LONGEST_ARGUMENT = 4, 8, 20_000
+_MAX_GROWTH, _MAX_ROUNDS, _MAX_ARGUMENT = 4, 8, 20_000
+Macros = dict[str, tuple[list[str] | None, str]]  # name -> (parameters, or None for a plain macro; body)
 
 
-def expanded(source: str) -> str:
-    """The program without its directives and with its macros replaced; as it was when that makes it too long."""
+def expand_macros(source: str) -> str:
+    """Return the program with its macros expanded and its directives removed, or unchanged if that gets too long."""
     text = _TOKEN.sub(lambda match: " " if match["comment"] else match[0], source)
-    macros = _macros(text)
+    macros = _find_macros(text)
     text = _DIRECTIVE.sub("", text)
-    limit = _GROWTH * len(source) + 20_000
-    for _ in range(_ROUNDS):
-        before, text = text, _replaced(text, macros, limit)
+    limit = _MAX_GROWTH * len(source) + 20_000
+    for _ in range(_MAX_ROUNDS):
+        before, text = text, _expand_once(text, macros, limit)
         if text == before:
             break
         if len(text) > limit:
@@ -37,12 +39,12 @@ def expanded(source: str) -> str:
 
 
 def words(source: str) -> set[str]:
-    """Every word of a program, macros included, comments and strings not."""
+    """Return every word of a program, including those in macros, but not those in comments and strings."""
     return {match["word"] for match in _TOKEN.finditer(source) if match["word"]}
 
 
-def _macros(source: str) -> dict[str, tuple[list[str] | None, str]]:
-    found = {}
+def _find_macros(source: str) -> Macros:
+    found: Macros = {}
     for directive in _DIRECTIVE.findall(source):
         if match := _DEFINE.match(directive):
             names = [name.strip() for name in match[3].split(",")] if match[2] else None
@@ -50,8 +52,9 @@ def _macros(source: str) -> dict[str, tuple[list[str] | None, str]]:
     return found
 
 
-def _replaced(text: str, macros: dict[str, tuple[list[str] | None, str]], limit: int) -> str:
-    out, place, length, skipped = [], 0, 0, 0
+def _expand_once(text: str, macros: Macros, limit: int) -> str:
+    out: list[str] = []
+    copied, length, skipped = 0, 0, 0
     for match in _TOKEN.finditer(text):
         if match.start() < skipped or match["word"] not in macros:
             continue
@@ -59,21 +62,22 @@ def _replaced(text: str, macros: dict[str, tuple[list[str] | None, str]], limit:
         skipped, arguments = (match.end(), []) if names is None else _arguments(text, match.end())
         if arguments is None:
             continue
-        piece = body if names is None else _filled(body, names, arguments)
-        out += [text[place : match.start()], piece]
-        length += match.start() - place + max(len(piece), len(body))  # a body costs its time, whatever is left of it
-        place = skipped
+        piece = body if names is None else _substitute(body, names, arguments)
+        out += [text[copied : match.start()], piece]
+        length += match.start() - copied + max(len(piece), len(body))  # a long body takes time even if little remains
+        copied = skipped
         if length > limit:
             break
-    return "".join([*out, text[place:]])
+    return "".join([*out, text[copied:]])
 
 
 def _arguments(text: str, start: int) -> tuple[int, list[str] | None]:
-    """(where the call ends, its arguments); (how far it was looked for, None) when there is no call."""
+    """Return (end of the call, its arguments), or (how far was searched, None) when there is no call."""
     opening = _OPENING.match(text, start)
     if not opening:
         return start, None
-    depth, begin, found = 1, opening.end(), []
+    depth, begin = 1, opening.end()
+    found: list[str] = []
     for match in _PUNCTUATION.finditer(text, begin):
         if match[0] in "([{":
             depth += 1
@@ -84,31 +88,33 @@ def _arguments(text: str, start: int) -> tuple[int, list[str] | None]:
         elif match[0] == "," and depth == 1:
             found.append(text[begin : match.start()].strip())
             begin = match.end()
-        if match.start() - begin > _LONGEST_ARGUMENT:
+        if match.start() - begin > _MAX_ARGUMENT:
             return match.start(), None
     return len(text), None
 
 
-def _filled(body: str, names: list[str], arguments: list[str]) -> str:
+def _substitute(body: str, names: list[str], arguments: list[str]) -> str:
+    """Return a macro's body with the arguments of a call in place of its parameters."""
     values = dict(zip(names, arguments, strict=False))
     if names and names[-1].endswith("..."):
         rest = names[-1].removesuffix("...").strip() or "__VA_ARGS__"
         values[rest] = ", ".join(arguments[len(names) - 1 :])
-        if not values[rest]:  # the comma goes with what is not there: `f(a, ##__VA_ARGS__)` is f(a)
+        if not values[rest]:  # an empty list takes the comma along: `f(a, ##__VA_ARGS__)` is f(a)
             body = re.sub(rf",\s*##\s*{re.escape(rest)}\b", "", body)
-    return re.sub(r"(?<!\s)\s*##\s*", "", _TOKEN.sub(lambda match: _argument(match, values), body))
+    return re.sub(r"(?<!\s)\s*##\s*", "", _TOKEN.sub(lambda match: _substitute_token(match, values), body))
 
 
-def _argument(match: re.Match[str], values: dict[str, str]) -> str:
-    """What a token of a macro's body becomes: `#x` a string, `x` what was given for it."""
+def _substitute_token(match: re.Match[str], values: dict[str, str]) -> str:
+    """Return what a token of a macro's body becomes: a string for `#x`, the argument for `x`."""
     if match["word"] not in values:
         return match[0]
     return '"text"' if match["hash"] else values[match["word"]]
 
 
-_IDIOMS = tuple(
-    (re.compile(pattern), plain)
-    for pattern, plain in (
+# Valid C++ that tree-sitter's grammar rejects -> an equivalent for the parser.
+_REWRITES = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
         (r"(\bnew\s[\w:\s]{1,99}(?:<[^;(){}]{0,99}>)?)\s*\*[\s*]*(?=[\[;,)])", r"\1"),  # new int*[n]: new int[n]
         # (a = b, c): (a == b, c)
         (r"(\(\s*\*?\w(?:[\w.]|->|\[[^;{}\[\]]{0,99}\]){0,99}\s*)(?:[-+*/%&|^]|<<|>>)?=(?!=)", r"\1=="),
@@ -120,8 +126,8 @@ _IDIOMS = tuple(
 )
 
 
-def plain(source: str) -> str:
-    """The program with what the grammar lacks said in another way."""
-    for pattern, replacement in _IDIOMS:
+def rewrite_for_parser(source: str) -> str:
+    """Return the program with syntax that the parser's grammar lacks replaced by syntax that it has."""
+    for pattern, replacement in _REWRITES:
         source = pattern.sub(replacement, source)
     return source

@@ -1,4 +1,4 @@
-"""What is wrong with a C++ program that reads its input and prints its answer, seen without compiling it."""
+"""Check without compiling it whether a C++ program can work: it must parse, read its input and print its answer."""
 
 from __future__ import annotations
 
@@ -52,13 +52,12 @@ _PRINTS = {
 }
 _MAIN_NAMES = {"main", "solve", "solution", "wmain"}
 _BLOCK = 1 << 16
-_FEWEST_STEPS, _STEPS_A_BYTE = 1000, 0.2  # of a thousand real programs none took more than 0.034 a byte
+_MIN_STEPS, _STEPS_PER_BYTE = 1000, 0.2  # a thousand real programs took at most 0.034 per byte
 
 
-def flaw(source: str) -> str:
-    """ "" or the first that applies: syntax_error, placeholder, runs_nothing, reads_no_input, prints_nothing."""
-    # `rep(i, 0, n) {` is C++ only after its macro
-    root = _root(source) or _root(cpp_macros.plain(cpp_macros.expanded(source)))
+def find_flaw(source: str) -> str:
+    """Return the first of syntax_error, placeholder, runs_nothing, reads_no_input and prints_nothing, or ""."""
+    root = _parse(source) or _parse(cpp_macros.rewrite_for_parser(cpp_macros.expand_macros(source)))
     if root is None:
         return "syntax_error"
     words = cpp_macros.words(source)
@@ -77,44 +76,44 @@ def _parser() -> tree_sitter.Parser:
     return tree_sitter.Parser(tree_sitter.Language(tree_sitter_cpp.language()))
 
 
-def _root(source: str) -> tree_sitter.Node | None:
-    """What a source without syntax errors parses to, else None; a bounded number of the parser's steps is spent."""
+def _parse(source: str) -> tree_sitter.Node | None:
+    """Return the syntax tree, or None for a syntax error or when parsing takes too many steps."""
     data, steps = source.encode("utf-8", "replace"), count(1)
-    most = _FEWEST_STEPS + _STEPS_A_BYTE * len(data)
+    max_steps = _MIN_STEPS + _STEPS_PER_BYTE * len(data)
     try:
         root = (
             _parser()
-            .parse(lambda start, _: data[start : start + _BLOCK], progress_callback=lambda *_: next(steps) > most)
+            .parse(lambda start, _: data[start : start + _BLOCK], progress_callback=lambda *_: next(steps) > max_steps)
             .root_node
         )
-    except ValueError:  # stopped by us
+    except ValueError:  # stopped by progress_callback
         _parser().reset()
         return None
     return None if root.has_error else root
 
 
 def _functions(root: tree_sitter.Node) -> Iterator[tuple[str, bool]]:
-    """(name, whether it does anything) of every function that has a body."""
-    left = [root]
-    while left:
-        node = left.pop()
+    """Yield (name, whether it does anything) for every function with a body."""
+    unvisited = [root]
+    while unvisited:
+        node = unvisited.pop()
         if node.type == "function_definition":
             body, name = node.child_by_field_name("body"), _name(node)
             if body is not None and name:
                 yield name, any(map(_does_something, body.named_children))
         else:
-            left.extend(node.named_children)
+            unvisited.extend(node.named_children)
 
 
 def _name(function: tree_sitter.Node) -> str:
     node = function.child_by_field_name("declarator")
     while node is not None and node.type not in ("identifier", "field_identifier", "qualified_identifier"):
         node = node.child_by_field_name("declarator")
-    return node.text.decode("utf-8", "replace").rpartition("::")[2] if node is not None else ""
+    return (node.text or b"").decode("utf-8", "replace").rpartition("::")[2] if node is not None else ""
 
 
 def _does_something(statement: tree_sitter.Node) -> bool:
-    """False for a comment, an empty statement, and `return 0`."""
+    """Return False for a comment, an empty statement and `return 0`."""
     if statement.type == "return_statement":
         return not all(child.type in ("number_literal", "comment") for child in statement.named_children)
     return statement.type != "comment" and bool(

@@ -1,4 +1,4 @@
-"""Example tests of a problem: cleaned when questions are prepared, found by id when programs are run."""
+"""Example tests of a question: cleaned when questions are prepared, looked up by id when programs are run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sdg_helpers.errors import SdgError
 
 
 def clean_tests(pairs: Iterable[tuple[Any, Any]], max_tests: int, max_bytes: int) -> list[dict[str, str]]:
-    """The first `max_tests` (input, output) pairs that are texts of at most max_bytes each; equal inputs once.
+    """Return the first `max_tests` (input, output) pairs of texts with at most max_bytes each, without repeated inputs.
 
-    Lists of lines, as some datasets have them, are joined. Pairs of another kind (arguments of a function) are none.
+    Lists of lines, which some datasets have, are joined. Pairs of other types (a function's arguments) are skipped.
     """
     found: dict[str, str] = {}
     for given, expected in pairs:
@@ -37,26 +37,29 @@ def _text(value: Any) -> str | None:
 
 
 class TestIndex:
-    """tests.jsonl ({"id", "tests"} a line), read where it is asked for; about 150 bytes a question."""
+    """tests.jsonl ({"id", "tests"} per line), read on demand. Takes about 150 bytes of memory per question."""
 
-    __test__ = False  # not one of pytest's
+    __test__ = False  # not a test class, whatever pytest thinks
 
     def __init__(self, path: Path | str):
-        self.path, self._places, offset = Path(path), {}, 0
+        self.path, offset = Path(path), 0
+        self._places: dict[str, tuple[int, int]] = {}  # question id -> (offset, length)
         try:
             self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
         except FileNotFoundError:
             raise SdgError(
-                f"{path}: expected the questions' tests, found none. Run code/01_prepare_questions first."
+                f"{path}: file not found. It holds the questions' tests: run code/01_prepare_questions first."
             ) from None
         for number, line in enumerate(self._file, 1):
             self._places[files.parse_row(line, path, number)["id"]] = offset, len(line)
             offset += len(line)
 
-    def of(self, question_id: str) -> list[dict[str, str]]:
-        """The tests of a question, [] when it has none. May be called from several threads."""
+    def find(self, question_id: str) -> list[dict[str, str]]:
+        """Return the tests of a question, [] if it has none. Safe to call from several threads."""
         offset, length = self._places.get(question_id, (0, 0))
-        return orjson.loads(os.pread(self._file.fileno(), length, offset))["tests"] if length else []
+        row = orjson.loads(os.pread(self._file.fileno(), length, offset)) if length else {"tests": []}
+        tests: list[dict[str, str]] = row["tests"]
+        return tests
 
     def close(self) -> None:
         """Close the file."""

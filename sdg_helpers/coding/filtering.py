@@ -1,5 +1,8 @@
-"""Which solutions hold a program: finished, with a last block of the asked language that is whole, parses, reads and
-prints. Every solution gets a verdict with the reason."""
+"""Code 03: find the program in each solution, and drop those that cannot work.
+
+A solution passes if it is finished and its last code block in the right language is complete, parses, reads input and
+prints. Every solution gets a verdict with its reason.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage
 
 STAGE = ("filtered", "code/03_filter_solutions")
-# Why a solution has no program that is worth running, in the order in which it is looked at.
+# Why a solution has no program worth running, in the order of the checks.
 REASONS = (
     "unfinished",
     "thinking_not_closed",
@@ -31,8 +34,8 @@ REASONS = (
     "reads_no_input",
     "prints_nothing",
 )
-MAX_PROGRAM = 100_000  # characters
-_FLAWS = {"python": python_programs.flaw, "cpp": cpp_programs.flaw}
+MAX_PROGRAM_CHARACTERS = 100_000
+_FLAW_FINDERS = {"python": python_programs.find_flaw, "cpp": cpp_programs.find_flaw}
 
 
 def filter_solutions(solutions: Path, folder: Path, *, reasoning: bool = True) -> dict[str, Any]:
@@ -47,7 +50,8 @@ def filter_solutions(solutions: Path, folder: Path, *, reasoning: bool = True) -
     with Stage(folder, *STAGE).work({"reasoning": reasoning}, {path.name: path for path in seeds.values()}) as work:
         if work.done:
             return work.manifest
-        rows, by_language = 0, {}
+        rows = 0
+        by_language: dict[str, dict[str, int]] = {}
         path = folder / "verdicts.parquet"
         with VerdictWriter(path) as table:
             for seed, source in seeds.items():
@@ -71,15 +75,15 @@ def filter_solutions(solutions: Path, folder: Path, *, reasoning: bool = True) -
 
 
 def program_of(row: Mapping[str, Any], reasoning: bool = True) -> tuple[str, str]:
-    """(program, "") or (what there is of it, why it is none: one of REASONS) of one solution.
+    """Return (program, "") of one solution, or (partial program, reason), where the reason is one of REASONS.
 
-    Raises SdgError for a row without a language that we know.
+    Raises SdgError when the row's `language` is missing or unknown.
     """
     language = row.get("language")
     if language not in FENCE_NAMES:
         raise SdgError(
-            f"solution {row.get('id')!r}: expected a `language` ({', '.join(FENCE_NAMES)}), found "
-            f"{language!r}. Make the questions with code/01_prepare_questions, or add the key."
+            f"solution {row.get('id')!r}: `language` must be one of {', '.join(FENCE_NAMES)}, found {language!r}. "
+            "Prepare the questions with code/01_prepare_questions, or add the key."
         )
     if row["finish_reason"] != "stop":
         return "", "unfinished"
@@ -91,10 +95,10 @@ def program_of(row: Mapping[str, Any], reasoning: bool = True) -> tuple[str, str
 
 
 def program_flaw(program: str, language: str) -> str:
-    """ "" or what is wrong with a program: one of REASONS from "too_long" on."""
-    return "too_long" if len(program) > MAX_PROGRAM else _FLAWS[language](program)
+    """Return why a program cannot work, one of REASONS from "too_long" on, or ""."""
+    return "too_long" if len(program) > MAX_PROGRAM_CHARACTERS else _FLAW_FINDERS[language](program)
 
 
 def program_id(program: str) -> str:
-    """16 hex digits that depend on the program alone: equal programs of a problem are run once."""
+    """Return 16 hex digits that depend on the program alone, so that equal programs of a problem are run once."""
     return files.content_id(program)

@@ -1,17 +1,17 @@
-"""What is wrong with a Python program that reads its input and prints its answer, seen without running it."""
+"""Check without running it whether a Python program can work: it must parse, read its input and print its answer."""
 
 from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _READS = {"input", "stdin", "open", "fileinput", "exec", "eval"}
 _PRINTS = {"print", "stdout", "write", "writelines", "exec", "eval"}
 _MAIN_NAMES = {"main", "solve", "solution"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-# Decorators that do not call what they are given; any other may.
-_QUIET = {
+# Decorators that do not call the function or class they decorate; any other one may.
+_PASSIVE_DECORATORS = {
     "staticmethod",
     "classmethod",
     "property",
@@ -29,12 +29,12 @@ _QUIET = {
 }
 
 
-def flaw(source: str) -> str:
-    """ "" or the first that applies: syntax_error, placeholder, runs_nothing, reads_no_input, prints_nothing.
+def find_flaw(source: str) -> str:
+    """Return the first of syntax_error, placeholder, runs_nothing, reads_no_input and prints_nothing, or "".
 
-    The words are looked for in the syntax tree: "passengers", an empty class or `except: pass` is no placeholder.
+    It searches the syntax tree, so "passengers", an empty class or `except: pass` does not count as a placeholder.
     """
-    tree = _parsed(source)
+    tree = _parse(source)
     if tree is None:
         return "syntax_error"
     nodes = list(ast.walk(tree))
@@ -48,29 +48,29 @@ def flaw(source: str) -> str:
     return "" if names & _PRINTS else "prints_nothing"
 
 
-def _parsed(source: str) -> ast.Module | None:
+def _parse(source: str) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an old-fashioned escape in a string is not an error
+            warnings.simplefilter("ignore")  # an invalid escape in a string is only a warning
             tree = ast.parse(source)
-            compile(source, "<program>", "exec", dont_inherit=True)  # sees `return` outside a function; runs nothing
+            compile(source, "<program>", "exec", dont_inherit=True)  # finds `return` outside a function; runs nothing
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
     return tree
 
 
 def _is_placeholder(tree: ast.Module, nodes: list[ast.AST]) -> bool:
-    """A function that ought to do the work has no body, or a part of the program is left out with `...`."""
+    """Return whether a function that should do the work has no body, or `...` replaces a part of the program."""
     body = _without_docstring(tree.body)
     if not body or all(map(_is_nothing, body)):
         return True
     functions = [node for node in nodes if isinstance(node, _FUNCTIONS)]
-    # a stub that is overridden, or has overloads beside it, is none
+    # a stub that is overridden or overloaded does not count
     stubs = {node.name for node in functions} - {node.name for node in functions if not _is_stub(node)}
     if stubs & _MAIN_NAMES:
         return True
     bare_calls = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    for node in nodes:  # what a function returns that has no body is used
+    for node in nodes:  # a call whose result, that of a stub, is used
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
@@ -78,11 +78,11 @@ def _is_placeholder(tree: ast.Module, nodes: list[ast.AST]) -> bool:
             and id(node) not in bare_calls
         ):
             return True
-    return any(map(_leaves_out, nodes))
+    return any(map(_has_omission, nodes))
 
 
-def _leaves_out(node: ast.AST) -> bool:
-    """`...` as one statement among others; alone it is `pass`."""
+def _has_omission(node: ast.AST) -> bool:
+    """Return whether `...` is one statement among others; alone it means `pass`."""
     body = getattr(node, "body", None)
     if not isinstance(body, list) or isinstance(node, ast.ClassDef):
         return False
@@ -90,7 +90,7 @@ def _leaves_out(node: ast.AST) -> bool:
     return any(map(_is_ellipsis, rest)) and len(rest) > 1
 
 
-def _is_stub(function: ast.AST) -> bool:
+def _is_stub(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return all(
         _is_nothing(statement) or _is_not_implemented(statement) for statement in _without_docstring(function.body)
     )
@@ -127,10 +127,10 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _does_something(statement: ast.stmt) -> bool:
-    """False for what only prepares: imports, definitions, constants."""
+    """Return False for statements that only prepare: imports, definitions, constants."""
     if isinstance(statement, (ast.ClassDef, *_FUNCTIONS)):
         return (
-            any(not _QUIET & {*_names(ast.walk(decorator))} for decorator in statement.decorator_list)
+            any(not _PASSIVE_DECORATORS & {*_names(ast.walk(decorator))} for decorator in statement.decorator_list)
             or isinstance(statement, ast.ClassDef)
             and any(map(_does_something, statement.body))
         )
@@ -139,7 +139,7 @@ def _does_something(statement: ast.stmt) -> bool:
     return any(isinstance(node, ast.Call) for node in ast.walk(statement))
 
 
-def _names(nodes: list[ast.AST]) -> Iterator[str]:
+def _names(nodes: Iterable[ast.AST]) -> Iterator[str]:
     for node in nodes:
         if isinstance(node, ast.Name):
             yield node.id
@@ -150,7 +150,7 @@ def _names(nodes: list[ast.AST]) -> Iterator[str]:
 
 
 def _uses_os(nodes: list[ast.AST], name: str) -> bool:
-    """Whether os.read or os.write (of a file descriptor) is called."""
+    """Return whether os.<name>, e.g. os.read of a file descriptor, occurs."""
     return any(
         isinstance(node, ast.Attribute)
         and node.attr == name

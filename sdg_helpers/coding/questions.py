@@ -1,11 +1,11 @@
-"""Code 01: programming questions, each once, in the languages asked for, with their example tests apart."""
+"""Code 01: collect programming questions, each once per language, with their example tests in a separate file."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import orjson
 from sdg_helpers import files, paths
 from sdg_helpers.coding.blocks import FENCE_NAMES
 from sdg_helpers.coding.example_tests import clean_tests
-from sdg_helpers.coding.sources import collection, read_questions, read_references
+from sdg_helpers.coding.sources import find_collection, read_questions, read_references
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.paths import PACKAGE
 from sdg_helpers.sft.chat_templates import ChatTemplate
@@ -28,8 +28,8 @@ _ABOUT = ("dataset", "split", "index", "difficulty", "license")
 
 
 @dataclass
-class Question:
-    """A question before it is chosen. text: None where the place that a reference names has no row."""
+class CodeQuestion:
+    """A question that may be kept. text: None if the row that a reference names does not exist; about: other keys."""
 
     id: str
     text: str | None
@@ -77,24 +77,26 @@ def prepare_questions(
     }
     with Stage(folder, *STAGE).work(parameters, {"source": path} if path else {}) as work:
         if not work.done:
-            tally = _Tally()
-            found = _from_file(path, parameters, tally) if path else _from_hub(work, parameters, tally)
-            _write(work, found, parameters, tally)
+            read = _ReadCounts()
+            found = _from_file(path, parameters, read) if path else _from_hub(work, parameters, read)
+            _write(work, found, parameters, read)
             shutil.rmtree(folder / "partial", ignore_errors=True)
         return work.manifest
 
 
 @dataclass
-class _Tally:
-    """What was read before questions were chosen."""
+class _ReadCounts:
+    """Rows read, and how many of them repeat a question."""
 
     rows: int = 0
     repeated: int = 0
 
 
-def _write(work: Work, questions: Iterator[Question], parameters: dict[str, Any], tally: _Tally) -> None:
+def _write(work: Work, questions: Iterator[CodeQuestion], parameters: dict[str, Any], read: _ReadCounts) -> None:
     problems, tests = work.folder / "problems.jsonl", work.folder / "tests.jsonl"
-    length, dropped, by_source = ChatTemplate(parameters["tokenizer"]).length, Counter(), Counter()
+    length = ChatTemplate(parameters["tokenizer"]).length
+    dropped: Counter[str] = Counter()
+    by_source: Counter[str] = Counter()
     kept = with_tests = 0
     with files.atomic_writer(problems) as out, files.atomic_writer(tests) as tests_out:
         for question in questions:
@@ -107,14 +109,14 @@ def _write(work: Work, questions: Iterator[Question], parameters: dict[str, Any]
             if question.tests:
                 tests_out.write(files.dumps({"id": question.id, "tests": question.tests}))
             work.progress(kept, parameters["max_questions"])
-        dropped["repeated"] = tally.repeated
+        dropped["repeated"] = read.repeated
         if not kept:
             raise SdgError(
-                f"{parameters['source']}: expected at least one question, found none in {tally.rows} rows "
-                f"(dropped: {dict(+dropped)}). Give another SOURCE, or a larger MAX_TOKENS."
+                f"{parameters['source']}: no question is left of {read.rows} rows (dropped: {dict(+dropped)}). "
+                "Give another SOURCE, or a larger MAX_TOKENS."
             )
     work.finish(
-        rows_in=tally.rows,
+        rows_in=read.rows,
         rows_out=kept,
         dropped=dropped,
         outputs=[problems, tests],
@@ -124,7 +126,7 @@ def _write(work: Work, questions: Iterator[Question], parameters: dict[str, Any]
     )
 
 
-def _reason_to_drop(question: Question, length: Any, max_tokens: int) -> str:
+def _reason_to_drop(question: CodeQuestion, length: Callable[[str], int], max_tokens: int) -> str:
     if question.text is None:
         return "not_found"
     if not question.text.strip():
@@ -132,7 +134,7 @@ def _reason_to_drop(question: Question, length: Any, max_tokens: int) -> str:
     return "too_long" if length(question.text) > max_tokens else ""
 
 
-def _row(question: Question, language: str) -> dict[str, Any]:
+def _row(question: CodeQuestion, language: str) -> dict[str, Any]:
     return {
         "id": f"{question.id}-{language}",
         "problem": question.text,
@@ -144,32 +146,31 @@ def _row(question: Question, language: str) -> dict[str, Any]:
     }
 
 
-def _from_file(path: Path, parameters: dict[str, Any], tally: _Tally) -> Iterator[Question]:
+def _from_file(path: Path, parameters: dict[str, Any], read: _ReadCounts) -> Iterator[CodeQuestion]:
     seen: dict[str, str] = {}
     for row in files.read_jsonl(path):
-        if tally.rows - tally.repeated == parameters["max_questions"]:
+        if read.rows - read.repeated == parameters["max_questions"]:
             return
-        tally.rows += 1
-        text, given = row.get("problem"), row.get("tests") or []
-        if not isinstance(text, str) or not all(isinstance(test, dict) for test in given):
+        read.rows += 1
+        text, tests = row.get("problem"), row.get("tests") or []
+        if not isinstance(text, str) or not all(isinstance(test, dict) for test in tests):
             raise SdgError(
-                f"{path}, row {tally.rows}: expected a text under the key 'problem' and, under 'tests', a "
-                f'list of {{"input": …, "output": …}}, found {", ".join(row) or "no keys"}. '
-                "Mend that row."
+                f"{path}, row {read.rows}: needs a text under the key 'problem'; 'tests', if given, is a list of "
+                f'{{"input": …, "output": …}}. Its keys are {", ".join(row) or "missing"}: correct that row.'
             )
         question_id, digest = str(row.get("id") or files.content_id(text)), files.content_id(text)
         if question_id in seen:
             if seen[question_id] != digest:
                 raise SdgError(
-                    f"{path}, row {tally.rows}: expected every id for one question, found {question_id!r} "
-                    "again with another text. Give the rows ids of their own, or none."
+                    f"{path}, row {read.rows}: the id {question_id!r} was used before for another text. Give every "
+                    "question a different id, or none."
                 )
-            tally.repeated += 1
+            read.repeated += 1
             continue
         seen[question_id] = digest
-        pairs = [(test.get("input"), test.get("output")) for test in given]
+        pairs = [(test.get("input"), test.get("output")) for test in tests]
         rest = {key: value for key, value in row.items() if key not in ("id", "problem", "tests", "expected_answer")}
-        yield Question(
+        yield CodeQuestion(
             question_id,
             text,
             clean_tests(pairs, parameters["max_tests"], parameters["max_test_bytes"]),
@@ -177,15 +178,15 @@ def _from_file(path: Path, parameters: dict[str, Any], tally: _Tally) -> Iterato
         )
 
 
-def _from_hub(work: Work, parameters: dict[str, Any], tally: _Tally) -> Iterator[Question]:
-    """References first (small), then each split that they name is read once; texts wait on disk for their order."""
-    references = _first_occurrences(parameters, tally)
+def _from_hub(work: Work, parameters: dict[str, Any], read: _ReadCounts) -> Iterator[CodeQuestion]:
+    """Read the references (small), then each split that they name once; keep the texts on disk to restore the order."""
+    references = _first_occurrences(parameters, read)
     places: dict[tuple[str, str], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for position, (_, about) in enumerate(references):
         places[about["dataset"], about["split"]][about["index"]].append(position)
     for dataset, _ in places:
-        collection(dataset)  # one that we do not know is refused before anything is fetched
-    where: dict[int, tuple[int, int]] = {}
+        find_collection(dataset)  # reject an unknown one before anything is downloaded
+    where: dict[int, tuple[int, int]] = {}  # position of a reference -> (offset, length) of its text on disk
     shutil.rmtree(work.folder / "partial", ignore_errors=True)
     with files.AppendLog(work.folder / "partial" / "texts.jsonl") as log:
         for (dataset, split), wanted in places.items():
@@ -200,25 +201,24 @@ def _from_hub(work: Work, parameters: dict[str, Any], tally: _Tally) -> Iterator
         for position, (question_id, about) in enumerate(references):
             offset, length = where.get(position, (0, 0))
             found = orjson.loads(os.pread(texts.fileno(), length, offset)) if length else {"text": None, "tests": []}
-            yield Question(question_id, found["text"], found["tests"], about)
+            yield CodeQuestion(question_id, found["text"], found["tests"], about)
 
 
-def _first_occurrences(parameters: dict[str, Any], tally: _Tally) -> list[tuple[str, dict[str, Any]]]:
-    """(question_id, what is said of it) of each question, at its first row; about 1 KB a question."""
+def _first_occurrences(parameters: dict[str, Any], read: _ReadCounts) -> list[tuple[str, dict[str, Any]]]:
+    """Return (question_id, its other keys) for each question, in order of first rows; about 1 KB per question."""
     first: dict[str, dict[str, Any]] = {}
     for split in parameters["splits"]:
         for row in read_references(parameters["source"], split, parameters["revision"]):
             if len(first) == parameters["max_questions"] and str(row["question_id"]) not in first:
                 return list(first.items())
-            tally.rows += 1
+            read.rows += 1
             if str(row["question_id"]) in first:
-                tally.repeated += 1
+                read.repeated += 1
             else:
                 first[str(row["question_id"])] = _about(row, parameters["source"])
     if not first:
         raise SdgError(
-            f"{parameters['source']}: expected rows in the splits {', '.join(parameters['splits'])}, found "
-            "none. Give other SPLITS."
+            f"{parameters['source']}: the splits {', '.join(parameters['splits'])} are empty. Give other SPLITS."
         )
     return list(first.items())
 
@@ -228,8 +228,8 @@ def _about(row: dict[str, Any], source: str) -> dict[str, Any]:
         index = int(row["index"])
     except ValueError:
         raise SdgError(
-            f"{source}, question {row['question_id']!r}: expected a number as index, found "
-            f"{row['index']!r}. Give another REVISION."
+            f"{source}, question {row['question_id']!r}: its index {row['index']!r} is not a number. "
+            "Give another REVISION."
         ) from None
     return {
         "problem_source": row.get("source"),

@@ -1,5 +1,8 @@
-"""Programming questions where they are published: OpenCodeReasoning-2 names a place (dataset, split, index), and the
-text stands there. Files are read as they lie on the hub (parquet, arrow, jsonl); no loading script is run."""
+"""Read programming questions from the datasets that publish them.
+
+OpenCodeReasoning-2 has no question texts. Each of its rows refers to a row of another dataset (dataset, split, index),
+where the text and the tests are. The datasets' own files (parquet, arrow, jsonl) are read; no loading script is run.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,11 @@ _REFERENCE_FILES = (
 
 @dataclass(frozen=True)
 class Collection:
-    """A dataset of questions: where its files are (the first pattern that has some counts), and how to read a row."""
+    """A dataset of questions.
+
+    patterns: globs of its files, of which the first that matches is used. question, tests: take the text and the
+    (input, output) pairs from a row.
+    """
 
     repo: str
     patterns: tuple[str, ...]
@@ -34,22 +41,25 @@ class Collection:
 
 
 def read_references(repo: str, split: str, revision: str | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of OpenCodeReasoning-2, one a solution, without their texts: only REFERENCE_COLUMNS are fetched."""
-    needed = REFERENCE_COLUMNS[:4]
+    """Yield the rows of OpenCodeReasoning-2, one per solution. Only REFERENCE_COLUMNS are downloaded.
+
+    Raises SdgError when they cannot be read, or a row lacks one of the first four columns.
+    """
+    required = REFERENCE_COLUMNS[:4]
     for row in _rows(repo, _REFERENCE_FILES, split, REFERENCE_COLUMNS, revision):
-        if missing := [name for name in needed if row.get(name) in (None, "")]:
+        if missing := [name for name in required if row.get(name) in (None, "")]:
             raise SdgError(
-                f"{repo}, split {split!r}: expected {', '.join(needed)} in every row, found a row without "
+                f"{repo}, split {split!r}: every row needs {', '.join(required)}, but one is without "
                 f"{', '.join(missing)}. Give another REVISION, or a file of your own."
             )
         yield row
 
 
-def collection(dataset: str) -> Collection:
-    """The collection of a name; raises SdgError for one that we do not know."""
+def find_collection(dataset: str) -> Collection:
+    """Return the collection with this name. Raises SdgError for an unknown one."""
     if dataset not in COLLECTIONS:
         raise SdgError(
-            f"dataset {dataset!r}: expected one of {', '.join(COLLECTIONS)}."
+            f"dataset {dataset!r}: unknown; known are {', '.join(COLLECTIONS)}."
             f"{did_you_mean(dataset, COLLECTIONS)} Leave its rows out, or give a file of your own."
         )
     return COLLECTIONS[dataset]
@@ -58,16 +68,16 @@ def collection(dataset: str) -> Collection:
 def read_questions(
     dataset: str, split: str, wanted: Sequence[int], max_tests: int, max_test_bytes: int
 ) -> Iterator[tuple[int, str, list[dict[str, str]]]]:
-    """(index, question, its tests) of the wanted rows of one split, in order; rows that are not there are left out.
+    """Yield (index, question, tests) for the wanted rows of one split, in order. Missing rows are skipped.
 
-    Raises SdgError for a dataset that we do not know, and when it cannot be read.
+    Raises SdgError when the dataset is unknown or cannot be read.
     """
-    of, left = collection(dataset), set(wanted)
-    for index, row in enumerate(_rows(of.repo, of.patterns, split, of.columns, None)):
-        if index in left:
-            left.discard(index)
-            yield index, of.question(row), clean_tests(of.tests(row), max_tests, max_test_bytes)
-        if not left:
+    collection, remaining = find_collection(dataset), set(wanted)
+    for index, row in enumerate(_rows(collection.repo, collection.patterns, split, collection.columns, None)):
+        if index in remaining:
+            remaining.discard(index)
+            yield index, collection.question(row), clean_tests(collection.tests(row), max_tests, max_test_bytes)
+        if not remaining:
             return
 
 
@@ -80,7 +90,7 @@ def _rows(
 
 
 def _codeforces_text(row: Mapping[str, Any]) -> str:
-    """Statement, input, output, examples, note: the parts that stand apart in that dataset."""
+    """Join the statement, input, output, examples and note, which that dataset keeps in separate columns."""
     parts = [row.get("description") or ""]
     if not parts[0].strip():
         return ""
@@ -95,7 +105,7 @@ def _codeforces_text(row: Mapping[str, Any]) -> str:
 
 
 def _json_tests(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Pairs of TACO and APPS: JSON text with inputs and outputs. Calls of a function (fn_name) read no input."""
+    """Return the pairs of TACO and APPS, which are JSON text. Tests that call a function (fn_name) are skipped."""
     try:
         given = orjson.loads(row.get("input_output") or "null")
     except orjson.JSONDecodeError:
@@ -128,7 +138,7 @@ def _description(row: Mapping[str, Any]) -> str:
     return row.get("description") or ""
 
 
-# By the names that OpenCodeReasoning-2 has for them.
+# Keys are the names that OpenCodeReasoning-2 uses.
 COLLECTIONS = {
     "taco": Collection(
         "BAAI/TACO",
