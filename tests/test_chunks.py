@@ -1,4 +1,4 @@
-"""A stage in jobs, without Slurm: what jobs that are cut short, taken up again or split anew ask for and tell."""
+"""A stage in jobs, without Slurm: interrupted, resumed and re-split jobs repeat no request and report every row."""
 
 from collections import Counter
 from contextlib import suppress
@@ -19,11 +19,11 @@ ROWS = 40
 
 
 class Cut(BaseException):
-    """A job's time limit, or a driver's end."""
+    """A job reaches its time limit, or a driver is killed."""
 
 
 class Server:
-    """Answers `left` requests, the rest never: what a job's server does until the job is cut short."""
+    """Answers `left` requests, then raises Cut: a job's server until the job is interrupted."""
 
     def __init__(self):
         self.left, self.asked = 0, Counter()
@@ -42,7 +42,7 @@ class Server:
 
 
 def progress(done):
-    """Where a session of 10 seconds stands."""
+    """Return the progress of a session of 10 seconds."""
     return Progress(done, 0, 0, 0, 0, 0, 1, done, 2 * done, 10.0, done / 10, done / 5, 0.0, 0.0, 3.0, 4.0, 5.0, "")
 
 
@@ -64,9 +64,11 @@ def problems(tmp_path):
 
 @pytest.fixture
 def drive(monkeypatch, server):
-    """drive(stage, driver): the stage with `driver(job, left, shown)` in the place of Slurm. job(chunk, num_chunks,
-    rows) is a job that is cut short after so many rows; left(num_chunks) are the chunks with work left;
-    shown() is (done, total) as the progress line has them."""
+    """drive(stage, driver) runs a stage with `driver(job, left, shown)` instead of Slurm.
+
+    job(chunk, num_chunks, rows) runs a job that is interrupted after that many rows; left(num_chunks) returns the
+    chunks with work left; shown() returns (done, total) as the progress line has them.
+    """
 
     def drive(stage, driver):
         def run_chunks(function, spec, folder, left, on_poll):
@@ -77,12 +79,12 @@ def drive(monkeypatch, server):
 
             def shown():
                 on_poll([])
-                return told[-1]
+                return reports[-1]
 
             driver(job, left, shown)
 
-        told = []
-        monkeypatch.setattr(Work, "progress", lambda self, done, total, **more: told.append((done, total)))
+        reports = []
+        monkeypatch.setattr(Work, "progress", lambda self, done, total, **more: reports.append((done, total)))
         monkeypatch.setattr(chunks, "run_chunks", run_chunks)
         monkeypatch.setattr("sdg_helpers.completions.sessions._EVERY_S", 0)
         return stage()
@@ -104,10 +106,10 @@ def solve(problems, server, num_chunks):
     )
 
 
-def test_rows_of_an_earlier_split_are_not_asked_for_again(problems, server, drive):
+def test_rows_of_an_earlier_split_are_not_requested_again(problems, server, drive):
     def first(job, left, shown):
         assert left(4) == [0, 1, 2, 3]
-        raise Cut  # the driver is killed, its jobs live on
+        raise Cut  # the driver is killed, its jobs keep running
 
     def second(job, left, shown):
         for chunk in range(4):
@@ -122,7 +124,7 @@ def test_rows_of_an_earlier_split_are_not_asked_for_again(problems, server, driv
     assert server.asked.total() == ROWS and set(server.asked.values()) == {1}
 
 
-def test_what_is_shown_is_what_is_on_disk_whoever_wrote_it(problems, server, drive):
+def test_progress_counts_the_rows_on_disk_of_every_job(problems, server, drive):
     def first(job, left, shown):
         assert left(2) == [0, 1]
         job(0, 2, rows=5)
@@ -137,7 +139,7 @@ def test_what_is_shown_is_what_is_on_disk_whoever_wrote_it(problems, server, dri
     def second(job, left, shown):
         assert shown() == (15, ROWS)
         job(0, 2)
-        assert shown() == (23, ROWS)  # a job of the first driver went on
+        assert shown() == (23, ROWS)  # a job of the first driver kept running
         left(3)
         for chunk in range(3):
             job(chunk, 3)
@@ -164,7 +166,7 @@ def test_what_is_shown_is_what_is_on_disk_whoever_wrote_it(problems, server, dri
     }
 
 
-def test_judging_in_jobs_counts_every_question_and_every_call(problems, server, drive):
+def test_judging_in_jobs_counts_every_comparison_and_every_call(problems, server, drive):
     folder = problems.parent / "math" / "solutions"
     with Stage(folder, "solutions").work({}, {}) as work:
         path = folder / "output-rs0.jsonl"

@@ -1,4 +1,4 @@
-"""A profile is refused, with key, file and what is allowed, before anything starts."""
+"""A wrong profile is refused before anything starts, with file, key and what is allowed."""
 
 import pytest
 
@@ -61,12 +61,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("text, told", REFUSED)
-def test_a_bad_profile_is_refused(clone, text, told):
+@pytest.mark.parametrize("text, parts", REFUSED)
+def test_a_bad_profile_is_refused(clone, text, parts):
     path = write(clone, text)
     with pytest.raises(SdgError) as error:
         load_profile("mine")
-    for part in [str(path), *told]:
+    for part in [str(path), *parts]:
         assert part in str(error.value)
     for secret in ("abc", "me:pass"):
         assert secret not in str(error.value)
@@ -79,31 +79,31 @@ def test_a_bad_profile_is_refused(clone, text, told):
         ("{A: {C: &b {<<: {X: 1}, X: 2}}, B: {<<: *b, Y: 3}}", {"X": 2, "Y": 3}),
     ],
 )
-def test_merge_keys_are_filled_in(clone, text, merged):
+def test_merge_keys_are_expanded(clone, text, merged):
     write(clone, f"parameters: {{all: {text}}}")
     assert load_profile("mine").parameters["all"]["B"] == merged
 
 
 @pytest.mark.parametrize("key", ["max_tokens", "TOKENIZER", "api_key_env", "num_generated_tokens", "keyboard"])
-def test_names_that_are_no_secrets(key):
+def test_names_that_do_not_look_like_secrets(key):
     refuse_secrets({key: "value"}, "here")
 
 
-def test_an_unknown_profile_names_those_there_are(clone):
+def test_an_unknown_profile_is_answered_with_the_known_ones(clone):
     with pytest.raises(SdgError, match=r"Did you mean demo\?.*Profiles here: demo"):
         load_profile("dmo")
     with pytest.raises(SdgError, match="nowhere/else.yaml does not exist"):
         load_profile("nowhere/else.yaml")
 
 
-def test_a_profile_elsewhere_is_known_by_its_path(clone, tmp_path):
+def test_the_key_of_a_profile_elsewhere_is_its_path(clone, tmp_path):
     path = tmp_path / "lab.yaml"
     path.write_text("description: my own\n")
     assert load_profile("demo").key == "demo"
     assert load_profile(path).key == load_profile("lab.yaml").key == str(path)
 
 
-def test_a_missing_judge_is_the_solver(clone):
+def test_without_a_judge_the_solver_judges(clone):
     write(clone, f"servers: {{solver: {{{SERVER}}}, judge: {{{SERVER.replace('tiny', 'wise')}}}}}")
     assert load_profile("mine").server("judge").model == "wise"
     write(clone, f"servers: {{solver: {{{SERVER}}}}}")
@@ -151,12 +151,12 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("text, told", WRONG)
-def test_a_wrong_parameter_is_refused(clone, text, told):
+@pytest.mark.parametrize("text, parts", WRONG)
+def test_a_wrong_parameter_is_refused(clone, text, parts):
     path = write(clone, f"parameters: {text}")
     with pytest.raises(SdgError) as error:
         values(load_profile("mine"))
-    for part in [str(path), *told]:
+    for part in [str(path), *parts]:
         assert part in str(error.value)
 
 

@@ -1,4 +1,4 @@
-"""Prompts: the reference's format loads, rows are never templates, a missing key is named."""
+"""Prompts: NeMo-Skills' format loads, rows are never templates, a missing key is named."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_a_row_is_never_a_template(prompt_file):
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    "text, message",
     [
         ("user: '{problem.__class__}'", "plain {placeholder}"),
         ("user: '{0}'", "plain {placeholder}"),
@@ -44,8 +44,8 @@ def test_a_row_is_never_a_template(prompt_file):
         ("user: '{examples}'\nfew_shot_examples: {examples_type: math}", "Write the examples into the file"),
     ],
 )
-def test_a_bad_prompt_is_refused_when_it_is_loaded(prompt_file, text, said):
-    with pytest.raises(SdgError, match=said.replace("{", r"\{").replace("?", r"\?")):
+def test_a_bad_prompt_is_refused_on_loading(prompt_file, text, message):
+    with pytest.raises(SdgError, match=message.replace("{", r"\{").replace("?", r"\?")):
         load_prompt(prompt_file(text))
 
 
@@ -57,7 +57,7 @@ def test_a_missing_key_is_named_with_what_the_row_has(prompt_file):
         prompt.messages({"id": 1, "problm": "x"})
 
 
-def test_a_path_is_from_the_root_of_the_clone(tmp_path, monkeypatch):
+def test_a_path_is_relative_to_the_root_of_the_clone(tmp_path, monkeypatch):
     make_clone(tmp_path)
     (tmp_path / "my").mkdir()
     (tmp_path / "my" / "p.yaml").write_text("user: '{problem}'")
@@ -85,7 +85,7 @@ def test_few_shot_turns_are_literal_chat_turns(prompt_file):
     assert prompt.user_text({"problem": "p"}) == "p"
 
 
-def test_a_prompt_in_the_reference_format_loads(prompt_file):
+def test_a_prompt_in_the_format_of_nemo_skills_loads(prompt_file):
     prompt = load_prompt(
         prompt_file(
             'few_shot_examples:\n  prefix: "Examples:\\n"\n  template: "Q: {problem}\\nA: {solution}\\n"\n'
@@ -98,7 +98,7 @@ def test_a_prompt_in_the_reference_format_loads(prompt_file):
     assert prompt.fields == ["problem"]
 
 
-def test_the_id_follows_what_the_model_sees(prompt_file):
+def test_the_id_depends_on_what_the_model_sees(prompt_file):
     one = load_prompt(prompt_file("user: '{problem}'\npurpose: a"))
     two = load_prompt(prompt_file("user: '{problem}'\npurpose: b"))
     three = load_prompt(prompt_file("user: '{problem}!'\npurpose: b"))
@@ -106,10 +106,10 @@ def test_the_id_follows_what_the_model_sees(prompt_file):
 
 
 PROMPTS = prompts_folder()
-OURS = sorted(path for path in PROMPTS.rglob("*.yaml") if path.name != "topics.yaml")  # that one is a taxonomy
+OURS = sorted(path for path in PROMPTS.rglob("*.yaml") if path.name != "topics.yaml")  # not a prompt: a taxonomy
 
 
 @pytest.mark.parametrize("path", OURS, ids=lambda p: p.relative_to(PROMPTS).as_posix())
-def test_every_prompt_of_ours_says_what_it_is_for(path: Path):
+def test_every_shipped_prompt_is_documented(path: Path):
     prompt = load_prompt(path)
     assert prompt.purpose and prompt.output and set(prompt.placeholders) == set(prompt.fields)

@@ -40,7 +40,7 @@ def by_stage(run):
     return {one.stage: one for one in status.run_status(run.folder)}
 
 
-def test_outputs_are_the_clones_wherever_inside_it_we_are(clone, monkeypatch):
+def test_the_outputs_folder_is_the_same_anywhere_inside_the_clone(clone, monkeypatch):
     assert paths.outputs_root() == clone / "outputs"
     monkeypatch.chdir(clone / "notebooks" / "math")
     assert paths.outputs_root() == clone / "outputs"
@@ -51,7 +51,7 @@ def test_outputs_are_the_clones_wherever_inside_it_we_are(clone, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "../up", "a/b", "a b", "-p", "é", "x" * 65, None, 3])
-def test_names_that_cannot_be_a_folder_are_refused(clone, name):
+def test_a_name_that_cannot_be_a_folder_is_refused(clone, name):
     with pytest.raises(SdgError, match="run name"):
         runs.run_folder(name)
 
@@ -70,22 +70,22 @@ def test_open_run_gives_the_layout(clone):
     math.require("problems")
 
 
-def test_run_yaml_says_how_the_run_was_made_and_holds_no_secret(clone, monkeypatch):
+def test_run_yaml_records_every_session_and_no_secret(clone, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-do-not-write-this-down")
     run = runs.open_run("a")
     history.add_session(run.folder, run.profile, {})
     history.add_session(run.folder, run.profile, {"NUM_SEEDS": "3"})
     history.add_session(run.folder, run.profile, {"NUM_SEEDS": "3"})
     text = (run.folder / "run.yaml").read_text()
-    told = yaml.safe_load(text)
-    assert (told["run"], told["profile"]) == ("a", "demo")
-    assert [one["overrides"] for one in told["sessions"]] == [{}, {"NUM_SEEDS": "3"}]
-    assert told["sessions"][0]["profile"]["servers"]["solver"]["model"] == "tiny"
-    assert told["sessions"][0]["versions"]["python"] and "git_commit" in told["sessions"][0]
+    content = yaml.safe_load(text)
+    assert (content["run"], content["profile"]) == ("a", "demo")
+    assert [one["overrides"] for one in content["sessions"]] == [{}, {"NUM_SEEDS": "3"}]
+    assert content["sessions"][0]["profile"]["servers"]["solver"]["model"] == "tiny"
+    assert content["sessions"][0]["versions"]["python"] and "git_commit" in content["sessions"][0]
     assert "sk-" not in text
 
 
-def test_another_profile_is_refused_with_ways_out(clone):
+def test_a_different_profile_is_refused(clone):
     runs.open_run("a")
     (clone / "notebooks" / "profiles" / "big.yaml").write_text("description: big\n")
     with pytest.raises(SdgError, match="begun with the profile 'demo', not 'big'. Continue with .*--profile.*--run"):
@@ -128,7 +128,7 @@ def test_status_of_every_state(clone):
     )
 
 
-def test_status_sees_a_stage_that_failed_before_it_began_and_files_that_are_gone(clone):
+def test_status_reports_a_failure_before_the_stage_began_and_missing_files(clone):
     run = runs.open_run("a")
     files.write_json(
         run.folder / "notebooks" / "math" / "01_download_problems.json",
@@ -140,7 +140,7 @@ def test_status_sees_a_stage_that_failed_before_it_began_and_files_that_are_gone
     assert by_stage(run)["sft"].state == "changed" and "out.jsonl" in by_stage(run)["sft"].detail
 
 
-def test_a_worker_on_another_machine_is_known_by_its_reports(clone):
+def test_a_worker_on_another_machine_counts_while_it_reports(clone):
     run = runs.open_run("a")
     folder = run.track("math").solutions
     files.write_json(folder / "begun.json", {})
@@ -168,7 +168,7 @@ def test_durations(seconds, text):
     assert format_duration(seconds) == text
 
 
-def test_reset_drops_a_stage_and_what_was_made_from_it(clone):
+def test_reset_drops_a_stage_and_its_downstream_stages(clone):
     run = runs.open_run("a")
     for name in run.track("math").stages:
         complete(run, name)
@@ -181,7 +181,7 @@ def test_reset_drops_a_stage_and_what_was_made_from_it(clone):
     assert [one.name for one in reset.downstream("math", "checkpoint")] == ["checkpoint"]
 
 
-def test_reset_waits_for_nobody_and_guesses_nothing(clone):
+def test_reset_refuses_a_running_stage_and_an_unknown_name(clone):
     run = runs.open_run("a")
     with pytest.raises(SdgError, match=r"Did you mean math/solutions\?"):
         reset.find_stage("math/solution", run.folder)
@@ -199,7 +199,7 @@ STAGES = [
 
 
 @pytest.mark.parametrize("tracks, text, found", STAGES)
-def test_a_stage_is_looked_for_in_the_tracks_that_the_run_has_begun(tmp_path, tracks, text, found):
+def test_a_stage_is_searched_in_the_begun_tracks(tmp_path, tracks, text, found):
     for track in tracks:
         (tmp_path / track).mkdir()
     track, info = reset.find_stage(text, tmp_path)
@@ -207,7 +207,7 @@ def test_a_stage_is_looked_for_in_the_tracks_that_the_run_has_begun(tmp_path, tr
 
 
 @pytest.mark.parametrize(
-    "tracks, text, told",
+    "tracks, text, message",
     [
         (
             ["math", "code"],
@@ -218,10 +218,10 @@ def test_a_stage_is_looked_for_in_the_tracks_that_the_run_has_begun(tmp_path, tr
         ([], "solutions", "unknown stage 'solutions'.* Stages: math/problems.*, science/topics.*, code/problems"),
     ],
 )
-def test_a_stage_that_is_not_clear_is_refused(tmp_path, tracks, text, told):
+def test_an_ambiguous_or_unknown_stage_is_refused(tmp_path, tracks, text, message):
     for track in tracks:
         (tmp_path / track).mkdir()
-    with pytest.raises(SdgError, match=told):
+    with pytest.raises(SdgError, match=message):
         reset.find_stage(text, tmp_path)
 
 

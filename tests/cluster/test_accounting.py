@@ -1,4 +1,4 @@
-"""With slurmdbd's true sacct: what slurmctld has forgotten is still known, and who cancelled a job."""
+"""With an accounting database: jobs that slurmctld has forgotten are still known, and who cancelled them."""
 
 import os
 import time
@@ -16,7 +16,7 @@ from tests.helpers.private_slurm import PrivateSlurm, why_not
 
 @pytest.fixture
 def accounting(tmp_path, monkeypatch):
-    """A cluster with a database, whose slurmctld forgets jobs soon after they ended."""
+    """A cluster with an accounting database whose slurmctld forgets jobs soon after they end."""
     if reason := why_not(accounting=True):
         pytest.skip(reason)
     private = PrivateSlurm(tmp_path / "slurm", nodes=2, accounting=True, memory_s=5).start()
@@ -44,7 +44,7 @@ def test_forgotten_jobs_are_known_from_the_database(accounting, tmp_path):
     assert work.rows_of(stage) == list(range(work.ROWS)) and cluster.live_jobs(stage) == []
 
 
-def test_an_account_that_there_is_not_is_named_with_those_that_there_are(accounting, tmp_path):
+def test_an_unknown_account_is_named_with_the_known_ones(accounting, tmp_path):
     stage = tmp_path / "run" / "math" / "solutions"
     stage.mkdir(parents=True)
     accounting._run("sacctmgr", "-i", "add", "account", "physics")
@@ -56,7 +56,7 @@ def test_an_account_that_there_is_not_is_named_with_those_that_there_are(account
 
 
 def slurm_refuses(stage):
-    """The private cluster takes any account, as clusters without AccountingStorageEnforce do: ask what we say then."""
+    """Raise the error for an unknown account: without AccountingStorageEnforce, the private cluster takes any."""
     from sdg_helpers.cluster.job_failures import explain_refusal
     from sdg_helpers.cluster.jobs import JobSpec
 

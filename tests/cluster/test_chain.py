@@ -1,4 +1,4 @@
-"""The notebooks of the math track on a real Slurm, with the scripted model: the same files as on one machine."""
+"""The notebooks of the math track on a real Slurm, with the scripted model: same files as on one machine."""
 
 import os
 import subprocess
@@ -66,7 +66,7 @@ def test_the_same_files_as_on_one_machine(slurm, tmp_path, first_kill):
 
 
 def kill_while_generating(words, env, stage):
-    """kill -9 of `sdg run` once its first rows are there; its jobs go on."""
+    """kill -9 of `sdg run` once its first rows are there; its jobs keep running."""
     driver = subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list((stage / "partial").glob("rs*/*.jsonl")):
         assert driver.poll() is None

@@ -1,4 +1,4 @@
-"""sdg's cluster commands on a real Slurm: a submitted driver, cancel, status with jobs, the check before."""
+"""sdg's cluster commands on a real Slurm: a submitted driver, cancel, status with jobs, cluster check."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ jobs:
 
 @pytest.fixture
 def clone(slurm, tmp_path, monkeypatch):
-    """A small clone with a profile for the cluster, and outputs of its own."""
+    """A small clone with a profile for the cluster, and a separate outputs folder."""
     folder = make_clone(tmp_path / "clone")
     (folder / "notebooks" / "profiles" / "demo.yaml").write_text(PROFILE + JOBS)
     monkeypatch.chdir(folder)
@@ -43,11 +43,11 @@ def sdg(clone, *words):
 def wait_until(ready, timeout_s=90):
     end = time.time() + timeout_s
     while not ready():
-        assert time.time() < end, "it did not come so far"
+        assert time.time() < end, "timed out"
         time.sleep(0.3)
 
 
-def test_the_driver_as_a_job_runs_the_notebooks_and_survives_a_requeue(clone, tmp_path):
+def test_a_submitted_driver_runs_the_notebooks_and_survives_a_requeue(clone, tmp_path):
     done = sdg(clone, "run", "start", "math", "--run", "a", "--submit", "-p", "SLEEP_S", "1", "-p", "NUM_SEEDS", "12")
     assert done.returncode == 0 and "Submitted as job" in done.stdout, done.stderr
     again = sdg(clone, "run", "start", "math", "--run", "a", "--submit")
@@ -61,13 +61,13 @@ def test_the_driver_as_a_job_runs_the_notebooks_and_survives_a_requeue(clone, tm
     assert "Complete. Executed notebooks" in log and "03 generate solutions" in log
 
 
-def test_a_driver_that_is_local_cannot_be_submitted(clone):
+def test_a_local_driver_cannot_be_submitted(clone):
     (clone / "notebooks" / "profiles" / "demo.yaml").write_text(PROFILE)
     done = sdg(clone, "run", "math", "--run", "a", "--submit")
     assert done.returncode == 2 and "needs `where: slurm` for the role driver" in done.stderr
 
 
-def test_status_shows_jobs_beside_rows_and_cancel_ends_them(clone, tmp_path):
+def test_status_shows_rows_and_jobs_and_cancel_ends_the_jobs(clone, tmp_path):
     opened = runs.open_run("a")
     stage = opened.track("math").solutions
     stage.mkdir(parents=True)
@@ -83,13 +83,13 @@ def test_status_shows_jobs_beside_rows_and_cancel_ends_them(clone, tmp_path):
     assert "it was cancelled; run again" in str(driver.error) and work.rows_of(stage)
 
 
-def test_reset_is_refused_while_jobs_live_that_an_interrupted_driver_left(clone):
+def test_reset_is_refused_while_an_interrupted_drivers_jobs_are_live(clone):
     opened = runs.open_run("a")
     stage = opened.track("math").solutions
     stage.mkdir(parents=True)
     interrupted(stage, {"num_chunks": 2}, row_s=2.0)
     job_id = cluster.live_jobs(stage)[0].job_id
-    # before anybody is asked, and also when the stage is one that follows
+    # before asking for confirmation, and also when the live jobs belong to a later stage
     for words in (["math/solutions"], ["math/problems", "--yes"]):
         done = sdg(clone, "reset", "a", *words)
         assert done.returncode == 2 and f"{job_id} of math/solutions (running)" in done.stderr
@@ -100,7 +100,7 @@ def test_reset_is_refused_while_jobs_live_that_an_interrupted_driver_left(clone)
     assert done.returncode == 0 and not stage.exists(), done.stderr
 
 
-def test_a_variable_that_jobs_need_and_nobody_set_is_refused(stage):
+def test_a_missing_variable_of_pass_environment_is_an_error(stage):
     with pytest.raises(SdgError, match="pass_environment: NO_SUCH_VARIABLE is not set"):
         cluster.run_chunks(
             work.work(stage),
@@ -116,7 +116,7 @@ def rows_of_check(clone, text):
     return check_cluster(load_profile("mine"), wait_min=1)
 
 
-def test_the_check_looks_at_slurm_and_at_a_node(clone, tmp_path):
+def test_the_check_covers_slurm_and_a_node(clone, tmp_path):
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
@@ -135,7 +135,7 @@ def test_the_check_looks_at_slurm_and_at_a_node(clone, tmp_path):
     assert not list((tmp_path / "outputs").glob(".check-*"))
 
 
-def test_the_check_names_what_is_wrong_and_submits_nothing(clone):
+def test_a_failed_check_names_the_key_and_submits_nothing(clone):
     text = "servers: {solver: {engine: endpoint, model: m}}\njobs:\n  all: {where: slurm, partition: mian}\n"
     rows = rows_of_check(clone, text)
     bad = [row for row in rows if row["ok"] == "no" and row["what"].startswith("jobs of")]
@@ -145,7 +145,7 @@ def test_the_check_names_what_is_wrong_and_submits_nothing(clone):
     assert done.returncode == 2 and "checks failed" in done.stderr and "partition" in done.stdout
 
 
-def test_a_profile_error_is_refused_before_anything_is_submitted(clone):
+def test_a_profile_error_stops_the_run_before_anything_is_submitted(clone):
     (clone / "notebooks" / "profiles" / "demo.yaml").write_text(PROFILE + "jobs: {generate: {where: slurm, node: 2}}\n")
     done = sdg(clone, "run", "math", "--run", "a")
     assert done.returncode == 2 and "unknown key jobs.generate.node. Did you mean nodes?" in done.stderr
