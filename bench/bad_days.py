@@ -38,9 +38,10 @@ from sdg_helpers.completions import Limits, Sampling
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.solutions import generate_solutions
+from sdg_helpers.stages import Stage
 from bench.bad_days import CONCURRENCY, JOBS, SEEDS, OpenServer
 problems, folder, url, where = sys.argv[1:]
-generate_solutions(Path(problems), Path(folder), open_server=OpenServer(url), model="standin",
+generate_solutions(Path(problems), Stage(folder, "solutions"), open_server=OpenServer(url), model="standin",
                    prompt=load_prompt("math/solve"), num_seeds=SEEDS, sampling=Sampling(0.6), jobs=JobSpec(**JOBS)
                    if where == "slurm" else None, limits=Limits(CONCURRENCY, timeout_s=30, outage_deadline_s=60))
 """

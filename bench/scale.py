@@ -29,42 +29,50 @@ def run_stage(stage: str, run: Path, base_url: str, num_seeds: int) -> None:
     """One stage of the math track, as its notebook calls it."""
 
     from sdg_helpers.completions.types import Limits, Sampling
-    from sdg_helpers.judging.judge import judge_solutions, rejudge_solutions
+    from sdg_helpers.judging import Judge, judge_solutions, rejudge_solutions
     from sdg_helpers.prompts import load_prompt
     from sdg_helpers.relabeling import relabel_with_majority
+    from sdg_helpers.runs.run import Track
     from sdg_helpers.serving.server import Server
-    from sdg_helpers.sft.export import export_sft
+    from sdg_helpers.sft import DatasetCard, RowFormat, export_sft
     from sdg_helpers.solutions.generate import generate_solutions
 
-    problems = run / "problems" / "problems.jsonl"
+    math = Track(run, "math")
+    problems = math.problems / "problems.jsonl"
     server = {
         "open_server": lambda: Server(base_url, "standin", "endpoint", "none"),
         "model": "standin",
         "limits": Limits(256),
     }
-    judge = {**server, "prompt": load_prompt("math/judge")}
+    judge = Judge(**server, prompt=load_prompt("math/judge"))
     if stage == "solve":
         generate_solutions(
             problems,
-            run / "solutions",
+            math.stage("solutions"),
             prompt=load_prompt("math/solve"),
             num_seeds=num_seeds,
             sampling=Sampling(0.6, 0.95, 4096),
             **server,
         )
     elif stage == "judge":
-        judge_solutions(run / "solutions", problems, run / "judged", **judge)
+        judge_solutions(math.stage("solutions"), problems, math.stage("judged"), judge=judge)
     elif stage == "relabel":
-        relabel_with_majority(run / "judged" / "verdicts.parquet", problems, run / "relabeled")
+        relabel_with_majority(math.judged / "verdicts.parquet", problems, math.stage("relabeled"))
     elif stage == "rejudge":
-        rejudge_solutions(run / "judged", run / "relabeled" / "labels.parquet", problems, run / "rejudged", **judge)
+        rejudge_solutions(
+            math.stage("judged"),
+            math.relabeled / "labels.parquet",
+            problems,
+            math.stage("rejudged"),
+            judge=judge,
+        )
     else:
         export_sft(
-            run / "solutions",
-            run / "rejudged" / "verdicts.parquet",
-            run / "sft",
-            licence="cc0-1.0",
-            prompt=load_prompt("math/solve"),
+            math.stage("solutions"),
+            math.rejudged / "verdicts.parquet",
+            math.stage("sft"),
+            row_format=RowFormat(load_prompt("math/solve")),
+            card=DatasetCard("bench", "cc0-1.0"),
         )
 
 

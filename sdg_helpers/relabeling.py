@@ -15,11 +15,9 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.verdicts import read_batches
 from sdg_helpers.stages import Stage, Work
 
-STAGE = ("relabeled", "math/05_relabel_with_majority")
-
 
 def relabel_with_majority(
-    verdicts: Path, problems: Path, folder: Path, *, min_votes: int = 1, min_agreement: float = 0.0
+    verdicts: Path, problems: Path, stage: Stage, *, min_votes: int = 1, min_agreement: float = 0.0
 ) -> dict[str, Any]:
     """Write labels.parquet: id, expected_answer, original_expected_answer, relabeled, votes, total, agreement.
 
@@ -34,7 +32,7 @@ def relabel_with_majority(
             f"expected min_votes of 1 or more and min_agreement from 0 to 1, found {min_votes} and {min_agreement}."
         )
     parameters = {"min_votes": min_votes, "min_agreement": min_agreement, "equality_rules": RULES}
-    with Stage(folder, *STAGE).work(parameters, {"verdicts": verdicts, "problems": problems}) as work:
+    with stage.work(parameters, {"verdicts": verdicts, "problems": problems}) as work:
         return work.manifest if work.done else _relabel(work, verdicts, problems, min_votes, min_agreement)
 
 

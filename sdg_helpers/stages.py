@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from importlib import metadata
@@ -20,10 +20,13 @@ _PACKAGES = ("sdg-helpers", "openai", "datasets", "pandas", "pyarrow", "transfor
 
 
 class Stage:
-    """One stage's folder. `manifest.json` is written last, by rename: its existence means complete."""
+    """One stage of a run: its folder, its name, and the notebook that runs it. Get one from `track.stage("solutions")`.
+
+    `manifest.json` is written last, by rename: a stage with a manifest is complete.
+    """
 
     def __init__(self, folder: Path | str, name: str, notebook: str = ""):
-        """`notebook` names the notebook that makes this stage, for messages (e.g. "math/03_generate_solutions")."""
+        """notebook: named in errors, e.g. "math/03_generate_solutions"; empty outside a run, as in tests."""
         self.folder, self.name, self.notebook = Path(folder), name, notebook
 
     @property
@@ -33,11 +36,11 @@ class Stage:
 
     @property
     def complete(self) -> bool:
-        """True when the stage's manifest is there."""
+        """Whether the manifest exists."""
         return (self.folder / "manifest.json").exists()
 
     def require(self) -> dict[str, Any]:
-        """The manifest of a stage that must be complete before another begins."""
+        """Return the manifest. Raises SdgError, naming the notebook to run, when the stage is not complete."""
         manifest = self.manifest
         if manifest is None:
             begun = "only begun" if (self.folder / "begun.json").exists() else "not begun"
@@ -50,9 +53,9 @@ class Stage:
 
     @contextmanager
     def work(self, parameters: Mapping[str, Any], inputs: Mapping[str, Path | str]) -> Iterator[Work]:
-        """Begin, or go on, under a lock. Refuses parameters or inputs that differ from those it was begun with.
+        """Begin or resume the stage, under a lock. Raises SdgError when parameters or inputs have changed since.
 
-        parameters: what the result depends on (not how fast it is made); inputs: name -> file that is read.
+        parameters: what the result depends on, not how fast it is computed; inputs: name -> file to read.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with Lock(self.folder / ".lock", f"stage {self.name!r} of {self.folder.parent}"):
@@ -72,7 +75,7 @@ class Stage:
     def _input(self, path: Path | str) -> dict[str, Any]:
         return {"path": os.path.relpath(path, self.folder), **known_fingerprint(path)}
 
-    def _refuse_changes(self, known: dict, wanted: dict, finished: bool) -> None:
+    def _refuse_changes(self, known: dict[str, Any], wanted: dict[str, Any], finished: bool) -> None:
         changes = list(_changes(known["parameters"], wanted["parameters"]))
         for name in sorted({*known["inputs"], *wanted["inputs"]}):
             before, after = (side["inputs"].get(name) or {} for side in (known, wanted))
@@ -83,26 +86,34 @@ class Stage:
                 )
         if changes:
             state = "finished" if finished else "half done"
+            run, track = run_folder_of(self.folder).name, self.folder.parent.name
             raise SdgError(
                 f"{self.folder}: stage {self.name!r} is {state} with other settings.\n  "
                 + "\n  ".join(changes)
                 + "\nWays out: set them back; give the run another name; or drop this stage's results and "
-                f"what follows with `sdg reset {self.folder.parent.parent.name} "
-                f"{self.folder.parent.name}/{self.folder.name}`."
+                f"what follows with `sdg reset {run} {track}/{self.folder.name}`."
             )
 
 
 class Work:
-    """What a stage's code holds while it works."""
+    """A stage in progress: reports progress, writes the manifest."""
 
     def __init__(self, stage: Stage, begun: dict[str, Any], manifest: dict[str, Any] | None):
-        self.stage, self.folder, self.manifest = stage, stage.folder, manifest
-        self._begun, self._start, self._reported = begun, time.time(), 0.0
+        self.stage, self.folder = stage, stage.folder
+        self._manifest, self._begun = manifest, begun
+        self._start, self._reported = time.time(), 0.0
 
     @property
     def done(self) -> bool:
-        """True when the stage was complete before: return `manifest` and do nothing."""
-        return self.manifest is not None
+        """Whether the stage is complete: then return `manifest` and do nothing."""
+        return self._manifest is not None
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest. Raises RuntimeError before the stage is complete."""
+        if self._manifest is None:
+            raise RuntimeError(f"stage {self.stage.name!r} has no manifest before finish()")
+        return self._manifest
 
     def progress(self, done: int, total: int | None, force: bool = False, **more: Any) -> None:
         """Replace progress.json, at most once a second unless forced; `sdg run` and `sdg status` show it."""
@@ -127,10 +138,13 @@ class Work:
         rows_in: int,
         rows_out: int,
         dropped: Mapping[str, int] | None = None,
-        outputs: list[Path | str] = (),
+        outputs: Iterable[Path | str] = (),
         **more: Any,
     ) -> dict[str, Any]:
-        """Check that the counts add up, then write the manifest. `outputs` are files inside the stage's folder."""
+        """Check that the counts add up, then write the manifest and return it.
+
+        dropped: rows by reason; outputs: files in the stage's folder; more: further keys of the manifest.
+        """
         dropped = {reason: int(count) for reason, count in (dropped or {}).items() if count}
         if rows_in != rows_out + sum(dropped.values()):
             raise SdgError(
@@ -149,13 +163,20 @@ class Work:
         files.write_json(self.folder / "manifest.json", _plain(manifest))
         for leftover in ("progress.json", "begun.json"):
             (self.folder / leftover).unlink(missing_ok=True)
-        self.manifest = files.read_json(self.folder / "manifest.json")
+        self._manifest = files.read_json(self.folder / "manifest.json")
         return self.manifest
 
 
+def run_folder_of(stage: Path) -> Path:
+    """The run's folder, given the folder of one of its stages (outputs/RUN/TRACK/STAGE)."""
+    return stage.parent.parent
+
+
 def known_fingerprint(path: Path | str) -> dict[str, Any]:
-    """A file's fingerprint, taken from its own stage's manifest while size and time still match (200 GB are not
-    read again to see that nothing changed)."""
+    """A file's fingerprint, from its own stage's manifest while size and modification time still match.
+
+    So 200 GB are not read again just to see that nothing has changed. Raises SdgError when the file does not exist.
+    """
     path = Path(path)
     try:
         status = path.stat()
@@ -178,7 +199,7 @@ def versions() -> dict[str, str]:
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], of: str = "") -> Iterator[str]:
-    """What differs, a line each; of a mapping inside only the keys that differ ("filters.deduplicate")."""
+    """The differences, one line each; in a nested mapping only the keys that differ ("filters.deduplicate")."""
     for key in sorted({*before, *after}):
         was, now = before.get(key), after.get(key)
         if isinstance(was, Mapping) and isinstance(now, Mapping):
@@ -188,7 +209,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], of: str = "") 
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON gives it back, so that what was written compares equal to what is asked for."""
+    """The value after a round trip through JSON, so that it compares equal to what was written."""
     import json
 
     return json.loads(json.dumps(value, default=str))

@@ -9,6 +9,7 @@ import pytest
 
 from sdg_helpers import files, notebooks, runs
 from tests.helpers.clone import ROOT, command, environment, shown_by
+from tests.helpers.stages import assert_named_once
 from tests.helpers.standin import StandIn
 
 pytestmark = pytest.mark.xdist_group("math chain")  # one run of the track serves all of these tests
@@ -45,6 +46,7 @@ def counts(run, stage):
 
 def test_the_counts_add_up_from_stage_to_stage(chain):
     _, run, _, _ = chain
+    assert_named_once(runs.Track(run / "math", "math"))
     assert counts(run, "problems") == {"rows_in": 41, "rows_out": 25, "dropped": {"repeated": 12, "converted_proof": 4}}
     assert counts(run, "solutions") == {"rows_in": 100, "rows_out": 100, "dropped": {}}
     for stage in ("judged", "rejudged"):

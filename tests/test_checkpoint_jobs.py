@@ -23,6 +23,7 @@ from sdg_helpers.serving.sglang.sharded import check_sharded
 from sdg_helpers.solutions.generate import generate_solutions
 from sdg_helpers.solutions.reading import read_solutions
 from tests.helpers.hub import SHA, Hub
+from tests.helpers.stages import stage_at
 
 TESTS = Path(__file__).resolve().parent
 
@@ -73,7 +74,7 @@ def starts(tmp_path):
 
 def test_here(tmp_path, hub):
     run, told = open_run(tmp_path), []
-    made = partial(make_shards, run, tmp_path / "run" / "math" / "checkpoint", checkpoint="org/adder", tp_size=2)
+    made = partial(make_shards, run, run.track("math").stage("checkpoint"), checkpoint="org/adder", tp_size=2)
     manifest = made(on_progress=lambda *both: told.append(both))
     assert manifest == check_sharded(tmp_path / "models" / "adder-tp2", 2) == made()
     assert manifest["source"] == {"repo": "org/adder", "commit": SHA} and told[-1] == (12, 12)
@@ -84,18 +85,20 @@ def test_here(tmp_path, hub):
 def test_a_folder_is_not_downloaded(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text("{}")
-    manifest = make_shards(open_run(tmp_path), tmp_path / "checkpoint", checkpoint=str(tmp_path / "mine"), tp_size=2)
+    manifest = make_shards(
+        open_run(tmp_path), stage_at(tmp_path / "checkpoint"), checkpoint=str(tmp_path / "mine"), tp_size=2
+    )
     assert manifest["source"]["folder"] == "mine"
 
 
 def test_a_server_that_loads_its_model_as_it_is_needs_none(tmp_path):
     run = open_run(tmp_path, load_format="auto")
-    assert make_shards(run, tmp_path / "checkpoint", checkpoint="org/adder", tp_size=16) is None
+    assert make_shards(run, stage_at(tmp_path / "checkpoint"), checkpoint="org/adder", tp_size=16) is None
 
 
 def test_notebook_and_profile_must_agree(tmp_path):
     with pytest.raises(SdgError, match=r"TP_SIZE is 16, but the profile's solver has tp_size 2"):
-        make_shards(open_run(tmp_path), tmp_path / "checkpoint", checkpoint="org/adder", tp_size=16)
+        make_shards(open_run(tmp_path), stage_at(tmp_path / "checkpoint"), checkpoint="org/adder", tp_size=16)
 
 
 JOBS = {
@@ -115,7 +118,7 @@ JOBS = {
 def test_as_jobs_of_two_nodes_each(slurm, tmp_path, hub, victim):  # noqa: F811
     run = open_run(tmp_path, JOBS)
     track = tmp_path / "run" / "math"
-    manifest = make_shards(run, track / "checkpoint", checkpoint="org/adder", tp_size=2)
+    manifest = make_shards(run, stage_at(track / "checkpoint"), checkpoint="org/adder", tp_size=2)
     assert manifest["nodes"] == 2 and sorted(row[1] for row in starts(tmp_path)) == ["0", "1"]
     (tmp_path / "standin" / "starts").unlink()
     (tmp_path / "standin" / "slow").write_text("0.2")
@@ -125,7 +128,7 @@ def test_as_jobs_of_two_nodes_each(slurm, tmp_path, hub, victim):  # noqa: F811
         threading.Thread(target=kill_one, args=(tmp_path, track / "solutions", victim)).start()
     generate_solutions(
         problems,
-        track / "solutions",
+        stage_at(track / "solutions"),
         open_server=partial(run.server, "solver"),
         model="adder",
         prompt=Prompt(name="bare", user="{problem}"),

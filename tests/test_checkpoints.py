@@ -13,6 +13,7 @@ from sdg_helpers.checkpoints.tensors import Checkpoint, Tensor, placement, read_
 from sdg_helpers.errors import SdgError
 from tests.helpers.clone import ROOT
 from tests.helpers.hub import Hub
+from tests.helpers.stages import stage_at
 
 CONFIG = {"num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
 SHAPES = {
@@ -95,17 +96,17 @@ def test_described_checkpoints_have_the_published_size(name, published, within):
 
 def test_the_stage_plans_once(tmp_path):
     options = {"checkpoint": "deepseek-ai/DeepSeek-R1-0528", "tp_size": 16, "nodes": 2, "read_gb_per_s": 2.0}
-    plan = plan_shards(tmp_path / "c", **options)["plan"]
+    plan = plan_shards(stage_at(tmp_path / "c"), **options)["plan"]
     assert 42.0e9 < plan["bytes_a_rank"] < 44.0e9
     assert plan["load_s"]["every rank reads all"] > 15 * plan["load_s"]["every rank reads its shard"] > 2000
-    assert plan_shards(tmp_path / "c", **options)["plan"] == plan
+    assert plan_shards(stage_at(tmp_path / "c"), **options)["plan"] == plan
     for wrong, said in (
         ({"tp_size": 15}, "tp_size must be a multiple of nodes"),
         ({"nodes": 0}, "nodes must be 1 or more"),
         ({"read_gb_per_s": 0.0}, "read_gb_per_s must be above 0 .*, not 0"),
     ):
         with pytest.raises(SdgError, match=said):
-            plan_shards(tmp_path / "d", **{**options, **wrong})
+            plan_shards(stage_at(tmp_path / "d"), **{**options, **wrong})
 
 
 def test_a_model_of_the_hub_is_planned_from_its_headers(tmp_path):

@@ -14,6 +14,7 @@ from sdg_helpers.judging import asking
 from sdg_helpers.judging.judge import judge_solutions
 from sdg_helpers.prompts import Prompt, load_prompt
 from sdg_helpers.stages import Stage, Work
+from tests.helpers.stages import stage_at
 
 ROWS = 40
 
@@ -95,7 +96,7 @@ def drive(monkeypatch, server):
 def solve(problems, server, num_chunks):
     return lambda: solutions.generate_solutions(
         problems,
-        problems.parent / "math" / "solutions",
+        stage_at(problems.parent / "math" / "solutions"),
         open_server=lambda: server,
         model="m",
         num_seeds=1,
@@ -188,13 +189,10 @@ def test_judging_in_jobs_counts_every_comparison_and_every_call(problems, server
 
     def judge():
         return judge_solutions(
-            folder,
+            stage_at(folder),
             problems,
-            problems.parent / "math" / "judged",
-            open_server=lambda: server,
-            model="m",
-            prompt=load_prompt("math/judge"),
-            limits=Limits(),
+            stage_at(problems.parent / "math" / "judged"),
+            judge=asking.Judge(lambda: server, "m", load_prompt("math/judge"), Limits()),
             jobs=JobSpec(where="slurm", num_chunks=4),
         )
 

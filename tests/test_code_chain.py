@@ -11,6 +11,7 @@ from sdg_helpers import files, notebooks, runs
 from sdg_helpers.solutions.reading import read_solutions
 from tests.helpers.clone import ROOT, command, environment, shown_by
 from tests.helpers.programs import needs_sandbox
+from tests.helpers.stages import assert_named_once
 from tests.helpers.standin import StandIn
 from tests.helpers.standin_code import SPOILT, write_problems
 
@@ -52,6 +53,7 @@ def sdg(env, *words):
 def test_every_solution_gets_its_reason_and_the_funnel_adds_up(chain):
     _, run, _, check = chain
     track = runs.Track(run / "code", "code")
+    assert_named_once(track)
     counts = {stage: track.stage(stage).require()["counts"] for stage in track.stages}
     for stage, one in counts.items():
         assert one["rows_in"] == one["rows_out"] + sum(one["dropped"].values()), stage

@@ -9,6 +9,7 @@ from sdg_helpers.coding.blocks import fenced_blocks, last_program
 from sdg_helpers.coding.filtering import REASONS, filter_solutions, program_flaw, program_id, program_of
 from sdg_helpers.errors import SdgError
 from tests.helpers.programs import answer, full_row, write_solutions
+from tests.helpers.stages import stage_at
 
 GOOD = {
     "python": "print(int(input()) + 1)\n",
@@ -342,7 +343,7 @@ def test_every_solution_has_a_verdict_and_the_counts_add_up(tmp_path):
         [full_row("a", 1, good), full_row("a", 1, good, "cpp"), full_row("b", 1, answer(("python", "print(1)\n")))],
     ]
     solutions = write_solutions(tmp_path / "solutions", rows)
-    manifest = filter_solutions(solutions, tmp_path / "filtered")
+    manifest = filter_solutions(stage_at(solutions), stage_at(tmp_path / "filtered"))
     assert manifest["counts"] == {"rows_in": 6, "rows_out": 6, "dropped": {}}
     assert manifest["rows_by_how"] == {"filter": 3, "unfinished": 1, "other_language": 1, "reads_no_input": 1}
     assert manifest["by_language"]["cpp"] == {"filter": 1, "other_language": 1}
@@ -358,10 +359,10 @@ def test_every_solution_has_a_verdict_and_the_counts_add_up(tmp_path):
     python = program_id(GOOD["python"])
     assert table["predicted_answer"].tolist()[0] == table["predicted_answer"].tolist()[3] == python
     assert table["predicted_answer"].isna().tolist() == [False, False, True, False, True, True]
-    assert filter_solutions(solutions, tmp_path / "filtered") == manifest
+    assert filter_solutions(stage_at(solutions), stage_at(tmp_path / "filtered")) == manifest
 
 
 def test_a_row_without_a_language_is_refused(tmp_path):
     solutions = write_solutions(tmp_path / "solutions", [[{**full_row("a", 0, "x"), "language": "rust"}]])
     with pytest.raises(SdgError, match="'a-python': `language` must be one of python, cpp, found 'rust'"):
-        filter_solutions(solutions, tmp_path / "filtered")
+        filter_solutions(stage_at(solutions), stage_at(tmp_path / "filtered"))

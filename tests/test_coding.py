@@ -19,6 +19,7 @@ from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.prompts import load_prompt
 from tests.helpers.clone import ROOT
 from tests.helpers.hub import Hub
+from tests.helpers.stages import stage_at
 
 HEAVY = "a trace that must not be fetched " * 200
 
@@ -167,10 +168,10 @@ def publish(folder, references=None):
 
 CODE = """\
 import resource, sys
-from pathlib import Path
 from sdg_helpers.coding import prepare_questions
+from sdg_helpers.stages import Stage
 import orjson
-manifest = prepare_questions(Path(sys.argv[1]), **orjson.loads(sys.argv[2]))
+manifest = prepare_questions(Stage(sys.argv[1], "problems"), **orjson.loads(sys.argv[2]))
 print(orjson.dumps({**manifest, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}).decode())
 """
 
@@ -321,7 +322,7 @@ def test_memory_does_not_grow_with_the_solutions_of_a_question(tmp_path):
 
 def own(tmp_path, text, **options):
     (tmp_path / "own.jsonl").write_text(text)
-    return prepare_questions(tmp_path / "q", source=str(tmp_path / "own.jsonl"), **options)
+    return prepare_questions(stage_at(tmp_path / "q"), source=str(tmp_path / "own.jsonl"), **options)
 
 
 def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
@@ -359,7 +360,7 @@ def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
     ]
     (tmp_path / "own.jsonl").write_text('{"problem": "Changed?"}\n')
     with pytest.raises(SdgError, match="input source: its content differs"):
-        prepare_questions(tmp_path / "q", source=str(tmp_path / "own.jsonl"), languages=["cpp"], max_tokens=5)
+        prepare_questions(stage_at(tmp_path / "q"), source=str(tmp_path / "own.jsonl"), languages=["cpp"], max_tokens=5)
 
 
 @pytest.mark.parametrize(
@@ -446,7 +447,7 @@ TRUTH = {
 
 
 def test_the_demo_has_tests_that_are_right_and_work_for_every_stage(tmp_path):
-    manifest = prepare_questions(tmp_path / "q", source="demo")
+    manifest = prepare_questions(stage_at(tmp_path / "q"), source="demo")
     assert manifest["counts"] == {
         "rows_in": 15,
         "rows_out": 12,

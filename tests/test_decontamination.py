@@ -26,6 +26,7 @@ from sdg_helpers.prompts import load_prompt
 from tests.helpers.clone import ROOT
 from tests.helpers.hub import Hub
 from tests.helpers.solving import endpoint_server, generate
+from tests.helpers.stages import stage_at
 from tests.helpers.standin import StandIn
 
 # --- how alike
@@ -212,17 +213,19 @@ def data(tmp_path):
 
 
 def decontaminate(folder, problems, bench, url, prompt="decontamination/same-question", **more):
-    find_candidates(problems, [str(bench)], folder / "candidates", **more)
+    find_candidates(problems, [str(bench)], stage_at(folder / "candidates"), **more)
     compare_candidates(
         folder / "candidates/candidates.jsonl",
-        folder / "compared",
+        stage_at(folder / "compared"),
         limits=Limits(8),
         model="standin",
         open_server=lambda: endpoint_server(url),
         prompt=load_prompt(prompt),
         sampling=Sampling(0.0, max_tokens=100),
     )
-    return drop_contaminated(problems, folder / "candidates", folder / "compared", folder / "clean")
+    return drop_contaminated(
+        problems, stage_at(folder / "candidates"), stage_at(folder / "compared"), stage_at(folder / "clean")
+    )
 
 
 @pytest.mark.parametrize("prompt", ["decontamination/same-question", "decontamination/same-question-few-shot"])
@@ -260,7 +263,7 @@ def test_what_stands_in_the_benchmark_goes_and_the_pairs_are_shown(data, tmp_pat
     ],
 )
 def test_one_yes_is_enough_and_doubt_removes(data, tmp_path, said, dropped):
-    find_candidates(data[0], [str(data[1])], tmp_path / "candidates")
+    find_candidates(data[0], [str(data[1])], stage_at(tmp_path / "candidates"))
     compared = tmp_path / "compared"
     compared.mkdir()
     with open(compared / "output-rs0.jsonl", "wb") as out:
@@ -274,7 +277,9 @@ def test_one_yes_is_enough_and_doubt_removes(data, tmp_path, said, dropped):
                     )
                 )
     files.write_json(compared / "manifest.json", {"outputs": {}})
-    manifest = drop_contaminated(data[0], tmp_path / "candidates", compared, tmp_path / "clean")
+    manifest = drop_contaminated(
+        data[0], stage_at(tmp_path / "candidates"), stage_at(compared), stage_at(tmp_path / "clean")
+    )
     assert manifest["counts"]["dropped"] == dropped
 
 
@@ -286,19 +291,27 @@ def test_without_candidates_no_server_is_opened(data, tmp_path):
 
 
 def test_when_everything_is_contaminated_it_is_said(data, tmp_path):
-    find_candidates(data[0], [f"{data[0]}#problem"], tmp_path / "candidates", min_similarity=0.99, min_overlap=1)
-    compare_candidates(tmp_path / "candidates/candidates.jsonl", tmp_path / "compared")
+    find_candidates(
+        data[0], [f"{data[0]}#problem"], stage_at(tmp_path / "candidates"), min_similarity=0.99, min_overlap=1
+    )
+    compare_candidates(tmp_path / "candidates/candidates.jsonl", stage_at(tmp_path / "compared"))
     with pytest.raises(SdgError, match="stands in no benchmark, found none of 4 .*'equal': 4"):
-        drop_contaminated(data[0], tmp_path / "candidates", tmp_path / "compared", tmp_path / "clean")
+        drop_contaminated(
+            data[0], stage_at(tmp_path / "candidates"), stage_at(tmp_path / "compared"), stage_at(tmp_path / "clean")
+        )
 
 
 def test_pairs_of_another_run_are_refused(data, tmp_path):
-    find_candidates(data[0], [f"{data[0]}#problem"], tmp_path / "candidates", min_similarity=0.99, min_overlap=1)
-    compare_candidates(tmp_path / "candidates/candidates.jsonl", tmp_path / "compared")
+    find_candidates(
+        data[0], [f"{data[0]}#problem"], stage_at(tmp_path / "candidates"), min_similarity=0.99, min_overlap=1
+    )
+    compare_candidates(tmp_path / "candidates/candidates.jsonl", stage_at(tmp_path / "compared"))
     other = tmp_path / "other.jsonl"
     other.write_bytes(files.dumps({"id": "x", "problem": "Another one?"}))
     with pytest.raises(SdgError, match="in their order, found '[0-9a-f]{16}' left over"):
-        drop_contaminated(other, tmp_path / "candidates", tmp_path / "compared", tmp_path / "clean")
+        drop_contaminated(
+            other, stage_at(tmp_path / "candidates"), stage_at(tmp_path / "compared"), stage_at(tmp_path / "clean")
+        )
 
 
 def test_the_export_of_any_track_drops_what_the_report_marks(data, tmp_path):
@@ -309,11 +322,11 @@ def test_the_export_of_any_track_drops_what_the_report_marks(data, tmp_path):
     columns = ["id", "seed", "predicted_answer", "expected_answer", "correct", "how"]
     pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "verdicts.parquet")
     manifest = sft.export_sft(
-        tmp_path / "solutions",
+        stage_at(tmp_path / "solutions"),
         tmp_path / "verdicts.parquet",
-        tmp_path / "sft",
-        prompt=load_prompt("math/solve"),
-        licence="cc-by-4.0",
+        stage_at(tmp_path / "sft"),
+        row_format=sft.RowFormat(load_prompt("math/solve")),
+        card=sft.DatasetCard("tiny", "cc-by-4.0"),
         filters={
             "remove_contaminated": True,
             "deduplicate": False,
@@ -327,9 +340,10 @@ SCALE = """
 import resource, sys, time
 from pathlib import Path
 from sdg_helpers import decontamination as d
+from sdg_helpers.stages import Stage
 folder = Path(sys.argv[1])
 begin = time.time()
-d.find_candidates(folder / "problems.jsonl", [str(folder / "bench.jsonl")], folder / sys.argv[2])
+d.find_candidates(folder / "problems.jsonl", [str(folder / "bench.jsonl")], Stage(folder / sys.argv[2], "candidates"))
 print(time.time() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

@@ -20,6 +20,7 @@ from sdg_helpers.prompts import load_prompt
 from sdg_helpers.solutions import seed_files
 from tests.helpers.forks import ended, in_a_child
 from tests.helpers.solving import endpoint_server, rows_of, write_problems
+from tests.helpers.stages import stage_at
 from tests.helpers.standin import StandIn
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "15"))
@@ -50,7 +51,7 @@ def servers():
 
 def solve(problems, folder, base_url, num_seeds):
     return solutions.generate_solutions(
-        problems, folder, open_server=lambda: endpoint_server(base_url), num_seeds=num_seeds, **SETTINGS
+        problems, stage_at(folder), open_server=lambda: endpoint_server(base_url), num_seeds=num_seeds, **SETTINGS
     )
 
 

@@ -13,9 +13,12 @@ from sdg_helpers.genselect import picks
 from sdg_helpers.genselect.comparisons import Candidate, Rules, candidates_of, draw
 from sdg_helpers.judging.verdicts import Verdict
 from sdg_helpers.prompts import load_prompt
+from sdg_helpers.sft.dataset_cards import DatasetCard
 from sdg_helpers.sft.export import export_sft
+from sdg_helpers.sft.rows import RowFormat
 from sdg_helpers.stages import Stage
 from tests.helpers.solving import endpoint_server, generate, write_problems
+from tests.helpers.stages import stage_at
 from tests.helpers.standin import StandIn
 
 
@@ -167,7 +170,9 @@ def solved(tmp_path):
 def test_from_verdicts_to_picks(solved, tmp_path):
     problems, folder, verdicts = solved
     # equal texts are one candidate here, so that a problem has at most one right and three wrong ones
-    manifest = genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=Rules(min_candidates=2))
+    manifest = genselect.draw_comparisons(
+        stage_at(folder), verdicts, problems, stage_at(tmp_path / "c"), rules=Rules(min_candidates=2)
+    )
     counts = manifest["counts"]
     assert counts["rows_in"] == 30 == counts["rows_out"] + sum(counts["dropped"].values()) and counts["rows_out"] > 15
     rows = list(files.read_jsonl(tmp_path / "c" / "comparisons.jsonl"))
@@ -179,7 +184,7 @@ def test_from_verdicts_to_picks(solved, tmp_path):
     with StandIn(accuracy=0.7) as server:
         solutions.generate_solutions(
             tmp_path / "c" / "comparisons.jsonl",
-            tmp_path / "s",
+            stage_at(tmp_path / "s"),
             open_server=lambda: endpoint_server(server.base_url),
             model="standin",
             prompt=load_prompt("math/genselect"),
@@ -187,7 +192,7 @@ def test_from_verdicts_to_picks(solved, tmp_path):
             sampling=Sampling(0.6),
             limits=Limits(16),
         )
-    made = picks.judge_picks(tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", tmp_path / "p")
+    made = picks.judge_picks(tmp_path / "c" / "comparisons.jsonl", stage_at(tmp_path / "s"), stage_at(tmp_path / "p"))
     told = made["report"]
     assert told["comparisons"] == told["readable"] == len(rows) and made["how"] == {"picked": len(rows)}
     assert told["chance_right"] < 0.51 and told["pick_right"] > 0.6 and 0 < told["majority_right"] < 1
@@ -197,7 +202,9 @@ def test_from_verdicts_to_picks(solved, tmp_path):
     places = picks.positions(tmp_path / "p" / "verdicts.parquet")
     assert places["picked"].sum() == len(rows) and abs(places.iloc[:, 1].sum() - len(rows)) < 1e-9
     assert (
-        genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=Rules(min_candidates=2))
+        genselect.draw_comparisons(
+            stage_at(folder), verdicts, problems, stage_at(tmp_path / "c"), rules=Rules(min_candidates=2)
+        )
         == manifest
     )
 
@@ -216,7 +223,9 @@ def repaired(solved):
 
 def test_the_card_counts_problems_and_repaired_answers_not_comparisons(repaired, tmp_path):
     problems, folder, verdicts, mixed = repaired
-    genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=Rules(min_candidates=2))
+    genselect.draw_comparisons(
+        stage_at(folder), verdicts, problems, stage_at(tmp_path / "c"), rules=Rules(min_candidates=2)
+    )
     comparisons = list(files.read_jsonl(tmp_path / "c" / "comparisons.jsonl"))
     of_mixed = [row for row in comparisons if row["problem_id"] == mixed]
     assert len(of_mixed) > 1 and {row["original_expected_answer"] for row in of_mixed} == {"none of them"}
@@ -238,14 +247,14 @@ def test_the_card_counts_problems_and_repaired_answers_not_comparisons(repaired,
             )
         )
         work.finish(rows_in=len(comparisons), rows_out=len(comparisons), outputs=[path])
-    picks.judge_picks(tmp_path / "c" / "comparisons.jsonl", tmp_path / "s", tmp_path / "p")
+    picks.judge_picks(tmp_path / "c" / "comparisons.jsonl", stage_at(tmp_path / "s"), stage_at(tmp_path / "p"))
     manifest = export_sft(
-        tmp_path / "s",
+        stage_at(tmp_path / "s"),
         tmp_path / "p" / "verdicts.parquet",
-        tmp_path / "sft",
+        stage_at(tmp_path / "sft"),
         track="genselect",
-        prompt=load_prompt("math/genselect"),
-        licence="cc-by-4.0",
+        row_format=RowFormat(load_prompt("math/genselect")),
+        card=DatasetCard("tiny", "cc-by-4.0"),
         filters={"trim_solutions": False},
     )
     assert manifest["problems"] == len({row["problem_id"] for row in comparisons}) < len(comparisons)
@@ -263,17 +272,19 @@ def test_the_card_counts_problems_and_repaired_answers_not_comparisons(repaired,
 def test_comparisons_of_an_older_format_are_refused_with_the_ways_out(solved, tmp_path):
     problems, folder, verdicts = solved
     rules = Rules(min_candidates=2)
-    genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=rules)
+    genselect.draw_comparisons(stage_at(folder), verdicts, problems, stage_at(tmp_path / "c"), rules=rules)
     manifest = files.read_json(tmp_path / "c" / "manifest.json")
     del manifest["parameters"]["row_format"]
     files.write_json(tmp_path / "c" / "manifest.json", manifest)
     with pytest.raises(SdgError, match=r"row_format: was None, now 2(.|\n)*sdg reset"):
-        genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=rules)
+        genselect.draw_comparisons(stage_at(folder), verdicts, problems, stage_at(tmp_path / "c"), rules=rules)
 
 
 def test_nothing_to_compare_is_said(solved, tmp_path):
     problems, folder, verdicts = solved
     with pytest.raises(SdgError, match="lower MIN_CANDIDATES"):
-        genselect.draw_comparisons(folder, verdicts, problems, tmp_path / "c", rules=Rules(min_candidates=9))
+        genselect.draw_comparisons(
+            stage_at(folder), verdicts, problems, stage_at(tmp_path / "c"), rules=Rules(min_candidates=9)
+        )
     with pytest.raises(SdgError, match="min_candidates: expected 2 or more, found 1"):
         Rules(min_candidates=1)

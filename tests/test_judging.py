@@ -12,11 +12,11 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.judging import asking
 from sdg_helpers.judging.judge import judge_solutions, rejudge_solutions
 from sdg_helpers.judging.judge_replies import read_judgement
-from sdg_helpers.prompts import load_prompt
 from sdg_helpers.stages import Stage
 from tests.helpers.forks import ended, in_a_child
-from tests.helpers.judging import JUDGE, verdicts
+from tests.helpers.judging import judge_by, verdicts
 from tests.helpers.solving import endpoint_server
+from tests.helpers.stages import stage_at
 from tests.helpers.standin import StandIn
 
 
@@ -92,10 +92,9 @@ def solved(tmp_path):
     return tmp_path / "problems.jsonl", folder
 
 
-def judge(solved, folder, server, **more):
-    return judge_solutions(
-        solved[1], solved[0], folder, open_server=lambda: endpoint_server(server.base_url), **{**JUDGE, **more}
-    )
+def judge(solved, folder, server, tiers="all", **settings):
+    asked = judge_by(lambda: endpoint_server(server.base_url), **settings)
+    return judge_solutions(stage_at(solved[1]), solved[0], stage_at(folder), judge=asked, tiers=tiers)
 
 
 def test_each_comparison_is_decided_once_by_the_cheapest_that_is_sure(solved, tmp_path):
@@ -128,15 +127,16 @@ def test_judging_again_asks_only_what_is_new(solved, tmp_path):
     """Fault 4 of the reference: unchanged rows were judged again, each row for itself."""
     with StandIn() as server:
         judge(solved, tmp_path / "judged", server)
-        relabeling.relabel_with_majority(tmp_path / "judged" / "verdicts.parquet", solved[0], tmp_path / "relabeled")
+        relabeling.relabel_with_majority(
+            tmp_path / "judged" / "verdicts.parquet", solved[0], stage_at(tmp_path / "relabeled")
+        )
         server.reset()
         manifest = rejudge_solutions(
-            tmp_path / "judged",
+            stage_at(tmp_path / "judged"),
             tmp_path / "relabeled" / "labels.parquet",
             solved[0],
-            tmp_path / "rejudged",
-            open_server=lambda: endpoint_server(server.base_url),
-            **JUDGE,
+            stage_at(tmp_path / "rejudged"),
+            judge=judge_by(lambda: endpoint_server(server.base_url)),
         )
         assert server.stats()["requests"] == 0 == manifest["model_calls"]
     repaired = [row for row in verdicts(tmp_path / "rejudged") if row[3] == "7"]
@@ -152,7 +152,10 @@ def test_a_finished_stage_opens_no_server_and_asks_nothing(solved, tmp_path):
     with StandIn() as server:
         first = judge(solved, tmp_path / "judged", server)
     again = judge_solutions(
-        solved[1], solved[0], tmp_path / "judged", open_server=lambda: pytest.fail("opened"), **JUDGE
+        stage_at(solved[1]),
+        solved[0],
+        stage_at(tmp_path / "judged"),
+        judge=judge_by(lambda: pytest.fail("opened")),
     )
     assert again == first
 
@@ -166,7 +169,10 @@ def test_no_server_is_opened_where_rules_decide_everything(solved, tmp_path):
         path.write_bytes(b"".join(files.dumps(solution(row, 0, thought("77"))) for row in rows))
         work.finish(rows_in=2, rows_out=2, outputs=[path])
     manifest = judge_solutions(
-        folder, tmp_path / "two.jsonl", tmp_path / "j", open_server=lambda: pytest.fail("opened"), **JUDGE
+        stage_at(folder),
+        tmp_path / "two.jsonl",
+        stage_at(tmp_path / "j"),
+        judge=judge_by(lambda: pytest.fail("opened")),
     )
     assert manifest["model_calls"] == 0 and manifest["verdicts"] == {"wrong": 2}
 
@@ -244,7 +250,10 @@ def test_huge_boxes_take_linear_time_and_are_no_answers(tmp_path, solved):
         work.finish(rows_in=3, rows_out=3, outputs=paths)
     start = time.process_time()
     manifest = judge_solutions(
-        folder, tmp_path / "one.jsonl", tmp_path / "j", open_server=lambda: pytest.fail("opened"), **JUDGE
+        stage_at(folder),
+        tmp_path / "one.jsonl",
+        stage_at(tmp_path / "j"),
+        judge=judge_by(lambda: pytest.fail("opened")),
     )
     assert manifest["rows_by_how"] == {"missing": 3} and time.process_time() - start < 5
 
@@ -254,6 +263,4 @@ def test_files_of_different_runs_are_refused(solved, tmp_path):
     with StandIn() as server, pytest.raises(SdgError, match="of a solution with seed 0, in order, found none"):
         judge((tmp_path / "others.jsonl", solved[1]), tmp_path / "j", server)
     with pytest.raises(SdgError, match="expected the placeholders expected_answer, predicted_answer in a judge's"):
-        judge_solutions(
-            solved[1], solved[0], tmp_path / "j2", open_server=None, **{**JUDGE, "prompt": load_prompt("math/solve")}
-        )
+        judge_by(lambda: pytest.fail("opened"), prompt="math/solve")

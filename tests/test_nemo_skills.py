@@ -10,9 +10,12 @@ from sdg_helpers.nemo_skills.importing import import_nemo_skills
 from sdg_helpers.problems.download import download_problems
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.relabeling import relabel_with_majority
+from sdg_helpers.sft.dataset_cards import DatasetCard
 from sdg_helpers.sft.export import export_sft
-from tests.helpers.judging import JUDGE, verdicts
+from sdg_helpers.sft.rows import RowFormat
+from tests.helpers.judging import judge_by, verdicts
 from tests.helpers.solving import endpoint_server, generate
+from tests.helpers.stages import stage_at
 from tests.helpers.standin import StandIn
 
 
@@ -22,20 +25,21 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs") / "first"
     math = runs.Track(folder / "math", "math")
     problems = math.problems / "problems.jsonl"
-    download_problems(math.problems, source="demo")
+    download_problems(math.stage("problems"), source="demo")
     with StandIn(accuracy=0.5) as server:
-        asked = {"open_server": lambda: endpoint_server(server.base_url), **JUDGE}
+        judge = judge_by(lambda: endpoint_server(server.base_url))
         generate(problems, math.solutions, server.base_url)
-        judge_solutions(math.solutions, problems, math.judged, **asked)
-        relabel_with_majority(math.judged / "verdicts.parquet", problems, math.relabeled)
-        rejudge_solutions(math.judged, math.relabeled / "labels.parquet", problems, math.rejudged, **asked)
+        judge_solutions(math.stage("solutions"), problems, math.stage("judged"), judge=judge)
+        relabel_with_majority(math.judged / "verdicts.parquet", problems, math.stage("relabeled"))
+        rejudge_solutions(
+            math.stage("judged"), math.relabeled / "labels.parquet", problems, math.stage("rejudged"), judge=judge
+        )
     export_sft(
-        math.solutions,
+        math.stage("solutions"),
         math.rejudged / "verdicts.parquet",
-        math.sft,
-        prompt=load_prompt("math/solve"),
-        licence="cc-by-4.0",
-        forms=("input_output", "messages"),
+        math.stage("sft"),
+        row_format=RowFormat(load_prompt("math/solve"), forms=("input_output", "messages")),
+        card=DatasetCard("tiny", "cc-by-4.0"),
     )
     return folder
 
@@ -103,12 +107,11 @@ def test_going_on_after_an_import_asks_only_what_is_new(run, tmp_path):
     (math.rejudged / "manifest.json").unlink()
     with StandIn() as server:
         manifest = rejudge_solutions(
-            math.judged,
+            math.stage("judged"),
             math.relabeled / "labels.parquet",
             math.problems / "problems.jsonl",
-            tmp_path / "again",
-            open_server=lambda: endpoint_server(server.base_url),
-            **JUDGE,
+            stage_at(tmp_path / "again"),
+            judge=judge_by(lambda: endpoint_server(server.base_url)),
         )
     first = runs.Track(run / "math", "math")
     assert manifest["comparisons_asked"] <= first.stage("rejudged").require()["comparisons_asked"]

@@ -17,6 +17,7 @@ from sdg_helpers.problems.download import download_problems
 from sdg_helpers.problems.problem_file import ProblemIndex, find_problems, read_problems
 from tests.helpers.clone import ROOT, make_clone
 from tests.helpers.hub import Hub
+from tests.helpers.stages import stage_at
 
 REPO = "nvidia/OpenMathReasoning"
 HEAVY = "<think>" + "a long way to go " * 60  # the text that must not be fetched
@@ -55,9 +56,10 @@ CODE = """\
 import re, sys
 from pathlib import Path
 from sdg_helpers.problems import download_problems
+from sdg_helpers.stages import Stage
 import orjson
 options = orjson.loads(sys.argv[2])
-manifest = download_problems(Path(sys.argv[1]), **options)
+manifest = download_problems(Stage(sys.argv[1], "problems"), **options)
 peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())  # ru_maxrss would be our parent's, too
 print(orjson.dumps({**manifest, "peak_mb": int(peak[1]) / 1024}).decode())
 """
@@ -140,7 +142,7 @@ def test_memory_does_not_grow_with_the_repetitions(tmp_path):
 
 def own(tmp_path, text, name="own.jsonl"):
     (tmp_path / name).write_text(text)
-    return download_problems(tmp_path / "p", source=str(tmp_path / name))
+    return download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / name))
 
 
 def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
@@ -156,12 +158,12 @@ def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
     ]
     (tmp_path / "own.jsonl").write_text('{"problem": "Changed?"}\n')
     with pytest.raises(SdgError, match="input source: its content differs"):
-        download_problems(tmp_path / "p", source=str(tmp_path / "own.jsonl"))
+        download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "own.jsonl"))
 
 
 def test_a_parquet_file_of_ones_own(tmp_path):
     parquet.write_table(pa.Table.from_pylist(rows(0, 3, 2)), tmp_path / "own.parquet")
-    assert download_problems(tmp_path / "p", source=str(tmp_path / "own.parquet"))["counts"]["rows_out"] == 3
+    assert download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "own.parquet"))["counts"]["rows_out"] == 3
 
 
 @pytest.mark.parametrize(
@@ -186,28 +188,28 @@ def test_bad_input_is_refused_with_its_place(tmp_path, text, said):
 
 def test_a_file_that_is_not_there_or_no_parquet(tmp_path):
     with pytest.raises(SdgError, match="none.jsonl: no such file. Set SOURCE to an existing file"):
-        download_problems(tmp_path / "p", source=str(tmp_path / "none.jsonl"))
+        download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "none.jsonl"))
     (tmp_path / "own.csv").write_text("problem\nA?\n")
     with pytest.raises(SdgError, match="own.csv: a file of problems must be .jsonl or .parquet, not .csv"):
-        download_problems(tmp_path / "p", source=str(tmp_path / "own.csv"))
+        download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "own.csv"))
     (tmp_path / "bad.parquet").write_text("no")
     with pytest.raises(SdgError, match="bad.parquet: cannot be read as a Parquet file"):
-        download_problems(tmp_path / "p", source=str(tmp_path / "bad.parquet"))
+        download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "bad.parquet"))
 
 
 def test_a_path_is_from_the_root_of_the_clone(tmp_path, monkeypatch):
     make_clone(tmp_path)
     (tmp_path / "own.jsonl").write_text('{"problem": "A?"}\n')
     monkeypatch.chdir(tmp_path / "notebooks" / "math")  # as a kernel
-    assert download_problems(tmp_path / "p", source="own.jsonl")["counts"]["rows_out"] == 1
+    assert download_problems(stage_at(tmp_path / "p"), source="own.jsonl")["counts"]["rows_out"] == 1
     with pytest.raises(SdgError, match=f"{tmp_path}/other.jsonl: no such file"):
-        download_problems(tmp_path / "q", source="other.jsonl")
+        download_problems(stage_at(tmp_path / "q"), source="other.jsonl")
 
 
 @pytest.mark.parametrize("count", [0, -3])
 def test_a_number_of_problems_that_is_none_is_refused(tmp_path, count):
     with pytest.raises(SdgError, match=f"max_problems must be 1 or more, or None for all .*, not {count}"):
-        download_problems(tmp_path / "p", source="demo", max_problems=count)
+        download_problems(stage_at(tmp_path / "p"), source="demo", max_problems=count)
     assert not (tmp_path / "p").exists()
 
 
@@ -259,7 +261,7 @@ TRUTH = {
 
 
 def test_the_demo_has_work_for_every_stage(tmp_path):
-    manifest = download_problems(tmp_path / "p", source="demo")
+    manifest = download_problems(stage_at(tmp_path / "p"), source="demo")
     assert manifest["counts"] == {"rows_in": 41, "rows_out": 25, "dropped": {"repeated": 12, "converted_proof": 4}}
     found = list(read_problems(tmp_path / "p" / "problems.jsonl"))
     named = {row["problem"]: [truth for words, truth in TRUTH.items() if words in row["problem"]] for row in found}

@@ -9,6 +9,7 @@ import pytest
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.relabeling import count_votes, relabel_with_majority
+from tests.helpers.stages import stage_at
 
 
 def relabel(tmp_path, answers, correct=None, expected="7", **options):
@@ -24,7 +25,7 @@ def relabel(tmp_path, answers, correct=None, expected="7", **options):
             "correct": pd.array(correct or [False] * len(answers), dtype="boolean"),
         }
     ).to_parquet(verdicts)
-    manifest = relabel_with_majority(verdicts, problems, folder, **options)
+    manifest = relabel_with_majority(verdicts, problems, stage_at(folder), **options)
     return pd.read_parquet(folder / "labels.parquet").iloc[0].to_dict(), manifest
 
 
@@ -115,7 +116,7 @@ def test_verdicts_of_another_run_are_refused(tmp_path):
     problems.write_bytes(files.dumps({"id": "a", "problem": "x", "expected_answer": "1"}))
     pd.DataFrame({"id": ["b"], "seed": [0], "predicted_answer": ["1"], "correct": [False]}).to_parquet(verdicts)
     with pytest.raises(SdgError, match="found the id 'b'"):
-        relabel_with_majority(verdicts, problems, tmp_path / "r")
+        relabel_with_majority(verdicts, problems, stage_at(tmp_path / "r"))
 
 
 @pytest.mark.parametrize("options", [{"min_votes": 0}, {"min_agreement": 1.5}, {"min_agreement": -1}])

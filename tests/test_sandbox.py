@@ -26,6 +26,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.judging import pass_rates
 from tests.helpers.clone import ROOT
 from tests.helpers.programs import BWRAP, answer, full_row, needs_sandbox, write_solutions
+from tests.helpers.stages import stage_at
 
 OURS = open_sandbox() if BWRAP else None
 SECOND = RunLimits(seconds=1, memory_mb=256, processes=16, files_mb=8, output_mb=1)
@@ -289,8 +290,8 @@ def stages(tmp_path):
         ],
     ]
     solutions = write_solutions(tmp_path / "solutions", seeds)
-    filter_solutions(solutions, tmp_path / "filtered")
-    return solutions, tmp_path / "filtered" / "verdicts.parquet", tmp_path / "questions"
+    filter_solutions(stage_at(solutions), stage_at(tmp_path / "filtered"))
+    return stage_at(solutions), tmp_path / "filtered" / "verdicts.parquet", tmp_path / "questions"
 
 
 def verdicts(folder):
@@ -300,7 +301,7 @@ def verdicts(folder):
 
 @needs_sandbox
 def test_each_program_is_run_once_and_its_verdict_reaches_every_row(stages, tmp_path, monkeypatch):
-    manifest = check_programs(*stages, tmp_path / "checked", check="yes", limits=SECOND)
+    manifest = check_programs(*stages, stage_at(tmp_path / "checked"), check="yes", limits=SECOND)
     assert manifest["counts"] == {"rows_in": 9, "rows_out": 9, "dropped": {}}
     assert verdicts(tmp_path / "checked") == [
         ("a", 0, True, "tests"),
@@ -326,7 +327,7 @@ def test_each_program_is_run_once_and_its_verdict_reaches_every_row(stages, tmp_
     assert rates["right"].tolist() == [3, 1, 2] and rates["pass_rate"].round(3).tolist() == [1.0, 0.333, 0.667]
     assert pass_rates.read(tmp_path / "checked" / "pass_rates.parquet")["a-python"] == 1.0
     monkeypatch.setattr(checks, "run_tests", None)
-    assert check_programs(*stages, tmp_path / "checked", check="yes", limits=SECOND) == manifest
+    assert check_programs(*stages, stage_at(tmp_path / "checked"), check="yes", limits=SECOND) == manifest
 
 
 @needs_sandbox
@@ -342,13 +343,13 @@ def test_killed_in_the_middle_it_goes_on_where_it_stopped(stages, tmp_path, monk
 
     monkeypatch.setattr(checks, "run_tests", dies_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        check_programs(*stages, tmp_path / "checked", limits=SECOND, workers=1)
+        check_programs(*stages, stage_at(tmp_path / "checked"), limits=SECOND, workers=1)
     known = len(list(files.read_jsonl(tmp_path / "checked" / "checks.jsonl")))
     with open(tmp_path / "checked" / "checks.jsonl", "ab") as log:
         log.write(b'{"id": "torn')
-    manifest = check_programs(*stages, tmp_path / "checked", limits=SECOND, workers=1)
+    manifest = check_programs(*stages, stage_at(tmp_path / "checked"), limits=SECOND, workers=1)
     assert 0 < known < 3 and manifest["programs_run"] == 4 and len(ran) == 3 + 4 - known
-    check_programs(*stages, tmp_path / "undisturbed", limits=SECOND)
+    check_programs(*stages, stage_at(tmp_path / "undisturbed"), limits=SECOND)
     assert verdicts(tmp_path / "checked") == verdicts(tmp_path / "undisturbed")
 
 
@@ -356,11 +357,11 @@ def test_without_a_sandbox_no_program_is_run(stages, tmp_path, monkeypatch):
     monkeypatch.setattr(checks, "run_tests", None)  # would raise if it were called
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None if name == "bwrap" else f"/usr/bin/{name}")
     with pytest.raises(SdgError, match="sandbox: bwrap not found on this machine. .* Install bubblewrap"):
-        check_programs(*stages, tmp_path / "checked", check="yes")
-    manifest = check_programs(*stages, tmp_path / "auto", check="auto")
+        check_programs(*stages, stage_at(tmp_path / "checked"), check="yes")
+    manifest = check_programs(*stages, stage_at(tmp_path / "auto"), check="auto")
     assert manifest["programs_run"] == 0 and "bwrap not found" in manifest["sandbox"]["why_not"]
     assert manifest["rows_by_how"] == {"filter": 8, "reads_no_input": 1}
-    assert check_programs(*stages, tmp_path / "no", check="no")["sandbox"]["why_not"] == "not asked for"
+    assert check_programs(*stages, stage_at(tmp_path / "no"), check="no")["sandbox"]["why_not"] == "not asked for"
     assert verdicts(tmp_path / "auto") == verdicts(tmp_path / "no")
 
 
@@ -377,7 +378,7 @@ def test_a_bubblewrap_that_keeps_nothing_away_is_refused(folder, monkeypatch):
 
 def test_a_check_that_nobody_knows(stages, tmp_path):
     with pytest.raises(SdgError, match="expected one of auto, yes, no, found 'on'"):
-        check_programs(*stages, tmp_path / "checked", check="on")
+        check_programs(*stages, stage_at(tmp_path / "checked"), check="on")
     with pytest.raises(SdgError, match="seconds: must be greater than 0, found 0"):
         RunLimits(seconds=0)
 

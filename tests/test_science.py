@@ -16,6 +16,7 @@ from sdg_helpers.science import open_science, plan, voting
 from sdg_helpers.science.question_reader import Question, read_question
 from sdg_helpers.science.taxonomy import folded, form_of, load_taxonomy
 from tests.helpers.solving import endpoint_server
+from tests.helpers.stages import stage_at
 from tests.helpers.standin import StandIn
 
 # --- the taxonomy
@@ -53,16 +54,16 @@ def test_a_broken_taxonomy_is_refused(tmp_path, text, said):
 
 
 def test_topics_are_spread_over_the_fields_and_unknown_names_are_refused(tmp_path):
-    manifest = plan.choose_topics(tmp_path / "a", max_topics=11)
+    manifest = plan.choose_topics(stage_at(tmp_path / "a"), max_topics=11)
     rows = list(files.read_jsonl(tmp_path / "a" / "topics.jsonl"))
     assert Counter(Counter(row["field"] for row in rows).values()) == {1: 7, 2: 2} and len(rows) == 11
     assert manifest["counts"]["rows_out"] == 11
     with pytest.raises(SdgError, match="Did you mean Genetics?"):
-        plan.choose_topics(tmp_path / "b", topics=["Genetic"])
+        plan.choose_topics(stage_at(tmp_path / "b"), topics=["Genetic"])
     with pytest.raises(SdgError, match="found none of .'Genetics'. in the fields .'Physics'"):
-        plan.choose_topics(tmp_path / "c", topics=["Genetics"], fields=["Physics"])
+        plan.choose_topics(stage_at(tmp_path / "c"), topics=["Genetics"], fields=["Physics"])
     with pytest.raises(SdgError, match="difficulty 'easy'"):
-        plan.plan_questions(tmp_path / "a" / "topics.jsonl", tmp_path / "d", levels=["easy"], num_options=[4])
+        plan.plan_questions(tmp_path / "a" / "topics.jsonl", stage_at(tmp_path / "d"), levels=["easy"], num_options=[4])
     with pytest.raises(SdgError, match="2 to 10, found 11"):
         form_of(11)
 
@@ -83,10 +84,10 @@ def test_a_grid_is_checked_before_anything_is_asked(levels, num_options, said):
 
 
 def test_the_grid_is_every_subtopic_level_and_form(tmp_path):
-    plan.choose_topics(tmp_path / "t", topics=["Genetics", "Stars"])
+    plan.choose_topics(stage_at(tmp_path / "t"), topics=["Genetics", "Stars"])
     manifest = plan.plan_questions(
         tmp_path / "t" / "topics.jsonl",
-        tmp_path / "a",
+        stage_at(tmp_path / "a"),
         num_options=[4, 10, 0],
         levels=["hard", "brutal"],
         max_subtopics=3,
@@ -381,17 +382,16 @@ def test_near_duplicates_are_found_whatever_the_order_of_options():
 # --- the stages, with a scripted model
 
 
-def ask(rows, folder, url, prompt, stage, num_seeds=1, **more):
+def ask(rows, folder, url, prompt, num_seeds=1, **more):
     return solutions.generate_solutions(
         rows,
-        folder,
+        stage_at(folder),
         open_server=lambda: endpoint_server(url),
         model="standin",
         prompt=load_prompt(prompt),
         limits=Limits(16),
         num_seeds=num_seeds,
         sampling=Sampling(0.8, max_tokens=300),
-        stage=(stage, "science"),
         **more,
     )
 
@@ -402,30 +402,32 @@ def written(tmp_path_factory):
     run = tmp_path_factory.mktemp("science")
     with StandIn(accuracy=0.7) as server:
         url = server.base_url
-        plan.choose_topics(run / "topics", topics=["Genetics", "Stars", "Optics"], new_subtopics=3)
-        ask(run / "topics/topics.jsonl", run / "expanded", url, "science/expand-topic", "expanded")
+        plan.choose_topics(stage_at(run / "topics"), topics=["Genetics", "Stars", "Optics"], new_subtopics=3)
+        ask(run / "topics/topics.jsonl", run / "expanded", url, "science/expand-topic")
         plan.plan_questions(
             run / "topics/topics.jsonl",
-            run / "assignments",
+            stage_at(run / "assignments"),
             levels=["hard", "complex"],
             num_options=[4, 10],
             max_subtopics=3,
             expanded=run / "expanded",
         )
-        ask(run / "assignments/assignments.jsonl", run / "written", url, "science/write-question", "written", 2)
-        science.read_questions(run / "written", run / "questions", prompt=load_prompt("science/write-question"))
-        science.plan_variations(
-            run / "questions/questions.jsonl", run / "variations", kinds=["new_approach", "similar"]
+        ask(run / "assignments/assignments.jsonl", run / "written", url, "science/write-question", 2)
+        science.read_questions(
+            stage_at(run / "written"), stage_at(run / "questions"), prompt=load_prompt("science/write-question")
         )
-        ask(run / "variations/variations.jsonl", run / "inspired", url, "science/augment", "inspired")
+        science.plan_variations(
+            run / "questions/questions.jsonl", stage_at(run / "variations"), kinds=["new_approach", "similar"]
+        )
+        ask(run / "variations/variations.jsonl", run / "inspired", url, "science/augment")
         science.collect_questions(
             run / "questions/questions.jsonl",
-            run / "inspired",
-            run / "problems",
+            stage_at(run / "inspired"),
+            stage_at(run / "problems"),
             prompt=load_prompt("science/augment"),
             threshold=0.7,
         )
-        ask(run / "problems/problems.jsonl", run / "solutions", url, "science/solve", "solutions", 5)
+        ask(run / "problems/problems.jsonl", run / "solutions", url, "science/solve", 5)
         yield run, server
 
 
@@ -499,14 +501,16 @@ def test_examples_of_the_prompt_do_not_come_back(tmp_path):
                 )
             )
     files.write_json(out / "manifest.json", {"parameters": {"model": "m"}, "inputs": {}, "outputs": {}})
-    manifest = science.read_questions(out, tmp_path / "q", prompt=prompt)
+    manifest = science.read_questions(stage_at(out), stage_at(tmp_path / "q"), prompt=prompt)
     assert manifest["counts"]["dropped"] == {"copies_an_example": 1, "repeated": 1}
     assert {row["written_by"] for row in files.read_jsonl(tmp_path / "q" / "questions.jsonl")} == {"m"}
 
 
 def test_spellings_vote_together_and_the_counts_add_up(written, tmp_path):
     run, _ = written
-    manifest = voting.vote(run / "solutions", run / "problems" / "problems.jsonl", tmp_path / "v", min_votes=3)
+    manifest = voting.vote(
+        stage_at(run / "solutions"), run / "problems" / "problems.jsonl", stage_at(tmp_path / "v"), min_votes=3
+    )
     labels = pd.read_parquet(tmp_path / "v" / "labels.parquet")
     table = pd.read_parquet(tmp_path / "v" / "verdicts.parquet")
     problems = {row["id"]: row for row in files.read_jsonl(run / "problems" / "problems.jsonl")}
@@ -520,7 +524,12 @@ def test_spellings_vote_together_and_the_counts_add_up(written, tmp_path):
     assert of_dropped["correct"].isna().all() and len(of_dropped) == 5 * len(dropped)
     of_kept = table[~table["id"].isin({row["id"] for row in dropped})]
     assert (of_kept["correct"] == (of_kept["predicted_answer"] == of_kept["expected_answer"])).all()
-    assert voting.vote(run / "solutions", run / "problems" / "problems.jsonl", tmp_path / "v", min_votes=3) == manifest
+    assert (
+        voting.vote(
+            stage_at(run / "solutions"), run / "problems" / "problems.jsonl", stage_at(tmp_path / "v"), min_votes=3
+        )
+        == manifest
+    )
 
 
 def truth(row):
@@ -543,21 +552,23 @@ CASES = [  # answers of seeds 0, 1, …; winner, votes, total, reason
 def test_votes_by_the_table(tmp_path):
     """Fault 11, and the tie rule: of equally many votes the answer of the lowest seed wins."""
     solved(tmp_path, [(case[0], ["one", "two", "three", "four"]) for case in CASES])
-    manifest = voting.vote(tmp_path / "s", tmp_path / "problems.jsonl", tmp_path / "v", min_votes=2)
+    manifest = voting.vote(stage_at(tmp_path / "s"), tmp_path / "problems.jsonl", stage_at(tmp_path / "v"), min_votes=2)
     labels = pd.read_parquet(tmp_path / "v" / "labels.parquet")
     assert [tuple(row) for row in labels[["expected_answer", "votes", "total", "reason"]].itertuples(index=False)] == [
         case[1:] for case in CASES
     ]
     assert manifest["votes_by_how"] == {"vote": 25, "missing": 5, "names_no_option": 2}
     assert manifest["counts"]["dropped"] == {"no_votes": 1, "too_few_votes": 2} and manifest["ties"] == 2
-    again = voting.vote(tmp_path / "s", tmp_path / "problems.jsonl", tmp_path / "w", min_agreement=0.7)
+    again = voting.vote(
+        stage_at(tmp_path / "s"), tmp_path / "problems.jsonl", stage_at(tmp_path / "w"), min_agreement=0.7
+    )
     assert again["counts"]["dropped"] == {"no_votes": 1, "too_little_agreement": 5}
 
 
 def test_open_questions_vote_by_value_and_a_missing_opening_tag_costs_nothing(tmp_path):
     """Fault 11: without the opening `<think>` everything was dropped."""
     solved(tmp_path, [([r"\frac{1}{2}", "0.5", "2", None], [])], opening="")
-    voting.vote(tmp_path / "s", tmp_path / "problems.jsonl", tmp_path / "v")
+    voting.vote(stage_at(tmp_path / "s"), tmp_path / "problems.jsonl", stage_at(tmp_path / "v"))
     table = pd.read_parquet(tmp_path / "v" / "verdicts.parquet")
     assert table["correct"].tolist() == [True, True, False, False]
     assert table["how"].tolist() == ["vote", "vote", "vote", "missing"]
@@ -566,9 +577,9 @@ def test_open_questions_vote_by_value_and_a_missing_opening_tag_costs_nothing(tm
 def test_nothing_to_keep_is_said(tmp_path):
     solved(tmp_path, [([None, None], ["one", "two"])])
     with pytest.raises(SdgError, match="found none of 1 .*no_votes.*lower MIN_VOTES"):
-        voting.vote(tmp_path / "s", tmp_path / "problems.jsonl", tmp_path / "v")
+        voting.vote(stage_at(tmp_path / "s"), tmp_path / "problems.jsonl", stage_at(tmp_path / "v"))
     with pytest.raises(SdgError, match="min_agreement from 0 to 1, found 1 and 2"):
-        voting.vote(tmp_path / "s", tmp_path / "problems.jsonl", tmp_path / "v", min_agreement=2)
+        voting.vote(stage_at(tmp_path / "s"), tmp_path / "problems.jsonl", stage_at(tmp_path / "v"), min_agreement=2)
 
 
 def solved(folder, cases, opening="<think>\n"):
@@ -605,11 +616,15 @@ def test_published_rows_have_the_schema_and_where_they_come_from(tmp_path):
     row = {"messages": said, "expected_answer": "B", **keys, "id": "a", "seed": 2}
     with open(tmp_path / "m.jsonl", "wb") as out:
         out.write(files.dumps(row))
-    open_science.publish_rows(tmp_path / "m.jsonl", tmp_path / "labels.parquet", tmp_path / "p", solved_by="R1")
+    open_science.publish_rows(
+        tmp_path / "m.jsonl", tmp_path / "labels.parquet", stage_at(tmp_path / "p"), solved_by="R1"
+    )
     found = next(files.read_jsonl(tmp_path / "p" / "open-science.jsonl"))
     assert list(found)[:3] == ["input", "output", "expected_answer"] and found["input"] == "Q?"
     assert [found[key] for key in ("votes", "total", "agreement", "seed", "solved_by")] == [3, 4, 0.75, 2, "R1"]
     with open(tmp_path / "bad.jsonl", "wb") as out:
         out.write(files.dumps({**row, "id": "b"}))
     with pytest.raises(SdgError, match="without a vote"):
-        open_science.publish_rows(tmp_path / "bad.jsonl", tmp_path / "labels.parquet", tmp_path / "b", solved_by="R1")
+        open_science.publish_rows(
+            tmp_path / "bad.jsonl", tmp_path / "labels.parquet", stage_at(tmp_path / "b"), solved_by="R1"
+        )

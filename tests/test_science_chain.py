@@ -8,6 +8,7 @@ import pytest
 from sdg_helpers import files, notebooks, runs
 from tests.helpers.clone import ROOT, command, environment, shown_by
 from tests.helpers.science import write_profile
+from tests.helpers.stages import assert_named_once
 from tests.helpers.standin import StandIn
 
 pytestmark = pytest.mark.xdist_group("science chain")  # one run of the track serves all of these tests
@@ -35,6 +36,7 @@ def counts(run, stage):
 
 def test_the_funnel_adds_up_from_stage_to_stage(chain):
     _, run, _, _ = chain
+    assert_named_once(runs.Track(run / "science", "science"))
     found = {stage: counts(run, stage) for stage in runs.Track(run / "science", "science").stages}
     for stage, one in found.items():
         assert one["rows_in"] == one["rows_out"] + sum(one["dropped"].values()), stage

@@ -15,12 +15,14 @@ from sdg_helpers.judging.verdicts import VerdictWriter
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.sft import rl_data
 from sdg_helpers.sft.chat_templates import ChatTemplate
+from sdg_helpers.sft.dataset_cards import DatasetCard
 from sdg_helpers.sft.export import export_sft
 from sdg_helpers.sft.filters import REASONS, Filters
-from sdg_helpers.sft.rows import RowMaker
+from sdg_helpers.sft.rows import RowFormat, RowMaker
 from sdg_helpers.sft.shuffling import ShuffledRows
 from sdg_helpers.stages import Stage
 from tests.helpers.clone import ROOT
+from tests.helpers.stages import stage_at
 
 ANSWER = "The answer is \\boxed{4}"
 # name: generation, finish_reason, verdict -> why it is dropped, or None for a row
@@ -73,8 +75,18 @@ def stages(tmp_path):
     return write_stages(tmp_path, [case[:3] for case in CASES.values()])
 
 
-def export(stages, folder, **more):
-    return export_sft(*stages, folder, prompt=load_prompt("math/solve"), licence="cc-by-4.0", **more)
+def export(stages, folder, filters=None, tokenizer="chatml", provenance=(), **more):
+    """export_sft of (solutions folder, verdicts) with the prompt math/solve; more: of RowFormat or of export_sft."""
+    of_rows = {name: more.pop(name) for name in ("forms", "extra_keys", "text_part") if name in more}
+    return export_sft(
+        stage_at(stages[0]),
+        stages[1],
+        stage_at(folder),
+        row_format=RowFormat(load_prompt("math/solve"), ChatTemplate(tokenizer), **of_rows),
+        card=DatasetCard("tiny", "cc-by-4.0", dict(provenance)),
+        filters=filters,
+        **more,
+    )
 
 
 def rows_in(path):
@@ -150,7 +162,7 @@ def test_repaired_answers_are_counted_and_exported(tmp_path):
 
 def test_the_card_says_what_is_in_it_and_cannot_be_taken_over(tmp_path):
     stages = write_stages(tmp_path, [CASES["kept"][:3]], problem={**PROBLEM, "problem_source": "| x |\n# Mine <b>"})
-    export(stages, tmp_path / "sft", provenance={"problems": "our own"}, dataset_name="tiny")
+    export(stages, tmp_path / "sft", provenance={"problems": "our own"})
     card = (tmp_path / "sft" / "README.md").read_text()
     assert "license: cc-by-4.0" in card and "1 worked solution to 1 problem (" in card and "our own" in card
     assert "\n# Mine" not in card and "<b>" not in card
@@ -183,7 +195,7 @@ def test_the_card_says_of_each_key_what_it_holds(stages, tmp_path, more, said):
 
 def test_the_rl_form_counts_all_that_was_decided(stages, tmp_path):
     (tmp_path / "problems.jsonl").write_bytes(files.dumps(PROBLEM) + files.dumps({**PROBLEM, "id": "q"}))
-    export(stages, tmp_path / "sft", rl_form=True, problems=tmp_path / "problems.jsonl")
+    export(stages, tmp_path / "sft", rl_problems=tmp_path / "problems.jsonl")
     assert rows_in(tmp_path / "sft" / "rl-data-math.jsonl") == [  # nobody decided on the ninth
         {"problem": PROBLEM["problem"], "expected_answer": "4", "pass_rate": round(5 / 8, 4)}
     ]
@@ -207,7 +219,7 @@ def test_the_rl_form_holds_nothing_that_the_filters_bar_or_that_nobody_decided(t
         ):
             table.add(name, 0, "4", answer, correct, "model" if correct is None else "exact")
     filters = Filters(remove_contaminated=True, contamination_file=str(tmp_path / "leaks.jsonl"))
-    maker = RowMaker(ChatTemplate("chatml", {}), load_prompt("math/solve"), filters, ("input_output",))
+    maker = RowMaker(RowFormat(load_prompt("math/solve")), filters)
     problems, verdicts = tmp_path / "problems.jsonl", tmp_path / "verdicts.parquet"
     path, dropped, rows = rl_data.write_rl_data(tmp_path, problems, verdicts, 42, "math", maker.reason_to_drop_problem)
     assert rows_in(path) == [{"problem": texts["kept"], "expected_answer": "4", "pass_rate": 1.0}] and rows == 1
@@ -288,7 +300,6 @@ def test_every_filter_says_what_it_does():
         ({"filters": {"min_solution_length": 10**6, "remove_len_outlier_solutions": True}}, "found none of 10"),
         ({"text_part": "answers"}, "Did you mean answer?"),
         ({"tokenizer": "/no/such/folder"}, "cannot load it"),
-        ({"rl_form": True}, "expected the path of problems.jsonl"),
     ],
 )
 def test_bad_settings_are_refused(stages, tmp_path, more, said):
@@ -322,10 +333,11 @@ BIG = """\
 import re, sys
 from pathlib import Path
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.sft import export_sft
+from sdg_helpers.sft import DatasetCard, RowFormat, export_sft
+from tests.helpers.stages import stage_at
 folder = Path(sys.argv[1])
-export_sft(folder / "solutions", folder / "verdicts.parquet", folder / "sft", prompt=load_prompt("math/solve"),
-           licence="cc0-1.0")
+export_sft(stage_at(folder / "solutions"), folder / "verdicts.parquet", stage_at(folder / "sft"),
+           row_format=RowFormat(load_prompt("math/solve")), card=DatasetCard("tiny", "cc0-1.0"))
 print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024)
 """
 

@@ -18,8 +18,6 @@ from sdg_helpers.checkpoints.tensors import Checkpoint, Tensor, placement, read_
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.stages import Stage
 
-STAGE = ("checkpoint", "math/02_shard_checkpoint")
-
 
 def read_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     """Return a checkpoint's tensors, reading file headers only.
@@ -80,7 +78,7 @@ def rank_bytes(checkpoint: Checkpoint, tp_size: int) -> dict[str, int]:
 
 
 def plan_shards(
-    folder: Path,
+    stage: Stage,
     *,
     checkpoint: str,
     tp_size: int,
@@ -106,7 +104,7 @@ def plan_shards(
         "nodes": nodes,
         "read_gb_per_s": read_gb_per_s,
     }
-    with Stage(folder, *STAGE).work(parameters, {}) as work:
+    with stage.work(parameters, {}) as work:
         if work.done:
             return work.manifest
         model = read_checkpoint(checkpoint, revision)

@@ -16,11 +16,12 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.runs.run import Run
 from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang.sharded import MANIFEST, check_sharded
+from sdg_helpers.stages import Stage
 
 
 def make_shards(
     run: Run,
-    stage: Path,
+    stage: Stage,
     *,
     checkpoint: str,
     tp_size: int,
@@ -31,7 +32,7 @@ def make_shards(
     """Write the sharded checkpoint that a role's server loads; return its manifest, or None when none is needed.
 
     None is needed unless the server's `load_format` is sharded_state. checkpoint: a folder, or a model on the hub,
-    which is first downloaded next to the shards. stage: the folder of stage 02, which records the jobs.
+    which is first downloaded next to the shards. stage: its folder records the jobs.
     on_progress(bytes done, total bytes): called during a download in this process. Does nothing when the shards exist.
     Raises SdgError.
     """
@@ -47,8 +48,8 @@ def make_shards(
         source = Path(checkpoint).expanduser()
         if not (source / "config.json").exists():
             source = folder.parent / checkpoint.rpartition("/")[2]
-            _download(stage, checkpoint, source, revision, run.jobs("download"), on_progress)
-        _shard(stage, source, folder, spec, run.servers.absolute(), run.jobs("shard"))
+            _download(stage.folder, checkpoint, source, revision, run.jobs("download"), on_progress)
+        _shard(stage.folder, source, folder, spec, run.servers.absolute(), run.jobs("shard"))
     return check_sharded(folder, tp_size)
 
 

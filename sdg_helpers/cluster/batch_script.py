@@ -34,11 +34,12 @@ exit $code"""
 
 
 def batch_script(
-    spec: JobSpec, name: str, chunks: list[int], folder: Path, log_folder: Path, after: str | None = None
+    spec: JobSpec, name: str, chunks: list[int], run: Path, folder: Path, log_folder: Path, after: str | None = None
 ) -> str:
     """Return the text of a submission's script.
 
-    folder: the submission's. after: the id of an array that must have ended before, successfully or not.
+    run: the run's folder, which containers mount. folder: the submission's. after: the id of an array that must end
+    first, successfully or not.
     """
     import submitit
 
@@ -46,7 +47,7 @@ def batch_script(
     executor.update_parameters(
         **_sbatch_parameters(spec, name, chunks, log_folder, after), **_shell_lines(spec, folder)
     )
-    return executor._make_submission_file_text(_command(spec, folder), "")
+    return executor._make_submission_file_text(_command(spec, run, folder), "")
 
 
 def overriding_variables(spec: JobSpec) -> list[str]:
@@ -117,7 +118,7 @@ def _shell_lines(spec: JobSpec, folder: Path) -> dict[str, list[str]]:
     return {"setup": setup, "teardown": requeue.splitlines()}
 
 
-def _command(spec: JobSpec, folder: Path) -> str:
+def _command(spec: JobSpec, run: Path, folder: Path) -> str:
     """Return the command that runs the worker, one rank a node; Slurm ends all ranks when one fails or exits."""
     srun = [
         "srun",
@@ -127,17 +128,16 @@ def _command(spec: JobSpec, folder: Path) -> str:
         *(["--label"] if spec.nodes > 1 else []),
         # since Slurm 22.05, srun ignores sbatch's --cpus-per-task
         *([f"--cpus-per-task={spec.cpus_per_task}"] if spec.cpus_per_task else []),
-        *_container_options(spec, folder),
+        *_container_options(spec, run),
         *spec.srun,
     ]
     python = spec.python or ("python3" if spec.container_image else sys.executable)
     return shlex.join([*srun, python, "-u", "-m", "sdg_helpers.cluster.worker", str(folder)])
 
 
-def _container_options(spec: JobSpec, folder: Path) -> list[str]:
+def _container_options(spec: JobSpec, run: Path) -> list[str]:
     """Return srun's options for the pyxis plugin; the package and the run's folder are mounted under their paths."""
     if not spec.container_image:
         return []
-    run = folder.parents[5]  # RUN/track/stage/jobs/submissions/0001/TOKEN
     mounts = [f"{path}:{path}" for path in (PACKAGE.parent, run)] + list(spec.container_mounts)
     return [f"--container-image={spec.container_image}", f"--container-mounts={','.join(mounts)}"]

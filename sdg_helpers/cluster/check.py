@@ -78,7 +78,7 @@ def _check_request(role: str, spec: JobSpec) -> dict[str, str]:
     env = {name: value for name, value in slurm.clean_environment().items() if name not in ignored}
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "job.sh"
-        script.write_text(batch_script(spec, "sdg-check-0000", [0], Path(folder) / "a/b/c/d/e/f", Path(folder)))
+        script.write_text(batch_script(spec, "sdg-check-0000", [0], Path(folder), Path(folder), Path(folder)))
         done = subprocess.run(["sbatch", "--test-only", str(script)], env=env, capture_output=True, text=True)
     message = " ".join(done.stderr.split()).removeprefix("sbatch: ")
     if done.returncode == 0:

@@ -30,6 +30,11 @@ from sdg_helpers.locks import Lock
 _SBATCH_S = 300  # longer than sbatch itself tries to reach the controller
 
 
+def jobs_folder_of(submission: Path) -> Path:
+    """The jobs/ folder, given the folder of one of its submissions (jobs/submissions/0001/TOKEN)."""
+    return submission.parent.parent.parent
+
+
 @dataclass
 class Submission:
     """One call of sbatch: an array of jobs over `chunks` of `num_chunks`."""

@@ -16,6 +16,7 @@ from sdg_helpers.cluster.job_records import JobRecords, Submission
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.slurm_jobs import SlurmJob
 from sdg_helpers.errors import SdgError
+from sdg_helpers.stages import run_folder_of
 
 ChunkFunction = Callable[[int, int], Any]  # called with (chunk, num_chunks), on every node of a job
 
@@ -54,7 +55,10 @@ class Submitter:
             self.names.add(submission.name)
             cloudpickle_dump((self.function, self.spec.num_chunks), folder / "work.pkl")
             script = folder / "job.sh"
-            script.write_text(batch_script(self.spec, submission.name, chunks, folder, submission.log_folder, after))
+            run = run_folder_of(self.records.stage)
+            script.write_text(
+                batch_script(self.spec, submission.name, chunks, run, folder, submission.log_folder, after)
+            )
             try:
                 job_id = slurm.submit(script, lock_fd, overriding_variables(self.spec))
             except slurm.SubmissionRefused as error:

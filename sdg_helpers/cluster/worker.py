@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sdg_helpers import files
 from sdg_helpers.cluster import ranks
 from sdg_helpers.cluster.exit_codes import CRASHED, RAISED, RETURNED, TERMINATED, TIME_LIMIT, JobStopped, TryAgain
+from sdg_helpers.cluster.job_records import jobs_folder_of
 from sdg_helpers.errors import SdgError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Attempt:
     def __init__(self, folder: Path, chunk: int, job_id: str, restart: int = 0, rank: int = 0):
         """folder: the submission's."""
         self.chunk = chunk
-        self.path = folder.parents[2] / "attempts" / f"{chunk:04d}-{job_id}-{restart}-rank{rank}.json"
+        self.path = jobs_folder_of(folder) / "attempts" / f"{chunk:04d}-{job_id}-{restart}-rank{rank}.json"
         self.report: dict[str, Any] = {
             "chunk": chunk,
             "job": job_id,

@@ -25,16 +25,15 @@ from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict, VerdictWriter, r
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage, Work
 
-STAGE = ("checked", "code/04_check_by_running")
 CHECKS = ("auto", "yes", "no")
 _LIMITS = RunLimits()
 
 
 def check_programs(
-    solutions: Path,
+    solutions: Stage,
     verdicts: Path,
     questions: Path,
-    folder: Path,
+    stage: Stage,
     *,
     check: str = "auto",
     limits: RunLimits = _LIMITS,
@@ -53,7 +52,8 @@ def check_programs(
         raise SdgError(
             f"check: expected one of {', '.join(CHECKS)}, found {check!r}.{did_you_mean(str(check), CHECKS)}"
         )
-    seeds = seed_files.seed_files(solutions)
+    solutions.require()
+    seeds = seed_files.seed_files(solutions.folder)
     parameters = {"check": check, "max_tests": max_tests, **asdict(limits)}
     inputs = {
         "verdicts": verdicts,
@@ -61,7 +61,7 @@ def check_programs(
         "tests": questions / "tests.jsonl",
         **{path.name: path for path in seeds.values()},
     }
-    with Stage(folder, *STAGE).work(parameters, inputs) as work:
+    with stage.work(parameters, inputs) as work:
         if not work.done:
             sandbox, report = _open_sandbox(check, limits)
             if sandbox is not None:

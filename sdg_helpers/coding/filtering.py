@@ -7,7 +7,6 @@ prints. Every solution gets a verdict with its reason.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files
@@ -19,7 +18,6 @@ from sdg_helpers.judging.verdicts import VerdictWriter
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage
 
-STAGE = ("filtered", "code/03_filter_solutions")
 # Why a solution has no program worth running, in the order of the checks.
 REASONS = (
     "unfinished",
@@ -38,21 +36,21 @@ MAX_PROGRAM_CHARACTERS = 100_000
 _FLAW_FINDERS = {"python": python_programs.find_flaw, "cpp": cpp_programs.find_flaw}
 
 
-def filter_solutions(solutions: Path, folder: Path, *, reasoning: bool = True) -> dict[str, Any]:
+def filter_solutions(solutions: Stage, stage: Stage, *, reasoning: bool = True) -> dict[str, Any]:
     """Write verdicts.parquet: id, seed, predicted_answer (16 hex digits of the program, see `program_id`),
     expected_answer (""), correct (whether there is a program), how ("filter", or one of REASONS).
 
-    solutions: folder of output-rs{seed}.jsonl whose rows have a `language`. reasoning: the model thinks, so that
-    without closed thinking a solution is not finished. Returns the manifest; `by_language` counts verdicts by language.
+    solutions: their rows have a `language`. reasoning: the model thinks, so without closed thinking a solution is not
+    finished. Returns the manifest; `by_language` counts verdicts by language.
     """
-    seeds = seed_files.seed_files(solutions)
-    Stage(solutions, "solutions", "code/02_generate_solutions").require()
-    with Stage(folder, *STAGE).work({"reasoning": reasoning}, {path.name: path for path in seeds.values()}) as work:
+    solutions.require()
+    seeds = seed_files.seed_files(solutions.folder)
+    with stage.work({"reasoning": reasoning}, {path.name: path for path in seeds.values()}) as work:
         if work.done:
             return work.manifest
         rows = 0
         by_language: dict[str, dict[str, int]] = {}
-        path = folder / "verdicts.parquet"
+        path = stage.folder / "verdicts.parquet"
         with VerdictWriter(path) as table:
             for seed, source in seeds.items():
                 for row in files.read_jsonl(source):

@@ -21,7 +21,6 @@ from sdg_helpers.paths import PACKAGE
 from sdg_helpers.sft.chat_templates import ChatTemplate
 from sdg_helpers.stages import Stage, Work
 
-STAGE = ("problems", "code/01_prepare_questions")
 SOURCE = "nvidia/OpenCodeReasoning-2"
 DEMO = PACKAGE / "data" / "code" / "problems.jsonl"
 _ABOUT = ("dataset", "split", "index", "difficulty", "license")
@@ -38,7 +37,7 @@ class CodeQuestion:
 
 
 def prepare_questions(
-    folder: Path,
+    stage: Stage,
     *,
     source: str = SOURCE,
     revision: str | None = None,
@@ -75,12 +74,12 @@ def prepare_questions(
         "max_test_bytes": max_test_bytes,
         **hub,
     }
-    with Stage(folder, *STAGE).work(parameters, {"source": path} if path else {}) as work:
+    with stage.work(parameters, {"source": path} if path else {}) as work:
         if not work.done:
             read = _ReadCounts()
             found = _from_file(path, parameters, read) if path else _from_hub(work, parameters, read)
             _write(work, found, parameters, read)
-            shutil.rmtree(folder / "partial", ignore_errors=True)
+            shutil.rmtree(stage.folder / "partial", ignore_errors=True)
         return work.manifest
 
 

@@ -24,7 +24,6 @@ from sdg_helpers.solutions.generate import generate_solutions
 from sdg_helpers.solutions.reading import read_solutions
 from sdg_helpers.stages import Stage, Work
 
-NOTEBOOK = "science/03_decontaminate"
 REASONS = ("equal", "judged_same", "undecided")
 WAYS = ("problem_first", "benchmark_first")
 _BATCH = 256
@@ -40,13 +39,12 @@ _OPTIONS = re.compile(r"\n\s*\(?A[.):]\s")
 def find_candidates(
     problems: Path,
     benchmarks: Sequence[str],
-    folder: Path,
+    stage: Stage,
     *,
     min_similarity: float = 0.45,
     min_overlap: float = 0.25,
     ngram: int = 8,
     max_candidates: int = 5,
-    stage: tuple[str, str] = ("candidates", NOTEBOOK),
 ) -> dict[str, Any]:
     """Write pairs.jsonl, the pairs of a problem and a benchmark question that may be the same, and candidates.jsonl:
     for each that is not equal word for word two rows to ask a model about, one either way round.
@@ -67,38 +65,35 @@ def find_candidates(
         "problems": problems,
         **{f"benchmark {number} ({path.name})": path for number, path in enumerate(paths, 1)},
     }
-    with Stage(folder, *stage).work(parameters, inputs) as work:
+    with stage.work(parameters, inputs) as work:
         return work.manifest if work.done else _find(work, problems, parameters)
 
 
-def compare_candidates(
-    candidates: Path, folder: Path, *, stage: tuple[str, str] = ("compared", NOTEBOOK), **how: Any
-) -> dict[str, Any]:
+def compare_candidates(candidates: Path, stage: Stage, **how: Any) -> dict[str, Any]:
     """Ask a model about every row of candidates.jsonl; `how` as for generate_solutions. Nothing to ask: no server."""
     if candidates.stat().st_size:
-        return generate_solutions(candidates, folder, num_seeds=1, stage=stage, **how)
-    with Stage(folder, *stage).work({}, {"problems": candidates}) as work:
-        return work.manifest or work.finish(rows_in=0, rows_out=0)
+        return generate_solutions(candidates, stage, num_seeds=1, **how)
+    with stage.work({}, {"problems": candidates}) as work:
+        return work.manifest if work.done else work.finish(rows_in=0, rows_out=0)
 
 
-def drop_contaminated(
-    problems: Path, candidates: Path, compared: Path, folder: Path, *, stage: tuple[str, str] = ("clean", NOTEBOOK)
-) -> dict[str, Any]:
+def drop_contaminated(problems: Path, candidates: Stage, compared: Stage, stage: Stage) -> dict[str, Any]:
     """Write problems.jsonl without the problems that stand in a benchmark, and contamination.jsonl, a row a pair: id,
     problem, contaminated, reason, benchmark, benchmark_question, similarity, overlap, replies.
 
-    candidates, compared: folders of the two stages before. One yes, either way round, is enough; without a yes, a reply
+    candidates, compared: the two stages before. One yes, either way round, is enough; without a yes, a reply
     that cannot be read or is missing leaves the pair undecided, and in doubt a problem goes. Returns the manifest.
     """
-    Stage(candidates, "candidates", NOTEBOOK).require()
-    Stage(compared, "compared", NOTEBOOK).require()
+    candidates.require()
+    compared.require()
+    pairs = candidates.folder / "pairs.jsonl"
     inputs = {
         "problems": problems,
-        "pairs": candidates / "pairs.jsonl",
-        **{path.name: path for path in seed_files.seed_files(compared).values()},
+        "pairs": pairs,
+        **{path.name: path for path in seed_files.seed_files(compared.folder).values()},
     }
-    with Stage(folder, *stage).work({}, inputs) as work:
-        return work.manifest if work.done else _drop(work, problems, candidates / "pairs.jsonl", compared)
+    with stage.work({}, inputs) as work:
+        return work.manifest if work.done else _drop(work, problems, pairs, compared.folder)
 
 
 def says_same(reply: str) -> bool | None:

@@ -21,7 +21,6 @@ from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.rows import line_start, parse_solution
 from sdg_helpers.stages import Stage, Work
 
-STAGE = ("genselect_comparisons", "math/08_build_genselect")
 ROW_FORMAT = 2  # of comparisons.jsonl; raise it when its keys change: older comparisons are refused
 MOST_CANDIDATES = 16
 
@@ -38,7 +37,7 @@ class Candidate:
     correct: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rules:
     """Which problems are compared and how often; the defaults are the paper's."""
 
@@ -53,7 +52,7 @@ class Rules:
 
 
 def draw_comparisons(
-    solutions: Path, verdicts: Path, problems: Path, folder: Path, *, rules: Rules | None = None, run_seed: int = 0
+    solutions: Stage, verdicts: Path, problems: Path, stage: Stage, *, rules: Rules | None = None, run_seed: int = 0
 ) -> dict[str, Any]:
     """Write comparisons.jsonl: id, problem, problem_id, expected_answer, original_expected_answer (of the reference),
     solutions (the text shown), num_solutions, max_index, seeds, answers and right (bool), these three in the order
@@ -61,16 +60,16 @@ def draw_comparisons(
 
     Order and choice depend on the data and run_seed alone. Raises SdgError when no problem can be compared.
     """
+    solutions.require()
     rules = rules or Rules()
     parameters = {**vars(rules), "run_seed": run_seed, "row_format": ROW_FORMAT}
     inputs = {
         "verdicts": verdicts,
         "problems": problems,
-        **{path.name: path for path in seed_files.seed_files(solutions).values()},
+        **{path.name: path for path in seed_files.seed_files(solutions.folder).values()},
     }
-    Stage(solutions, "solutions", "math/03_generate_solutions").require()
-    with Stage(folder, *STAGE).work(parameters, inputs) as work:
-        return work.manifest if work.done else _draw(work, solutions, verdicts, problems, rules, run_seed)
+    with stage.work(parameters, inputs) as work:
+        return work.manifest if work.done else _draw(work, solutions.folder, verdicts, problems, rules, run_seed)
 
 
 def candidates_of(

@@ -20,7 +20,6 @@ from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage, Work
 
-STAGE = ("genselect_picks", "math/08_build_genselect")
 _MARK = re.compile(r"judge?ment\W{0,4}:", re.IGNORECASE)
 _PICK = re.compile(
     r"[\s*_`$\[({]*(?:\\boxed\{|\\text\{|solution|attempt|number|index|\s)*[\s*_`\[({#]*"
@@ -63,16 +62,16 @@ def majority_right(answers: list[str], right: list[bool]) -> float:
     return sum(is_right[key] for key in first) / len(first)
 
 
-def judge_picks(comparisons: Path, solutions: Path, folder: Path, *, reasoning: bool = True) -> dict[str, Any]:
+def judge_picks(comparisons: Path, solutions: Stage, stage: Stage, *, reasoning: bool = True) -> dict[str, Any]:
     """Write verdicts.parquet: as a judging stage does (id of the comparison, seed, predicted_answer: that of the
     picked solution, expected_answer, correct, how), and pick, num_solutions, num_right, first_right, majority_right.
 
     how: picked, unreadable or unfinished. An unreadable reply has no verdict and is not exported. Returns the manifest.
     """
-    seeds = seed_files.seed_files(solutions)
+    solutions.require()
+    seeds = seed_files.seed_files(solutions.folder)
     inputs = {"comparisons": comparisons, **{path.name: path for path in seeds.values()}}
-    Stage(solutions, "genselect_solutions", STAGE[1]).require()
-    with Stage(folder, *STAGE).work({"reasoning": reasoning}, inputs) as work:
+    with stage.work({"reasoning": reasoning}, inputs) as work:
         return work.manifest if work.done else _judge(work, comparisons, seeds, reasoning)
 
 

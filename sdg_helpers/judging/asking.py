@@ -6,7 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from sdg_helpers.answers.extraction import normalise_reasoning
 from sdg_helpers.completions.meter import Progress
 from sdg_helpers.completions.sessions import Session, shown
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling
-from sdg_helpers.judging.comparisons import Judge, row_key, row_of
+from sdg_helpers.errors import SdgError
+from sdg_helpers.judging.comparisons import row_key, row_of
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.prompts import Prompt
 from sdg_helpers.serving.server import Server
@@ -30,17 +31,30 @@ _REPLY_TAIL = 2000  # characters kept of a reply, from its end
 
 
 @dataclass(frozen=True)
-class JudgeSettings:
-    """Which model to ask, with which prompt and limits."""
+class Judge:
+    """The model that decides the comparisons that no rule decides, and how to ask it.
 
-    judge: Judge
+    open_server: called only when the model is needed. prompt: must have the placeholders predicted_answer and
+    expected_answer, else SdgError. max_tokens: of a reply.
+    """
+
+    open_server: Callable[[], Server | None]
+    model: str
     prompt: Prompt
     limits: Limits
-    max_tokens: int
+    max_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        needed = {"predicted_answer", "expected_answer"}
+        if not needed <= set(self.prompt.fields):
+            raise SdgError(
+                f"prompt {self.prompt.name}: expected the placeholders {', '.join(sorted(needed))} in a judge's "
+                f"prompt, found {', '.join(self.prompt.fields) or 'none'}. Give a prompt such as math/judge."
+            )
 
 
 def ask_judge(
-    pending: Path, server: Server, how: JudgeSettings, work: Work | None = None, chunk: int = 0, num_chunks: int = 1
+    pending: Path, server: Server, judge: Judge, work: Work | None = None, chunk: int = 0, num_chunks: int = 1
 ) -> None:
     """Ask the questions of a chunk (every num_chunks-th row of pending.jsonl) that have no reply yet.
 
@@ -50,7 +64,7 @@ def ask_judge(
     None in a chunk's job, whose session file reports to the driver.
     """
     with ExitStack() as stack:
-        asking = _Asking(stack, pending, how, work, chunk, num_chunks)
+        asking = _Asking(stack, pending, judge, work, chunk, num_chunks)
         for temperature, seed in _ROUNDS:
             asking.run_round(server, temperature, seed)
 
@@ -63,12 +77,10 @@ def count_unanswered(pending: Path, num_chunks: int) -> Counter[int]:
     )
 
 
-def ask_chunk(
-    chunk: int, num_chunks: int, *, pending: Path, open_server: Callable[[], Server | None], how: JudgeSettings
-) -> None:
+def ask_chunk(chunk: int, num_chunks: int, *, pending: Path, judge: Judge) -> None:
     """Run one job: open a server and ask this chunk's questions, if any has no reply yet."""
-    if chunk in count_unanswered(pending, num_chunks) and (server := open_server()) is not None:
-        ask_judge(pending, server, how, chunk=chunk, num_chunks=num_chunks)
+    if chunk in count_unanswered(pending, num_chunks) and (server := judge.open_server()) is not None:
+        ask_judge(pending, server, judge, chunk=chunk, num_chunks=num_chunks)
 
 
 def reply_files(folder: Path) -> list[Path]:
@@ -90,10 +102,8 @@ def latest_failures(folder: Path) -> dict[int, dict[str, Any]]:
 class _Asking:
     """The state of one ask_judge call."""
 
-    def __init__(
-        self, stack: ExitStack, pending: Path, how: JudgeSettings, work: Work | None, chunk: int, num_chunks: int
-    ):
-        self.pending, self.how, self.work, self.chunk, self.num_chunks = pending, how, work, chunk, num_chunks
+    def __init__(self, stack: ExitStack, pending: Path, judge: Judge, work: Work | None, chunk: int, num_chunks: int):
+        self.pending, self.judge, self.work, self.chunk, self.num_chunks = pending, judge, work, chunk, num_chunks
         self.settled = answered_keys(pending.parent)
         self.rows, self.before, self.is_last_round = 0, len(self.settled), False
         self.total = self.before + sum(1 for _ in files.read_jsonl(pending)) if work else 0
@@ -112,9 +122,9 @@ class _Asking:
 
         progress = server.complete(
             self._requests(seed),
-            model=self.how.judge.model,
-            sampling=Sampling(temperature=temperature, max_tokens=self.how.max_tokens),
-            limits=self.how.limits,
+            model=self.judge.model,
+            sampling=Sampling(temperature=temperature, max_tokens=self.judge.max_tokens),
+            limits=self.judge.limits,
             on_completion=self._save_reply,
             on_failure=self._save_failure,
             on_progress=on_progress,
@@ -124,7 +134,7 @@ class _Asking:
     def _requests(self, seed: int) -> Iterator[Request]:
         for number, row in enumerate(files.read_jsonl(self.pending)):
             if number % self.num_chunks == self.chunk and row_key(row) not in self.settled:
-                yield Request(row, self.how.prompt.messages(row), seed)
+                yield Request(row, self.judge.prompt.messages(row), seed)
 
     def _save_reply(self, request: Request, completion: Completion) -> None:
         reply, row = normalise_reasoning(completion.content, completion.reasoning), request.key
@@ -139,7 +149,8 @@ class _Asking:
                     row["expected_answer"],
                     judgement,
                     "model",
-                    **asdict(self.how.judge),
+                    model=self.judge.model,
+                    prompt=self.judge.prompt.id,
                     reply=reply[-_REPLY_TAIL:],
                 )
             )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,6 @@ from sdg_helpers.answers.equality import RULES
 RULED = ("exact", "numeric", "symbolic")
 HOW = ("missing", *RULED, "model", "imported", "unreadable", "failed", "pending")
 _CORRECT = (True, False, None)
-
-
-@dataclass(frozen=True)
-class Judge:
-    """The model and prompt that decide where no rule does; verdicts of another model or prompt are not reused."""
-
-    model: str
-    prompt: str  # the prompt's id
 
 
 def comparison_key(problem_id: str, predicted: str, expected: str) -> int:
@@ -52,8 +43,9 @@ PENDING = encode_verdict(None, "pending")
 class Comparisons:
     """The encoded verdicts of all comparisons, by 64-bit key. About 100 bytes each."""
 
-    def __init__(self, judge: Judge, tiers: str):
-        self.judge, self.tiers = judge, tiers
+    def __init__(self, model: str, prompt_id: str, tiers: str):
+        """model, prompt_id: of the judge; verdicts of another model or prompt are not reused."""
+        self.model, self.prompt_id, self.tiers = model, prompt_id, tiers
         self.used: Counter[str] = Counter()  # how -> number of comparisons that `use` returned
         self._codes: dict[int, int] = {}
 
@@ -90,7 +82,7 @@ class Comparisons:
             return row["rules"] == RULES and (self.tiers == "all" or row["how"] == "exact")
         if row["how"] == "imported":  # decided by the judge of another tool
             return row["judgement"] is not None
-        return row["how"] == "model" and (row["model"], row["prompt"]) == (self.judge.model, self.judge.prompt)
+        return row["how"] == "model" and (row["model"], row["prompt"]) == (self.model, self.prompt_id)
 
 
 def row_of(problem_id: str, predicted: str, expected: str, correct: bool | None, how: str, **more: Any) -> bytes:

@@ -5,7 +5,7 @@ Each distinct comparison is decided once: by rules where they are certain, other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,134 +14,109 @@ from sdg_helpers.answers.equality import RULES, decide
 from sdg_helpers.cluster.chunks import run_in_jobs
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.completions.sessions import took
-from sdg_helpers.completions.types import Limits
-from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.asking import (
-    JudgeSettings,
+    Judge,
     answered_keys,
     ask_chunk,
     ask_judge,
     count_unanswered,
     reply_files,
 )
-from sdg_helpers.judging.comparisons import Comparisons, Judge
+from sdg_helpers.judging.comparisons import Comparisons
 from sdg_helpers.judging.extracted_answers import ExtractedAnswers, JudgedAnswers, extract_answers
 from sdg_helpers.judging.pairs import AnswerPairs, read_labels
 from sdg_helpers.judging.settling import apply_rules, keep_replies, mark_undecided, write_verdicts
 from sdg_helpers.problems.problem_file import read_problems
-from sdg_helpers.prompts import Prompt
-from sdg_helpers.serving.server import Server
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage, Work
 
-OpenServer = Callable[[], Server | None]
-JUDGED = ("judged", "math/04_judge_solutions")
-REJUDGED = ("rejudged", "math/06_rejudge_solutions")
-
 
 def judge_solutions(
-    solutions: Path,
+    solutions: Stage,
     problems: Path,
-    folder: Path,
+    stage: Stage,
     *,
-    open_server: OpenServer,
-    model: str,
-    prompt: Prompt,
-    limits: Limits,
+    judge: Judge,
     tiers: str = "all",
     reasoning: bool = True,
-    max_tokens: int = 512,
     max_failed_fraction: float = 0.01,
-    stage: tuple[str, str] = JUDGED,
     jobs: JobSpec | None = None,
 ) -> dict[str, Any]:
     """Write verdicts.parquet: id, seed, predicted_answer, expected_answer, correct (null: undecided), how.
 
-    solutions: folder of output-rs{seed}.jsonl. reasoning: the model that wrote them thinks, so that an answer without
-    closed thinking does not count. tiers: "all", or "exact" for the reference's rule (everything but equal texts goes
-    to the model). prompt: needs predicted_answer and expected_answer. open_server is called only when the model must be
-    asked. Complete when at most max_failed_fraction of the comparisons have no reply. jobs: ask in jobs of Slurm, each
-    with a server of its own; None: here. Returns the manifest.
+    tiers: "all", or "exact" for the reference's rule: everything but equal texts goes to the model. reasoning: the
+    model that wrote the solutions thinks, so an answer without closed thinking does not count. The stage is complete
+    when at most max_failed_fraction of the comparisons have no reply. jobs: ask in Slurm jobs, each with its own
+    server; None: in this process. Returns the manifest.
     """
-    seeds = seed_files.seed_files(solutions)
-    Stage(solutions, "solutions", "math/03_generate_solutions").require()
-    parameters = {**_parameters(model, prompt, tiers, max_tokens), "reasoning": reasoning}
+    solutions.require()
+    seeds = seed_files.seed_files(solutions.folder)
+    parameters = {**_parameters(judge, tiers), "reasoning": reasoning}
     inputs = {"problems": problems, **{path.name: path for path in seeds.values()}}
-    with Stage(folder, *stage).work(parameters, inputs) as work:
-        if work.manifest is not None:
+    with stage.work(parameters, inputs) as work:
+        if work.done:
             return work.manifest
-        extract_answers(solutions, work.folder / "partial", reasoning)
+        extract_answers(solutions.folder, work.folder / "partial", reasoning)
         expected = [(row.get("expected_answer") or "").strip() for row in read_problems(problems)]
         pairs = AnswerPairs(ExtractedAnswers(work.folder / "partial", list(seeds)), problems, expected)
-        how = JudgeSettings(Judge(model, prompt.id), prompt, limits, max_tokens)
-        return _judge(work, pairs, how, tiers, open_server, max_failed_fraction, jobs)
+        return _judge(work, pairs, judge, tiers, max_failed_fraction, jobs)
 
 
 def rejudge_solutions(
-    judged: Path,
+    judged: Stage,
     labels: Path,
     problems: Path,
-    folder: Path,
+    stage: Stage,
     *,
-    open_server: OpenServer,
-    model: str,
-    prompt: Prompt,
-    limits: Limits,
+    judge: Judge,
     tiers: str = "all",
-    max_tokens: int = 512,
     max_failed_fraction: float = 0.01,
-    stage: tuple[str, str] = REJUDGED,
     jobs: JobSpec | None = None,
 ) -> dict[str, Any]:
-    """The same against labels.parquet. judged: folder of the first judging, whose answers and decisions are used: only
-    comparisons with a new answer cost anything, and no solution is read again. Returns the manifest."""
-    first = Stage(judged, *JUDGED).require()
-    verdicts, store = judged / "verdicts.parquet", judged / "comparisons.jsonl"
+    """Judge again, against labels.parquet; the other arguments are as in judge_solutions.
+
+    judged: the first judging, whose answers and decisions are reused: only comparisons with a new answer cost anything,
+    and no solution is read again. Returns the manifest.
+    """
+    first = judged.require()
+    verdicts, store = judged.folder / "verdicts.parquet", judged.folder / "comparisons.jsonl"
     inputs = {"verdicts": verdicts, "comparisons": store, "labels": labels, "problems": problems}
-    with Stage(folder, *stage).work(_parameters(model, prompt, tiers, max_tokens), inputs) as work:
-        if work.manifest is not None:
+    with stage.work(_parameters(judge, tiers), inputs) as work:
+        if work.done:
             return work.manifest
         pairs = AnswerPairs(JudgedAnswers(verdicts, first["seeds"]), problems, read_labels(labels, problems))
-        how = JudgeSettings(Judge(model, prompt.id), prompt, limits, max_tokens)
-        return _judge(work, pairs, how, tiers, open_server, max_failed_fraction, jobs, [store])
+        return _judge(work, pairs, judge, tiers, max_failed_fraction, jobs, [store])
 
 
-def _parameters(model: str, prompt: Prompt, tiers: str, max_tokens: int) -> dict[str, Any]:
+def _parameters(judge: Judge, tiers: str) -> dict[str, Any]:
     decide("1", "1", tiers=tiers)  # raises for an unknown name
-    needed = {"predicted_answer", "expected_answer"}
-    if not needed <= set(prompt.fields):
-        raise SdgError(
-            f"prompt {prompt.name}: expected the placeholders {', '.join(sorted(needed))} in a judge's "
-            f"prompt, found {', '.join(prompt.fields) or 'none'}. Give a prompt such as math/judge."
-        )
     return {
-        "model": model,
-        "prompt": prompt.id,
-        "prompt_name": prompt.name,
+        "model": judge.model,
+        "prompt": judge.prompt.id,
+        "prompt_name": judge.prompt.name,
         "tiers": tiers,
         "rules": RULES,
-        "max_tokens": max_tokens,
+        "max_tokens": judge.max_tokens,
     }
 
 
 def _judge(
     work: Work,
     pairs: AnswerPairs,
-    how: JudgeSettings,
+    judge: Judge,
     tiers: str,
-    open_server: OpenServer,
     max_failed_fraction: float,
     jobs: JobSpec | None,
     earlier: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Apply the rules, ask the model, write the table. earlier: comparison stores of previous stages."""
     folder, store = work.folder / "partial", work.folder / "comparisons.jsonl"
-    known = Comparisons(how.judge, tiers)
+    known = Comparisons(judge.model, judge.prompt.id, tiers)
     for path in (*earlier, store, *reply_files(folder)):
         known.read(path)
     counts = apply_rules(work, pairs, known, store, folder / "pending.jsonl")
     if counts["pending"]:
-        _ask(work, folder / "pending.jsonl", open_server, how, jobs, counts["pending"])
+        _ask(work, folder / "pending.jsonl", judge, jobs, counts["pending"])
         for path in reply_files(folder):
             known.read(path)
     undecided, asked = mark_undecided(work, known, folder, max_failed_fraction), took(folder)
@@ -159,15 +134,13 @@ def _judge(
     )
 
 
-def _ask(
-    work: Work, pending: Path, open_server: OpenServer, how: JudgeSettings, jobs: JobSpec | None, count: int
-) -> None:
+def _ask(work: Work, pending: Path, judge: Judge, jobs: JobSpec | None, count: int) -> None:
     """Ask the pending questions, in this process or in jobs."""
     if jobs is None:
-        server = open_server()
-        if server is not None:
-            ask_judge(pending, server, how, work)
+        server = judge.open_server()
+        if server is not None:  # None: not the first rank of a job
+            ask_judge(pending, server, judge, work)
         return
-    function = partial(ask_chunk, pending=pending.resolve(), open_server=open_server, how=how)
+    function = partial(ask_chunk, pending=pending.resolve(), judge=judge)
     before = len(answered_keys(pending.parent))
     run_in_jobs(work, function, jobs, partial(count_unanswered, pending), before, before + count)

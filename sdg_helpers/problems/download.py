@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files
@@ -12,14 +11,13 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.sources import read_source, source_file
 from sdg_helpers.stages import Stage, Work
 
-STAGE = ("problems", "math/01_download_problems")
 SOURCE = "nvidia/OpenMathReasoning"
 SPLITS = ("cot", "additional_problems")
 _NO_ANSWER = ("", "n/a", "none")
 
 
 def download_problems(
-    folder: Path,
+    stage: Stage,
     *,
     source: str = SOURCE,
     revision: str | None = None,
@@ -46,7 +44,7 @@ def download_problems(
         "drop_types": list(drop_types),
     }
     path = source_file(source)
-    with Stage(folder, *STAGE).work(parameters, {"source": path} if path else {}) as work:
+    with stage.work(parameters, {"source": path} if path else {}) as work:
         return work.manifest if work.done else _download(work, parameters)
 
 

@@ -1,5 +1,3 @@
-from .questions import AUGMENT as AUGMENT
-from .questions import WRITE as WRITE
 from .questions import collect_questions as collect_questions
 from .questions import inspired_pairs as inspired_pairs
 from .questions import near_duplicate_pairs as near_duplicate_pairs

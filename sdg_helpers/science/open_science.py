@@ -11,7 +11,6 @@ from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.stages import Stage
 
-STAGE = ("published", "science/05_vote_and_export")
 PROVENANCE = (
     "id",
     "seed",
@@ -26,21 +25,19 @@ PROVENANCE = (
 )
 
 
-def publish_rows(
-    messages: Path, labels: Path, folder: Path, *, solved_by: str, stage: tuple[str, str] = STAGE
-) -> dict[str, Any]:
+def publish_rows(messages: Path, labels: Path, stage: Stage, *, solved_by: str) -> dict[str, Any]:
     """Write open-science.jsonl: input (the question as plain text), output (thinking and answer), expected_answer; then
     the keys of PROVENANCE, votes, total, agreement and solved_by. Rows and order are those of the export.
 
     messages: the export's file in the form `messages`, whose rows have the keys of PROVENANCE as extra keys; labels:
     labels.parquet of the vote. Returns the manifest.
     """
-    with Stage(folder, *stage).work({"solved_by": solved_by}, {"messages": messages, "labels": labels}) as work:
+    with stage.work({"solved_by": solved_by}, {"messages": messages, "labels": labels}) as work:
         if work.done:
             return work.manifest
         table = pd.read_parquet(labels, columns=["id", "votes", "total"])
         votes = dict(zip(table["id"], zip(table["votes"].tolist(), table["total"].tolist(), strict=True), strict=True))
-        path, rows = folder / "open-science.jsonl", 0
+        path, rows = stage.folder / "open-science.jsonl", 0
         with files.atomic_writer(path) as out:
             for row in files.read_jsonl(messages):
                 out.write(files.dumps(_row(row, votes, solved_by, messages)))

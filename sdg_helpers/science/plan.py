@@ -17,13 +17,12 @@ from sdg_helpers.science.taxonomy import default_taxonomy, folded, form_of, load
 from sdg_helpers.solutions.reading import read_solutions
 from sdg_helpers.stages import Stage
 
-NOTEBOOK = "science/01_write_questions"
 _ITEM = re.compile(r"[ \t]*(?:[-*+•]|\(?\d{1,3}[.):])?[ \t]*(.+)")
 _MOST_WORDS = 12  # of a subtopic; a longer line is talk about it
 
 
 def choose_topics(
-    folder: Path,
+    stage: Stage,
     *,
     fields: Sequence[str] = (),
     topics: Sequence[str] = (),
@@ -43,7 +42,7 @@ def choose_topics(
         "max_topics": max_topics,
         "new_subtopics": new_subtopics,
     }
-    with Stage(folder, "topics", NOTEBOOK).work(parameters, {"taxonomy": taxonomy}) as work:
+    with stage.work(parameters, {"taxonomy": taxonomy}) as work:
         if work.done:
             return work.manifest
         chosen = list(load_taxonomy(taxonomy).topics(fields, topics))
@@ -53,7 +52,7 @@ def choose_topics(
                 f"{list(fields)}. Name topics of these fields, or leave the fields out."
             )
         taken = _spread(chosen, max_topics or len(chosen))
-        path = folder / "topics.jsonl"
+        path = stage.folder / "topics.jsonl"
         with files.atomic_writer(path) as out:
             for field, topic, known in taken:
                 out.write(
@@ -100,7 +99,7 @@ def check_grid(
 
 def plan_questions(
     topics: Path,
-    folder: Path,
+    stage: Stage,
     *,
     levels: Sequence[str],
     num_options: Sequence[int],
@@ -117,11 +116,11 @@ def plan_questions(
     demands, forms = check_grid(levels, num_options, taxonomy)
     parameters = {"levels": demands, "num_options": list(num_options), "max_subtopics": max_subtopics}
     inputs = {"topics": topics, **({"expanded": expanded / "output-rs0.jsonl"} if expanded else {})}
-    with Stage(folder, "assignments", NOTEBOOK).work(parameters, inputs) as work:
+    with stage.work(parameters, inputs) as work:
         if work.done:
             return work.manifest
         dropped: Counter = Counter()
-        path, rows, subtopics, new = folder / "assignments.jsonl", 0, 0, 0
+        path, rows, subtopics, new = stage.folder / "assignments.jsonl", 0, 0, 0
         with files.atomic_writer(path) as out:
             for topic, subtopic, is_new in _subtopics(topics, expanded, max_subtopics, dropped):
                 subtopics, new = subtopics + 1, new + is_new

@@ -20,7 +20,6 @@ from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.reading import read_solutions
 from sdg_helpers.stages import Stage, Work
 
-WRITE, AUGMENT = "science/01_write_questions", "science/02_augment_questions"
 KINDS = {
     "new_approach": "it belongs to the same subject, but another approach is needed to answer it",
     "similar": "the same approach answers it, but the situation and the numbers are new",
@@ -29,21 +28,21 @@ _KEPT_OF_REPLY = 2000  # characters of a reply that became no question
 _ABOUT = ("field", "topic", "subtopic", "difficulty")
 
 
-def read_questions(replies: Path, folder: Path, *, prompt: Prompt) -> dict[str, Any]:
+def read_questions(replies: Stage, stage: Stage, *, prompt: Prompt) -> dict[str, Any]:
     """Write questions.jsonl (id, problem, problem_type, problem_source, options, field, topic, subtopic, difficulty,
     written_by, inspired_by) and dropped.jsonl (id, seed, reason, reply): every reply is in one of them.
 
-    replies: folder of the solving stage that asked with `prompt`, whose worked examples must not come back.
+    replies: the stage that asked a model with `prompt`, whose worked examples must not come back.
     Returns the manifest; raises SdgError when no reply is a question.
     """
-    written = Stage(replies, "written", WRITE).require()
-    with Stage(folder, "questions", WRITE).work({"prompt": prompt.id}, _seed_inputs(replies)) as work:
+    written = replies.require()
+    with stage.work({"prompt": prompt.id}, _seed_inputs(replies.folder)) as work:
         if work.done:
             return work.manifest
         reader = _Reader(prompt, written["parameters"]["model"])
-        outputs, kept = [folder / "questions.jsonl", folder / "dropped.jsonl"], 0
+        outputs, kept = [stage.folder / "questions.jsonl", stage.folder / "dropped.jsonl"], 0
         with files.atomic_writer(outputs[0]) as out, files.atomic_writer(outputs[1]) as left_out:
-            for row in read_solutions(replies):
+            for row in read_solutions(replies.folder):
                 question, reason = reader.read(row, "written")
                 kept += question is not None
                 if question:
@@ -53,7 +52,7 @@ def read_questions(replies: Path, folder: Path, *, prompt: Prompt) -> dict[str, 
         return _finish(work, reader.rows, kept, reader.dropped, outputs)
 
 
-def plan_variations(questions: Path, folder: Path, *, kinds: Sequence[str] = ("new_approach",)) -> dict[str, Any]:
+def plan_variations(questions: Path, stage: Stage, *, kinds: Sequence[str] = ("new_approach",)) -> dict[str, Any]:
     """Write variations.jsonl, one row a question and kind: what prompt `science/augment` needs. kinds: keys of KINDS.
 
     Returns the manifest.
@@ -64,10 +63,10 @@ def plan_variations(questions: Path, folder: Path, *, kinds: Sequence[str] = ("n
     if not kinds:
         raise SdgError(f"kinds: expected at least one of {', '.join(KINDS)}, found none.")
     parameters = {"kinds": {kind: KINDS[kind] for kind in kinds}}
-    with Stage(folder, "variations", AUGMENT).work(parameters, {"questions": questions}) as work:
+    with stage.work(parameters, {"questions": questions}) as work:
         if work.done:
             return work.manifest
-        path, rows = folder / "variations.jsonl", 0
+        path, rows = stage.folder / "variations.jsonl", 0
         with files.atomic_writer(path) as out:
             for row in read_problems(questions):
                 number = len(row["options"])
@@ -91,7 +90,7 @@ def plan_variations(questions: Path, folder: Path, *, kinds: Sequence[str] = ("n
 
 
 def collect_questions(
-    questions: Path, replies: Path, folder: Path, *, prompt: Prompt, threshold: float = 0.7
+    questions: Path, replies: Stage, stage: Stage, *, prompt: Prompt, threshold: float = 0.7
 ) -> dict[str, Any]:
     """Write problems.jsonl, the questions and those that they inspired, and dropped.jsonl: replies that are no
     question, and near-duplicates, with the id of the one they resemble (similar_to) and how much.
@@ -99,15 +98,15 @@ def collect_questions(
     threshold: see NearDuplicates. Of near-duplicates the first stays; the source questions come first, so a new one
     that repeats its source goes. Returns the manifest.
     """
-    written = Stage(replies, "inspired", AUGMENT).require()
-    inputs = {"questions": questions, **_seed_inputs(replies)}
-    with Stage(folder, "problems", AUGMENT).work({"prompt": prompt.id, "threshold": threshold}, inputs) as work:
+    written = replies.require()
+    inputs = {"questions": questions, **_seed_inputs(replies.folder)}
+    with stage.work({"prompt": prompt.id, "threshold": threshold}, inputs) as work:
         if work.done:
             return work.manifest
         reader, index, ids = _Reader(prompt, written["parameters"]["model"]), NearDuplicates(threshold), []
-        outputs, sources = [folder / "problems.jsonl", folder / "dropped.jsonl"], Counter()
+        outputs, sources = [stage.folder / "problems.jsonl", stage.folder / "dropped.jsonl"], Counter()
         with files.atomic_writer(outputs[0]) as out, files.atomic_writer(outputs[1]) as left_out:
-            for question, row, reason in chain(reader.known(questions), reader.all(replies)):
+            for question, row, reason in chain(reader.known(questions), reader.all(replies.folder)):
                 found = index.find(question["problem"]) if question else None
                 if found:
                     reader.dropped["near_duplicate"] += 1

@@ -23,19 +23,17 @@ from sdg_helpers.relabeling import count_votes
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage, Work
 
-STAGE = ("voted", "science/05_vote_and_export")
 REASONS = ("no_votes", "too_few_votes", "too_little_agreement")
 
 
 def vote(
-    solutions: Path,
+    solutions: Stage,
     problems: Path,
-    folder: Path,
+    stage: Stage,
     *,
     min_votes: int = 1,
     min_agreement: float = 0.0,
     reasoning: bool = True,
-    stage: tuple[str, str] = STAGE,
 ) -> dict[str, Any]:
     """Write labels.parquet (id, expected_answer, votes, total, agreement, reason: "" for a kept question),
     verdicts.parquet as a judging stage does, kept.jsonl and dropped.jsonl: the questions with their votes.
@@ -49,8 +47,8 @@ def vote(
         raise SdgError(
             f"expected min_votes of 1 or more and min_agreement from 0 to 1, found {min_votes} and {min_agreement}."
         )
-    seeds = seed_files.seed_files(solutions)
-    Stage(solutions, "solutions", "science/04_solve_questions").require()
+    solutions.require()
+    seeds = seed_files.seed_files(solutions.folder)
     parameters = {
         "min_votes": min_votes,
         "min_agreement": min_agreement,
@@ -58,11 +56,11 @@ def vote(
         "equality_rules": RULES,
     }
     inputs = {"problems": problems, **{path.name: path for path in seeds.values()}}
-    with Stage(folder, *stage).work(parameters, inputs) as work:
+    with stage.work(parameters, inputs) as work:
         if work.done:
             return work.manifest
         partial = work.folder / "partial"
-        extract_answers(solutions, partial, reasoning)
+        extract_answers(solutions.folder, partial, reasoning)
         votes = _Votes(ExtractedAnswers(partial, list(seeds)), problems)
         labels = _labels(votes, min_votes, min_agreement)
         manifest = _finish(work, votes, labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +62,29 @@ _REASONS = {
 }
 
 
+@dataclass(frozen=True)
+class DatasetCard:
+    """What the card says that the data does not. provenance: further lines on how the data was made, name -> text."""
+
+    name: str
+    licence: str
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
 def write_card(
-    path: Path, parameters: Mapping[str, Any], counts: Mapping[str, Any], outputs: Sequence[Path], solutions: Path
+    path: Path,
+    parameters: Mapping[str, Any],
+    counts: Mapping[str, Any],
+    outputs: Sequence[Path],
+    solutions: Mapping[str, Any],
 ) -> Path:
     """Write the card of an exported folder and return its path.
 
     The card lists the files and their fields, what was filtered out, where the problems come from, how the solutions
     were generated, and the license. parameters, counts: of the export's manifest; outputs: the data files; solutions:
-    the folder whose manifest says how they were generated.
+    the manifest that says how they were generated.
     """
-    generation = (files.read_json(solutions / "manifest.json") or {}).get("parameters", {})
+    generation = solutions.get("parameters", {})
     head = {
         "license": parameters["licence"],
         "task_categories": ["text-generation"],

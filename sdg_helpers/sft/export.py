@@ -11,116 +11,88 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files, paths
-from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.pass_rates import count as count_pass_rates
 from sdg_helpers.judging.pass_rates import read as read_pass_rates
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
-from sdg_helpers.prompts import Prompt
 from sdg_helpers.sft import rl_data
-from sdg_helpers.sft.chat_templates import ChatTemplate
-from sdg_helpers.sft.dataset_cards import write_card
+from sdg_helpers.sft.dataset_cards import DatasetCard, write_card
 from sdg_helpers.sft.filters import REASONS, Filters
-from sdg_helpers.sft.rows import FORMS, RowMaker, shuffle_key
+from sdg_helpers.sft.rows import RowFormat, RowMaker, shuffle_key
 from sdg_helpers.sft.shuffling import ShuffledRows
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.rows import Solution, parse_solution
 from sdg_helpers.stages import Stage, Work
 
-STAGE = ("export SFT data", "math/07_export_sft")
 _TALLIED_BY = {"genselect": ("problem_id", "original_expected_answer")}  # rows of comparisons: see genselect
 
 
 def export_sft(
-    solutions: Path,
+    solutions: Stage,
     verdicts: Path,
-    folder: Path,
+    stage: Stage,
     *,
-    prompt: Prompt,
-    licence: str,
-    tokenizer: str = "chatml",
-    template_options: Mapping[str, Any] | None = None,
-    filters: Filters | Mapping[str, Any] | None = None,
-    forms: Sequence[str] = ("input_output",),
-    extra_keys: Sequence[str] = (),
-    shuffle_seed: int = 42,
-    problems: Path | None = None,
-    rl_form: bool = False,
+    row_format: RowFormat,
+    card: DatasetCard,
     track: str = "math",
-    dataset_name: str = "open-reasoning-math",
-    provenance: Mapping[str, str] | None = None,
-    text_part: str = "whole",
-    stage: tuple[str, str] = STAGE,
+    filters: Filters | Mapping[str, Any] | None = None,
     pass_rates: Path | None = None,
+    rl_problems: Path | None = None,
+    shuffle_seed: int = 42,
 ) -> dict[str, Any]:
     """Write sft-data-{track}.jsonl (input, output, expected_answer), README.md and what else is asked for.
 
-    solutions: folder of output-rs{seed}.jsonl; verdicts: the verdicts.parquet that says which are right.
-    prompt: renders the question; its worked examples are left out. tokenizer: hub name, folder or "chatml".
-    forms: "input_output" and / or "messages" (sft-data-{track}-messages.jsonl, the same rows in the same order).
-    extra_keys: keys of the solutions to add to every row, e.g. ("id", "seed", "problem_source").
-    rl_form: write rl-data-{track}.jsonl too (problem, expected_answer, pass_rate); needs `problems`.
-    provenance: lines for the dataset card, name -> text. text_part: "whole", or "answer" for what follows the thinking.
-    stage: name and notebook, for messages. pass_rates: a table by id (pass_rates.parquet) for the filters of that name
-    and the extra key "pass_rate"; without one they are counted from the verdicts. Order and content depend on data and
-    shuffle_seed alone.
+    verdicts: the verdicts.parquet that says which solutions are right. The form "messages" goes to
+    sft-data-{track}-messages.jsonl, the same rows in the same order.
+    pass_rates: a table by id (pass_rates.parquet) for the filters of that name and the extra key "pass_rate"; without
+    one they are counted from the verdicts. rl_problems: problems.jsonl, to write rl-data-{track}.jsonl too (problem,
+    expected_answer, pass_rate). Order and content depend on data and shuffle_seed alone.
     Returns the manifest. Raises SdgError, e.g. when no solution is kept.
     """
+    solutions.require()
     filters = Filters.parse(filters or {})
-    _check(forms, rl_form, problems)
-    seeds = seed_files.seed_files(solutions)
-    template = ChatTemplate(tokenizer, dict(template_options or {}))
-    maker = RowMaker(template, prompt, filters, forms, extra_keys, text_part)
+    seeds = seed_files.seed_files(solutions.folder)
+    maker = RowMaker(row_format, filters)
     parameters = {
-        "tokenizer": tokenizer,
-        "chat_template": template.id,
+        "tokenizer": row_format.template.name,
+        "chat_template": row_format.template.id,
         "prompt": maker.prompt.id,
-        "prompt_name": prompt.name,
+        "prompt_name": row_format.prompt.name,
         "filters": filters.as_parameters(),
-        "forms": list(forms),
-        "extra_keys": list(extra_keys),
+        "forms": list(row_format.forms),
+        "extra_keys": list(row_format.extra_keys),
         "shuffle_seed": shuffle_seed,
-        "rl_form": rl_form,
+        "rl_form": rl_problems is not None,
         "track": track,
-        "licence": licence,
-        "dataset_name": dataset_name,
-        "provenance": dict(provenance or {}),
-        "text_part": text_part,
+        "licence": card.licence,
+        "dataset_name": card.name,
+        "provenance": dict(card.provenance),
+        "text_part": row_format.text_part,
     }
     inputs = {
         **{path.name: path for path in seeds.values()},
         "verdicts": verdicts,
         **({"pass_rates": pass_rates} if pass_rates else {}),
-        **({"problems": problems} if rl_form else {}),
+        **({"problems": rl_problems} if rl_problems else {}),
         **(
             {"contamination_file": paths.resolve_path(filters.contamination_file)}
             if filters.remove_contaminated
             else {}
         ),
     }
-    Stage(solutions, "solutions", "math/03_generate_solutions").require()
-    with Stage(folder, *stage).work(parameters, inputs) as work:
+    with stage.work(parameters, inputs) as work:
         if not work.done:
-            if filters.rate_bounds != (None, None) or "pass_rate" in extra_keys:
+            if filters.rate_bounds != (None, None) or "pass_rate" in maker.extra_keys:
                 maker.pass_rates = read_pass_rates(pass_rates) if pass_rates else count_pass_rates(verdicts)
             outputs, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
-            if rl_form:
+            if rl_problems:
                 path, left_out, rl_rows = rl_data.write_rl_data(
-                    work.folder, problems, verdicts, shuffle_seed, track, maker.reason_to_drop_problem
+                    work.folder, rl_problems, verdicts, shuffle_seed, track, maker.reason_to_drop_problem
                 )
                 outputs, counts = [*outputs, path], {**counts, "rl_rows": rl_rows, "rl_dropped": left_out}
-            outputs.append(write_card(work.folder / "README.md", parameters, counts, outputs, solutions))
-            work.finish(outputs=outputs, assistant_end=template.end, **counts)
+            outputs.append(write_card(work.folder / "README.md", parameters, counts, outputs, solutions.require()))
+            work.finish(outputs=outputs, assistant_end=row_format.template.end, **counts)
         return work.manifest
-
-
-def _check(forms: Sequence[str], rl_form: bool, problems: Path | None) -> None:
-    for form in forms:
-        if form not in FORMS:
-            raise SdgError(f"form {form!r}: expected one of {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
-    if not forms:
-        raise SdgError(f"forms: expected at least one of {', '.join(FORMS)}, found none.")
-    if rl_form and problems is None:
-        raise SdgError("rl_form: expected the path of problems.jsonl with it (problems=…), found none.")
 
 
 @dataclass

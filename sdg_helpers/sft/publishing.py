@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from sdg_helpers.errors import SdgError
 from sdg_helpers.stages import Stage
 
 
-def push_to_hub(folder: Path, repo: str, *, private: bool = True, token_env: str = "HF_TOKEN") -> str:
+def push_to_hub(export: Stage, repo: str, *, private: bool = True, token_env: str = "HF_TOKEN") -> str:
     """Upload the data files and the card of a complete export to the dataset repo "owner/name"; returns its address.
 
     The repo is created when it is not there. The token is read from the environment variable `token_env` only.
     Raises SdgError when the export is not complete, the token is missing or the hub refuses.
     """
-    outputs = Stage(folder, "sft", "math/07_export_sft").require()["outputs"]
+    outputs = export.require()["outputs"]
     token = os.environ.get(token_env)
     if not token:
         raise SdgError(
@@ -30,7 +29,7 @@ def push_to_hub(folder: Path, repo: str, *, private: bool = True, token_env: str
         commit = api.upload_folder(
             repo_id=repo,
             repo_type="dataset",
-            folder_path=folder,
+            folder_path=export.folder,
             allow_patterns=list(outputs),
             commit_message="Add the exported data",
         )

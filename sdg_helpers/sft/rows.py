@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -26,29 +27,44 @@ PARTS = ("whole", "answer")
 _ESCAPED_BOX = escape_json(r"\boxed{")
 
 
+@dataclass(frozen=True)
+class RowFormat:
+    """What an exported row looks like.
+
+    prompt: its system and user texts are used, its worked examples are left out. forms: some of FORMS, one line each
+    per solution. extra_keys: keys of the solution to add to every row, e.g. ("id", "seed", "problem_source").
+    text_part: "whole", or "answer" for the text after the thinking. Raises SdgError for an unknown form or part.
+    """
+
+    prompt: Prompt
+    template: ChatTemplate = field(default_factory=ChatTemplate)
+    forms: Sequence[str] = ("input_output",)
+    extra_keys: Sequence[str] = ()
+    text_part: str = "whole"
+
+    def __post_init__(self) -> None:
+        if not self.forms:
+            raise SdgError(f"forms: expected at least one of {', '.join(FORMS)}, found none.")
+        for form in self.forms:
+            if form not in FORMS:
+                raise SdgError(f"form {form!r}: expected one of {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
+        if self.text_part not in PARTS:
+            raise SdgError(
+                f"text_part {self.text_part!r}: expected one of {', '.join(PARTS)}."
+                f"{did_you_mean(self.text_part, PARTS)}"
+            )
+
+
 class RowMaker:
     """Decide whether a solution is kept, and write its rows."""
 
-    def __init__(
-        self,
-        template: ChatTemplate,
-        prompt: Prompt,
-        filters: Filters,
-        forms: Sequence[str],
-        extra_keys: Sequence[str] = (),
-        text_part: str = "whole",
-    ):
-        """prompt: its system and user texts are used, its worked examples are left out. forms: some of FORMS, one line
-        each per solution. extra_keys: keys of the solution to add to every row. text_part: one of PARTS."""
-        if text_part not in PARTS:
-            raise SdgError(
-                f"text_part {text_part!r}: expected one of {', '.join(PARTS)}.{did_you_mean(text_part, PARTS)}"
-            )
-        self.text_part = text_part
+    def __init__(self, row_format: RowFormat, filters: Filters):
+        template, prompt = row_format.template, row_format.prompt
+        self.text_part = row_format.text_part
         self.pass_rates: dict[str, float] = {}  # by problem id; the caller fills it if filters or extra keys need it
         self.prompt = Prompt(**{**prompt.model_dump(), "few_shot_turns": [], "few_shot_examples": FewShotExamples()})
         self.head = [{"role": "system", "content": prompt.system}] if prompt.system else []
-        self.filters, self.forms, self.extra_keys = filters, tuple(forms), tuple(extra_keys)
+        self.filters, self.forms, self.extra_keys = filters, tuple(row_format.forms), tuple(row_format.extra_keys)
         self.render, self._template = PromptRenderer(template, self.head), template
         self._end, self._end_mark = escape_json(template.end), escape_json(template.end.strip() or template.end)
         self._opening = escape_json(self.render.opening)

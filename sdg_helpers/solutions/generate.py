@@ -29,12 +29,10 @@ from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.rows import solution_line
 from sdg_helpers.stages import Stage, Work
 
-STAGE = ("generate solutions", "math/03_generate_solutions")
-
 
 def generate_solutions(
     problems: Path,
-    folder: Path,
+    stage: Stage,
     *,
     open_server: Callable[[], Server | None],
     model: str,
@@ -44,13 +42,12 @@ def generate_solutions(
     limits: Limits,
     run_seed: int = 0,
     max_failed_fraction: float = 0.01,
-    stage: tuple[str, str] = STAGE,
     jobs: JobSpec | None = None,
 ) -> dict[str, Any]:
     """Write `output-rs{seed}.jsonl` for seeds 0 … num_seeds-1; go on where an earlier attempt stopped.
 
     open_server is called only when there is work left. A request that keeps failing goes to failures.jsonl; the stage
-    is complete when at most max_failed_fraction of all solutions are missing. stage: name and notebook, for messages.
+    is complete when at most max_failed_fraction of all solutions are missing.
     jobs: run as jobs of Slurm, each with a server of its own; None: here. The rows are the same. Returns the manifest.
     """
     if num_seeds < 1:
@@ -64,7 +61,8 @@ def generate_solutions(
         **asdict(sampling),
     }
     asking = Asking(model, prompt, sampling, limits, run_seed)
-    with Stage(folder, *stage).work(parameters, {"problems": problems}) as work:
+    folder = stage.folder
+    with stage.work(parameters, {"problems": problems}) as work:
         if work.done:
             return work.manifest
         index = ProblemIndex.build(problems)

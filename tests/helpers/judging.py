@@ -1,11 +1,17 @@
-"""Settings of a judge, and the rows of a verdicts file."""
+"""A judge, and the rows of a verdicts file."""
 
 import pyarrow.parquet as parquet
 
 from sdg_helpers.completions.types import Limits
+from sdg_helpers.judging.asking import Judge
 from sdg_helpers.prompts import load_prompt
 
-JUDGE = {"model": "standin", "prompt": load_prompt("math/judge"), "limits": Limits(8, timeout_s=10, max_retries=3)}
+LIMITS = Limits(8, timeout_s=10, max_retries=3)
+
+
+def judge_by(open_server, limits=LIMITS, prompt="math/judge"):
+    """The scripted model as judge."""
+    return Judge(open_server, model="standin", prompt=load_prompt(prompt), limits=limits)
 
 
 def verdicts(folder):

@@ -8,12 +8,13 @@ from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.solutions.generate import generate_solutions
 from tests.helpers.solving import endpoint_server
+from tests.helpers.stages import stage_at
 
 problems, folder, base_url, concurrency, num_seeds = [*sys.argv[1:], "3"][:5]
 print("ready", flush=True)
 generate_solutions(
     Path(problems),
-    Path(folder),
+    stage_at(Path(folder)),
     open_server=lambda: endpoint_server(base_url),
     model="standin",
     prompt=load_prompt("math/solve-few-shot"),

@@ -6,6 +6,7 @@ from sdg_helpers import files, solutions
 from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.serving.server import Server
+from tests.helpers.stages import stage_at
 
 HOSTILE = 'Braces {problem} {__class__} {0} "quoted" \\frac{1}{2} \u2028 é'
 
@@ -33,7 +34,7 @@ def generate(problems, folder, base_url, num_seeds=3, concurrency=16, **more):
         **more,
     }
     return solutions.generate_solutions(
-        problems, folder, open_server=lambda: endpoint_server(base_url), num_seeds=num_seeds, **options
+        problems, stage_at(folder), open_server=lambda: endpoint_server(base_url), num_seeds=num_seeds, **options
     )
 
 

@@ -15,6 +15,7 @@ from sdg_helpers import files
 from sdg_helpers.checkpoints.sharding import shard_checkpoint
 from sdg_helpers.cluster import ranks
 from sdg_helpers.completions.types import Limits, Sampling
+from sdg_helpers.judging.asking import Judge
 from sdg_helpers.judging.judge import judge_solutions
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.serving.engines import open_server
@@ -23,6 +24,7 @@ from sdg_helpers.serving.sglang import command_lines
 from sdg_helpers.serving.sglang.sharded import check_sharded
 from sdg_helpers.solutions.generate import generate_solutions
 from sdg_helpers.solutions.reading import read_solutions
+from tests.helpers.stages import stage_at
 from tests.helpers.watching import ask_many, events, gone, within
 from tests.sglang.make_problems import PROMPT_JUDGE, PROMPT_SOLVE, write_problems
 
@@ -138,7 +140,7 @@ def solve_and_judge(server, folder):
     limits = Limits(concurrency=4, timeout_s=300)
     generate_solutions(
         problems,
-        folder / "solutions",
+        stage_at(folder / "solutions"),
         open_server=lambda: server,
         model=server.model,
         num_seeds=1,
@@ -148,15 +150,11 @@ def solve_and_judge(server, folder):
     )
     assert [row["finish_reason"] for row in read_solutions(folder / "solutions")] == ["stop"] * 12
     judge_solutions(
-        folder / "solutions",
+        stage_at(folder / "solutions"),
         problems,
-        folder / "judged",
-        open_server=lambda: server,
-        model=server.model,
-        prompt=load_prompt(str(PROMPT_JUDGE)),
-        limits=limits,
+        stage_at(folder / "judged"),
+        judge=Judge(lambda: server, server.model, load_prompt(str(PROMPT_JUDGE)), limits, max_tokens=32),
         tiers="exact",
-        max_tokens=32,
     )
     table = pd.read_parquet(folder / "judged" / "verdicts.parquet")
     return table.groupby(["correct", "how"]).size().to_dict()
