@@ -163,7 +163,7 @@ def test_files_that_nemo_skills_wrote_itself(tmp_path):
 @pytest.mark.parametrize(
     "name, done, said",
     [
-        ("output-rs0.jsonl", False, "expected output-rs0.jsonl.done beside it"),
+        ("output-rs0.jsonl", False, "there is no output-rs0.jsonl.done beside it"),
         ("output-rs0_chunk_1.jsonl", True, "Let NeMo-Skills merge its chunks first"),
         ("output-rs0.jsonl-async", False, "Let NeMo-Skills finish it first"),
     ],
@@ -179,7 +179,7 @@ def test_torn_rows_rows_out_of_order_and_empty_folders_are_named(tmp_path):
     a, b = ({"problem": name, "generation": "x", "finish_reason": "stop"} for name in "ab")
     theirs(tmp_path / "o" / "solutions", [a, b])
     theirs(tmp_path / "o" / "solutions", [b, a], "output-rs1.jsonl")
-    with pytest.raises(SdgError, match=r"output-rs1.jsonl, row 2: expected the rows in the order of the problems"):
+    with pytest.raises(SdgError, match=r"output-rs1.jsonl, row 2: the problem .* is out of order or unknown"):
         import_nemo_skills(tmp_path / "o", tmp_path / "r")
     path = theirs(tmp_path / "t" / "solutions", [a]) / "output-rs0.jsonl"
     path.write_bytes(path.read_bytes() + b'{"problem": "b", "gen')
