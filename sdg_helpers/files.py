@@ -280,10 +280,10 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
-def read_tail(path: Path, max_lines: int, start: int = 0) -> list[str]:
+def read_tail(path: Path, max_lines: int, start: int = 0, redact: str = "") -> list[str]:
     """Return the last lines of a log, each cut to 300 characters; [] when the log does not exist.
 
-    start: ignore the bytes before this offset, which an earlier process wrote.
+    start: ignore the bytes before this offset, which an earlier process wrote. redact: a key to hide.
     """
     try:
         with open(path, "rb") as file:
@@ -291,4 +291,6 @@ def read_tail(path: Path, max_lines: int, start: int = 0) -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
+    if redact:
+        text = text.replace(redact, "(key)")
     return [line[:300] for line in text.splitlines()[-max_lines:]]

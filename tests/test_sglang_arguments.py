@@ -38,8 +38,8 @@ def test_who_runs_what(servers, nodes, tp_size, expected):
 @pytest.mark.parametrize(
     ("servers", "nodes", "tp_size", "said"),
     [
-        (3, 2, 8, "num_servers: expected a divisor or a multiple of the job's 2 nodes, found 3"),
-        (1, 3, 8, "tp_size: expected a multiple of the 3 nodes that a server has, found 8"),
+        (3, 2, 8, "num_servers must divide, or be a multiple of, the job's 2 nodes; it is 3"),
+        (1, 3, 8, "tp_size must be a multiple of the 3 nodes of each server; it is 8"),
     ],
 )
 def test_servers_that_do_not_fit_the_job(servers, nodes, tp_size, said):
@@ -114,9 +114,9 @@ def test_settings_that_are_refused(values, said):
     [
         (
             {"python": "/nowhere/bin/python"},
-            "expected an interpreter that has SGLang, found none at /nowhere/bin/python",
+            "SGLang is not installed for /nowhere/bin/python",
         ),
-        ({"python": sys.executable}, "expected an interpreter that has SGLang, found none at .*pip install sglang"),
+        ({"python": sys.executable}, "SGLang is not installed for .*pip install sglang"),
     ],
 )
 def test_an_interpreter_without_sglang_is_refused_before_anything_starts(values, said):
@@ -126,7 +126,7 @@ def test_an_interpreter_without_sglang_is_refused_before_anything_starts(values,
 
 def test_a_model_folder_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(command_lines, "_VERSION", "print(1)")
-    with pytest.raises(SdgError, match="found no config.json in .*/model"):
+    with pytest.raises(SdgError, match="there is no config.json in .*/model"):
         command_lines.check_installed(SglangSpec(model=f"{tmp_path}/model"))
     command_lines.check_installed(SglangSpec(model="org/name"))
 

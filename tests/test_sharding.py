@@ -141,13 +141,13 @@ def test_over_two_nodes(source, tmp_path, spec, logs, faults):
 @pytest.mark.parametrize(
     ("fault", "error", "said"),
     [
-        ("cut", TryAgain, r"model-rank-1-part-0\.safetensors: expected a whole safetensors file, found another \(it "),
+        ("cut", TryAgain, r"model-rank-1-part-0\.safetensors: not a complete safetensors file \(\d+ bytes"),
         (
             "die-at-start 1",
             TryAgain,
-            r"could not be sharded: shard of rank 0 .* status 1(.|\n)*stand-in dies at the start",
+            r"cannot shard the model into .*: shard of rank 0 .* status 1(.|\n)*stand-in dies at the start",
         ),
-        ("die-at-start 2", SdgError, r"could not be sharded: shard of rank 0 .* status 2"),
+        ("die-at-start 2", SdgError, r"cannot shard the model into .*: shard of rank 0 .* status 2"),
     ],
 )
 def test_a_sharding_that_fails_leaves_no_manifest(
@@ -166,7 +166,7 @@ def test_a_sharding_that_fails_leaves_no_manifest(
 
 def test_a_rank_that_wrote_nothing(tmp_path, source):
     (tmp_path / "model-rank-0-part-0.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-    assert sharding._what_is_wrong(tmp_path, 3) == ("expected files of 3 ranks (model-rank-…), found none of rank 1, 2")
+    assert sharding._find_flaw(tmp_path, 3) == ("no model-rank-… files of rank 1, 2 of 3")
 
 
 def test_a_part_that_is_missing(tmp_path):
@@ -177,31 +177,31 @@ def test_a_part_that_is_missing(tmp_path):
     write("model-rank-0-part-0.safetensors", "a")
     write("model-rank-0-part-1.safetensors", "b", "c")
     write("model-rank-1-part-0.safetensors", "a")
-    assert sharding._what_is_wrong(tmp_path, 2) == (
-        "expected the same tensors on every rank, found 2 on one of the ranks 0 and 1 alone"
+    assert sharding._find_flaw(tmp_path, 2) == (
+        "2 tensors are only on one of the ranks 0 and 1, which must hold the same"
     )
     write("model-rank-1-part-1.safetensors", "b", "c")
-    assert sharding._what_is_wrong(tmp_path, 2) == ""
+    assert sharding._find_flaw(tmp_path, 2) == ""
 
 
 def test_a_folder_of_other_shards_is_refused(source, tmp_path, spec, logs):
     folder = tmp_path / "sharded"
     shard_checkpoint(source, folder, spec, logs)
-    with pytest.raises(SdgError, match="expected shards for tp_size 4, found them for 2. Set tp_size: 2, or shard"):
+    with pytest.raises(SdgError, match="these shards are for tp_size 2, not 4. Set tp_size: 2, or shard"):
         shard_checkpoint(source, folder, spec.model_copy(update={"tp_size": 4}), logs)
     files.write_json(source / "download.json", {"repo": "org/model", "commit": "def", "revision": "main"})
-    with pytest.raises(SdgError, match=r"expected shards of .*'commit': 'def'.*found them of .*'commit': 'abc'"):
+    with pytest.raises(SdgError, match=r"holds shards of .*'commit': 'abc'.*not of .*'commit': 'def'"):
         shard_checkpoint(source, folder, spec, logs)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda folder: (folder / "sharded.json").unlink(), r"expected a sharded checkpoint .*, found none"),
-        (lambda folder: (folder / SHARDS[1]).unlink(), r"rank-1.*expected \d+ bytes, .* found no file"),
+        (lambda folder: (folder / "sharded.json").unlink(), r"not a complete sharded checkpoint"),
+        (lambda folder: (folder / SHARDS[1]).unlink(), r"rank-1.*records \d+ bytes, found no file"),
         (
             lambda folder: os.truncate(folder / SHARDS[0], 9),
-            r"rank-0.*expected \d+ bytes, as sharded\.json says, found 9",
+            r"rank-0.*sharded\.json records \d+ bytes, found 9",
         ),
     ],
 )
@@ -217,10 +217,10 @@ def test_a_server_refuses_shards_that_are_not_whole(source, tmp_path, spec, logs
 def test_a_server_refuses_shards_of_another_size(source, tmp_path, spec, logs):
     shard_checkpoint(source, tmp_path / "sharded", spec, logs)
     other = spec.model_copy(update={"model": str(tmp_path / "sharded"), "tp_size": 8})
-    with pytest.raises(SdgError, match="expected shards for tp_size 8, found them for 2"):
+    with pytest.raises(SdgError, match="these shards are for tp_size 2, not 8"):
         open_server(other, logs)
 
 
 def test_a_source_that_is_none(tmp_path, spec, logs):
-    with pytest.raises(SdgError, match="found no config.json in .*/nothing"):
+    with pytest.raises(SdgError, match="there is no config.json in .*/nothing"):
         shard_checkpoint(tmp_path / "nothing", tmp_path / "sharded", spec, logs)

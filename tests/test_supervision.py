@@ -22,7 +22,7 @@ from sdg_helpers.serving.engines import open_server
 from sdg_helpers.serving.server import Server, ask
 from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import supervision
-from sdg_helpers.serving.sglang.proxy import Gate
+from sdg_helpers.serving.sglang.proxy import Proxy
 from tests.helpers.watching import ask_many, events, gone, within
 
 TESTS = Path(__file__).resolve().parent
@@ -45,9 +45,9 @@ with ranks.join(Path(meeting), int(rank), 2) as group:
 def alone():
     ranks._group = None
     yield
-    for fleet, _ in list(supervision._fleets.values()):
-        fleet.stop()
-    supervision._fleets.clear()
+    for servers, _ in list(supervision._open.values()):
+        servers.stop()
+    supervision._open.clear()
     ranks._group = None
 
 
@@ -117,8 +117,8 @@ def test_it_answers_guarded_by_a_key_and_ends_with_its_last_user(spec, folder, f
 
 def test_a_key_is_never_taken_for_an_option(spec, folder):
     """SGLang puts its file's words on the command line: one key in 64 began with a "-", and it did not start."""
-    crews = (supervision.Crew(spec(), folder, ranks.current()) for _ in range(1000))
-    assert all(len(crew.key) >= 32 and crew.key.isalnum() for crew in crews)
+    jobs = (supervision.JobNodes(spec(), folder, ranks.current()) for _ in range(1000))
+    assert all(len(nodes.key) >= 32 and nodes.key.isalnum() for nodes in jobs)
 
 
 def test_a_server_that_is_killed_is_started_anew_and_every_request_is_answered_once(spec, folder, faults):
@@ -151,7 +151,9 @@ def test_a_silent_server_is_started_anew(spec, folder, faults):
     assert ask_many(server, 60, act=silence) == answers(60)
     assert events(folder)[:3] == ["start", "up", "down"] and events(folder)[-1] == "up"
     told = [row["why"] for path in folder.glob("*-events.jsonl") for row in files.read_jsonl(path) if "why" in row]
-    assert "made no token in 2 checks, 0.3 s apart. The end of its log" in told[0] and server.api_key not in told[0]
+    assert (
+        "generated no token in 2 checks, 0.3 s apart. The end of its log" in told[0] and server.api_key not in told[0]
+    )
 
 
 def test_a_busy_server_is_left_alone(spec, folder, faults):
@@ -180,7 +182,9 @@ def test_nonsense_is_not_let_through(spec, folder, faults):
 
 def test_nonsense_for_ever(spec, folder, faults):
     (faults / "garble").write_text("1 2 3")
-    with pytest.raises(TryAgain, match=r"up but garbled: asked '7\+8', expected an answer with /.*found 'la la la'"):
+    with pytest.raises(
+        TryAgain, match=r"up but generates garbage: the answer to '7\+8' must match /.*but ends with 'la la la'"
+    ):
         open_server(spec(), folder)
     assert len(starts(faults)) == 2 and all(gone(pid) for pid, *_ in starts(faults))
 
@@ -194,7 +198,7 @@ def test_too_many_deaths_end_the_work_at_once(spec, folder, faults):
         os.kill(int(starts(faults)[-1][0]), signal.SIGKILL)
 
     begin = time.monotonic()
-    with pytest.raises(TryAgain, match=r"come up: server0 of rank 0 .* ended with status 1(.|\n)*dies at the start"):
+    with pytest.raises(TryAgain, match=r"not start: server0 of rank 0 .* exited with status 1(.|\n)*dies at the start"):
         ask_many(server, 10_000, act=kill_for_ever, outage_deadline_s=600)
     assert time.monotonic() - begin < 30 and events(folder)[-1] == "given up"
     assert len(starts(faults)) == 3
@@ -212,7 +216,7 @@ def test_restarts_run_out(spec, folder, faults):
             killed.add(pid)
             os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(TryAgain, match=r"went down once more after 1 restarts: server0 of rank 0 .* status 137"):
+    with pytest.raises(TryAgain, match=r"went down again after 1 restarts: server0 of rank 0 .* status 137"):
         ask_many(server, 10_000, each=kill_again)
     assert len(starts(faults)) == 2
 
@@ -220,8 +224,8 @@ def test_restarts_run_out(spec, folder, faults):
 def test_a_fault_of_the_watch_itself_ends_the_work(spec, folder, faults, monkeypatch):
     (faults / "slow").write_text("0.05")
     server = open_server(spec(), folder)
-    monkeypatch.setattr("sdg_helpers.serving.sglang.health.tokens_made", lambda address: 1 / 0)
-    with pytest.raises(TryAgain, match="The watch over SGLang broke: ZeroDivisionError: division by zero"):
+    monkeypatch.setattr("sdg_helpers.serving.sglang.health.count_tokens", lambda address: 1 / 0)
+    with pytest.raises(TryAgain, match="The supervision of SGLang failed: ZeroDivisionError: division by zero"):
         ask_many(server, 10_000)
     assert events(folder)[-1] == "given up"
 
@@ -323,7 +327,7 @@ def test_a_death_on_another_node_starts_all_anew(follower, folder, faults):
     assert len(starts(faults)) == 4 and all(gone(row[0]) for row in old)
     assert starts(faults)[2][3] != old[0][3]  # they meet at another port
     told = [row["why"] for path in folder.glob("*-events.jsonl") for row in files.read_jsonl(path) if "why" in row]
-    assert "server0 of rank 1 on" in told[0] and "ended with status 137" in told[0]
+    assert "server0 of rank 1 on" in told[0] and "exited with status 137" in told[0]
 
 
 def test_a_node_that_is_gone_is_news_and_its_server_goes_too(follower, folder, faults):
@@ -344,11 +348,11 @@ def test_one_server_at_a_time_in_a_job_of_nodes(follower, folder, spec):
 
 def test_other_ranks_follow(spec, folder):
     ranks._group = ranks.Group(1, ["a", "b"], "a", 1, {})
-    with pytest.raises(SdgError, match=r"rank 1: expected serving\.follow"):
+    with pytest.raises(SdgError, match=r"rank 1: open_server is for the first rank"):
         open_server(spec(), folder)
 
 
-# The gate.
+# The proxy.
 def connect(port):
     one = socket.create_connection(("127.0.0.1", port), timeout=2)
     one.settimeout(2)
@@ -356,13 +360,13 @@ def connect(port):
 
 
 def test_a_gate_keeps_its_address_and_is_closed_or_open():
-    gate = Gate()
+    proxy = Proxy()
     with socket.create_server(("127.0.0.1", 0)) as behind:
         with pytest.raises(ConnectionRefusedError):
-            connect(gate.port)
+            connect(proxy.port)
         for _ in range(3):
-            gate.open(behind.getsockname()[1])
-            client = connect(gate.port)
+            proxy.open(behind.getsockname()[1])
+            client = connect(proxy.port)
             server, _ = behind.accept()
             big = os.urandom(3_000_000)
             threading.Thread(target=server.sendall, args=(big,)).start()
@@ -372,21 +376,21 @@ def test_a_gate_keeps_its_address_and_is_closed_or_open():
             while len(got) < len(big):
                 got += client.recv(1 << 20)
             assert got == big
-            gate.close()
+            proxy.close()
             with pytest.raises(ConnectionRefusedError):
-                connect(gate.port)
+                connect(proxy.port)
             assert client.recv(1) == b""  # at once, not when the server ends it
             client.close()
             server.close()
-        gate.end()
-        gate.end()
+        proxy.stop()
+        proxy.stop()
 
 
 def test_an_open_gate_before_nobody_drops_the_connection():
-    gate = Gate()
+    proxy = Proxy()
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        gate.open(nobody.getsockname()[1])
-        with connect(gate.port) as client:
+        proxy.open(nobody.getsockname()[1])
+        with connect(proxy.port) as client:
             assert client.recv(1) == b""
-    gate.end()
+    proxy.stop()

@@ -1,4 +1,4 @@
-"""Stage 02, for real: a checkpoint written as the ranks of a server hold it, so that each reads a file of its own."""
+"""Stage 02, shard: write a checkpoint as the ranks of a server hold it, so that each rank loads only its shard."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.locks import Lock
 from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import command_lines
-from sdg_helpers.serving.sglang.job_nodes import Crew, Down, follow
+from sdg_helpers.serving.sglang.job_nodes import JobNodes, ServerDown, follow
 from sdg_helpers.serving.sglang.sharded import MANIFEST, check_sharded
 
 _FILE = re.compile(r"model-rank-(\d+)-part-(\d+)\.safetensors")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json")
-_OURS = {downloading.MANIFEST, MANIFEST}
-_SETTLE_S = 60  # what a shared file system may take to show what other nodes have written
+_MANIFESTS = {downloading.MANIFEST, MANIFEST}
+_SETTLE_S = 60  # a shared file system may show other nodes' files this late
 
 
 def shard_checkpoint(source: Path, folder: Path, spec: SglangSpec, logs: Path) -> dict[str, Any] | None:
     """Write `source` into `folder` for spec.tp_size ranks over all nodes of this job; every rank of the job calls it.
 
-    spec: of the server that is to use it (SGLang's interpreter, tp_size, further arguments); its model and load_format
-    do not matter here. logs: a folder that all nodes share. Files, then their check, then config and tokenizer, then
-    sharded.json; a second call does nothing. Returns sharded.json's content; None on other ranks than the first.
-    Raises SdgError: a folder of other shards, a source that is none, a rank whose files are not there or not whole.
+    spec: the server that will load the shards (SGLang's interpreter, tp_size, extra_args); its model and load_format
+    are ignored. logs: a folder that all nodes share. Writes the shards, checks them, copies config and tokenizer, and
+    writes sharded.json last; a second call does nothing. Returns the content of sharded.json; None on all ranks but the
+    first. Raises SdgError: a folder of other shards, no such source, a rank's files missing or incomplete.
     """
     source, folder = source.expanduser().absolute(), folder.expanduser().absolute()
     group = ranks.current()
@@ -44,33 +44,33 @@ def shard_checkpoint(source: Path, folder: Path, spec: SglangSpec, logs: Path) -
         update={"model": str(source), "load_format": "auto", "num_servers": 1, "served_model_name": None}
     )
     if group.rank:
-        return follow(spec, logs.absolute(), group)
+        follow(spec, logs.absolute(), group)
+        return None
     folder.mkdir(parents=True, exist_ok=True)
     with Lock(folder / ".lock", f"sharding into {folder}"):
-        crew = Crew(spec, logs.absolute(), group)
+        nodes = JobNodes(spec, logs.absolute(), group)
         try:
             if (folder / MANIFEST).exists():
-                return _same(check_sharded(folder, spec.tp_size), source, folder)
+                return _check_source(check_sharded(folder, spec.tp_size), source, folder)
             version = command_lines.check_installed(spec)
-            for name in _names(folder):
-                (folder / name).unlink()  # of an attempt that did not come to its end
-            _write(crew, folder)
-            return _finish(source, folder, spec, group, version)
+            for name in _shard_names(folder):
+                (folder / name).unlink()  # left by an interrupted attempt
+            _write_shards(nodes, folder)
+            return _publish(source, folder, spec, group, version)
         finally:
-            crew.stop()
+            nodes.stop()
 
 
-def _same(manifest: dict[str, Any], source: Path, folder: Path) -> dict[str, Any]:
-    if manifest["source"] != (told := _source(source)):
+def _check_source(manifest: dict[str, Any], source: Path, folder: Path) -> dict[str, Any]:
+    if manifest["source"] != (wanted := _describe_source(source)):
         raise SdgError(
-            f"{folder}: expected shards of {told}, found them of {manifest['source']}. Give another folder, "
-            "or remove this one."
+            f"{folder} holds shards of {manifest['source']}, not of {wanted}. Give another folder, or remove this one."
         )
     return manifest
 
 
-def _source(source: Path) -> dict[str, Any]:
-    """What the shards are made of: the hub's name and commit where it was downloaded by us, else names and sizes."""
+def _describe_source(source: Path) -> dict[str, Any]:
+    """Identify what was sharded: by repository and commit if download_checkpoint wrote it, else by names and sizes."""
     known = files.read_json(source / downloading.MANIFEST)
     if known:
         return {"repo": known["repo"], "commit": known["commit"]}
@@ -78,44 +78,47 @@ def _source(source: Path) -> dict[str, Any]:
     return {"folder": source.name, "content": files.content_id((source / "config.json").read_text(), *sizes)}
 
 
-def _write(crew: Crew, folder: Path) -> None:
-    """Have all ranks write; return when the first node's process has ended in good order."""
+def _write_shards(nodes: JobNodes, folder: Path) -> None:
+    """Let all ranks write their shards; return when the first node's process has exited cleanly."""
+    deadline_s = nodes.spec.deadline_s
     try:
-        crew.start(shard_to=folder)
-        end = time.monotonic() + crew.spec.deadline_s
+        nodes.start(shard_to=folder)
+        end = time.monotonic() + deadline_s
         while time.monotonic() < end:
-            crew.look()
-        raise Down(f"it was still at work after {crew.spec.deadline_s:g} s (start_deadline_s). {crew.node.tail()}")
-    except Down as down:
-        if crew.returned(down):
+            nodes.poll()
+        raise ServerDown(
+            f"it was still running after {deadline_s:g} s (start_deadline_s). {nodes.servers.describe_log()}"
+        )
+    except ServerDown as down:
+        if nodes.finished(down):
             return
-        error = down.end_with or TryAgain
+        error = down.final_error or TryAgain
         raise error(
-            f"{folder}: the model could not be sharded: {down.why}\nMend what the log tells, then run again."
+            f"cannot shard the model into {folder}: {down.why}\nFix what the log reports, then run again."
         ) from None
 
 
-def _finish(source: Path, folder: Path, spec: SglangSpec, group: Group, version: str) -> dict[str, Any]:
-    """Check every rank's files, open them to others, copy what is not weights, write the manifest last."""
+def _publish(source: Path, folder: Path, spec: SglangSpec, group: Group, version: str) -> dict[str, Any]:
+    """Check every rank's files, make them readable by others, copy the other files, then write the manifest."""
     written, end = -1, 0.0
-    while wrong := _what_is_wrong(folder, spec.tp_size):
-        if (found := sum((folder / name).stat().st_size for name in _names(folder))) != written:
+    while flaw := _find_flaw(folder, spec.tp_size):
+        if (found := sum((folder / name).stat().st_size for name in _shard_names(folder))) != written:
             written, end = found, time.monotonic() + _SETTLE_S  # another node is still writing
         elif time.monotonic() > end:
             raise TryAgain(
-                f"{folder}: {wrong}. The first rank has reported success all the same: see the logs of the "
-                "other nodes, then run again."
+                f"{folder}: {flaw}, although the first rank reported success. See the logs of the other nodes, then "
+                "run again."
             )
         time.sleep(1)
-    for name in _names(folder):
-        os.chmod(folder / name, 0o666 & ~files.umask())  # safetensors writes for its own user only
+    for name in _shard_names(folder):
+        os.chmod(folder / name, 0o666 & ~files.umask())  # safetensors makes them private
     _copy_metadata(source, folder)
-    sizes = {name: (folder / name).stat().st_size for name in _names(folder)}
+    sizes = {name: (folder / name).stat().st_size for name in _shard_names(folder)}
     manifest = {
         "tp_size": spec.tp_size,
         "nodes": group.num_nodes,
         "sglang": version,
-        "source": _source(source),
+        "source": _describe_source(source),
         "bytes": sum(sizes.values()),
         "tensors_a_rank": len(_tensors(folder)[0]),
         "files": sizes,
@@ -125,37 +128,37 @@ def _finish(source: Path, folder: Path, spec: SglangSpec, group: Group, version:
     return manifest
 
 
-def _what_is_wrong(folder: Path, tp_size: int) -> str:
-    """Why these are not the whole files of tp_size ranks; "" when they are."""
+def _find_flaw(folder: Path, tp_size: int) -> str:
+    """Return why these are not the complete files of tp_size ranks, or "" when they are."""
     try:
         found = _tensors(folder)
     except SdgError as error:
         return str(error)
     if missing := sorted(set(range(tp_size)) - set(found)):
-        return f"expected files of {tp_size} ranks (model-rank-…), found none of rank {', '.join(map(str, missing))}"
+        return f"no model-rank-… files of rank {', '.join(map(str, missing))} of {tp_size}"
     for rank in range(tp_size):
-        if odd := found[rank] ^ found[0]:  # nothing else tells whether a part is missing
-            return f"expected the same tensors on every rank, found {len(odd)} on one of the ranks 0 and {rank} alone"
+        if odd := found[rank] ^ found[0]:  # the only sign that one of a rank's files is missing
+            return f"{len(odd)} tensors are only on one of the ranks 0 and {rank}, which must hold the same"
     return ""
 
 
 def _tensors(folder: Path) -> dict[int, set[str]]:
-    """Rank -> names of its tensors. Raises SdgError for a file that is not whole."""
+    """Return the names of each rank's tensors. Raises SdgError for an incomplete file."""
     found: dict[int, set[str]] = defaultdict(set)
-    for name in _names(folder):
-        found[int(_FILE.fullmatch(name)[1])] |= set(read_header(folder / name))
+    for name in _shard_names(folder):
+        found[int(name.split("-")[2])] |= set(read_header(folder / name))
     return found
 
 
-def _names(folder: Path) -> list[str]:
+def _shard_names(folder: Path) -> list[str]:
     return sorted(name for name in os.listdir(folder) if _FILE.fullmatch(name))
 
 
 def _copy_metadata(source: Path, folder: Path) -> None:
-    """Config, tokenizer, templates, code: all but weights and what is ours or hidden."""
+    """Copy config, tokenizer, templates and code: all but weights, hidden files and the cookbook's manifests."""
     for path in sorted(source.rglob("*")):
         part = path.relative_to(source)
         hidden = any(one.startswith(".") for one in part.parts)
-        if path.is_file() and not hidden and not path.name.endswith(_WEIGHTS) and path.name not in _OURS:
+        if path.is_file() and not hidden and not path.name.endswith(_WEIGHTS) and path.name not in _MANIFESTS:
             (folder / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / part)

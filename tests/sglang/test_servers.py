@@ -90,7 +90,7 @@ def test_a_server_that_dies_or_stands_still_comes_back(spec, tmp_path, kept):
 
 
 def test_sharded_over_two_nodes_it_says_the_same(spec, tiny, tmp_path, kept, monkeypatch):
-    monkeypatch.setattr(command_lines, "PART_BYTES", 40_000)  # several parts a rank
+    monkeypatch.setattr(command_lines, "FILE_BYTES", 40_000)  # several files per rank
     folder, logs = tmp_path / "adder-tp2", tmp_path / "servers"
     two = spec(model=str(folder), tp_size=2, load_format="sharded_state")
     other = subprocess.Popen(

@@ -1,7 +1,7 @@
-"""Runs a command that must not outlive its owner: `python guard.py OWNER_PID -- COMMAND …`; ends with its status.
+"""Run a command that must not outlive its owner: `python die_with_owner.py OWNER_PID -- COMMAND …`.
 
-The command and all that it starts end when the owner is gone, however it went, when this process is told to end, and
-(on Linux) when this process is killed. Needs nothing but Python.
+Exits with the command's status. The command and all of its descendants are killed when the owner dies in any way, when
+this process is signalled to stop, and (on Linux) when this process is killed. Depends on the standard library only.
 """
 
 import ctypes
@@ -11,37 +11,37 @@ import subprocess
 import sys
 import time
 
-_LOOK_S = 0.3
-_PATIENCE_S = 2.0  # a model server has nothing to save
+_POLL_S = 0.3
+_GRACE_S = 2.0  # a model server has nothing to save
 _PR_SET_PDEATHSIG = 1
 
 
-def main(owner: int, command: list) -> int:
-    """Run the command to its end; returns its exit status (128 + signal when a signal ended it)."""
-    told = []
+def main(owner: int, command: list[str]) -> int:
+    """Run the command until it exits; return its exit status (128 + signal number when a signal killed it)."""
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: told.append(number))
-    if not (began := _began(owner)):
+        signal.signal(number, lambda number, frame: signals.append(number))
+    if not (started := _start_time(owner)):
         return 143
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)
-    while child.poll() is None and not told and _began(owner) == began:
-        time.sleep(_LOOK_S)
+    while child.poll() is None and not signals and _start_time(owner) == started:
+        time.sleep(_POLL_S)
     status = child.poll()
-    _end(child)
+    _kill_session(child)
     if status is None:
-        print(f"guard: {'told to end' if told else f'process {owner} is gone'}; the server was ended", flush=True)
+        print(f"{'stopped by a signal' if signals else f'process {owner} has died'}: the server was killed", flush=True)
         return 143
     return status if status >= 0 else 128 - status
 
 
-def _end(child: subprocess.Popen) -> None:
-    """End the whole session of the command; what ignores the request is killed."""
-    for number, patience_s in ((signal.SIGTERM, _PATIENCE_S), (signal.SIGKILL, _PATIENCE_S)):
+def _kill_session(child: "subprocess.Popen[bytes]") -> None:
+    """Terminate the command's whole session, then kill what is left of it."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(child.pid, number)
         except ProcessLookupError:
             break
-        end = time.monotonic() + patience_s
+        end = time.monotonic() + _GRACE_S
         while time.monotonic() < end:
             child.poll()
             try:
@@ -58,8 +58,8 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _began(pid: int) -> str:
-    """When a live process began, so that a pid used again is another one; empty when it is gone."""
+def _start_time(pid: int) -> str:
+    """Return when a live process started, to tell a reused pid apart; "" when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()

@@ -1,4 +1,4 @@
-"""The server processes of one node of a job: started together, looked at, ended together."""
+"""The server processes of one node of a job, started and stopped together."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import command_lines, die_with_owner
 
 _TAIL_LINES = 25
-_CONFIG_S = 60  # what a shared file system may take to show the key's file to another node
-_ENDS_S = 30
-USAGE = 2  # the status of a program that does not understand its command line
+_CONFIG_S = 60  # a shared file system may show the key file to another node this late
+_STOP_TIMEOUT_S = 30
+USAGE_ERROR = 2  # exit code of a program that rejects its command line
 
 
 @dataclass
 class _Process:
     name: str
-    guard: subprocess.Popen
+    wrapper: subprocess.Popen[bytes]  # die_with_owner
     log: Path
-    begin: int  # bytes of the log that were there before
+    log_start: int  # size of the log before this process started
 
 
-class Node:
-    """This node's part of a job's servers. Logs: FOLDER/sglang-JOB-rankR-….log, for their user only, because SGLang
-    writes its key into them."""
+class NodeServers:
+    """This node's part of a job's servers.
+
+    Logs are FOLDER/sglang-JOB-rankR-….log, readable by their owner only, because SGLang writes its key into them.
+    """
 
     def __init__(self, spec: SglangSpec, folder: Path, group: Group):
         self._spec, self._folder, self._group = spec, folder, group
@@ -44,65 +46,68 @@ class Node:
 
     @property
     def log(self) -> Path:
-        """The log of this node's first process."""
-        return self._log(f"server{self._parts[0].server}")
+        """The log of this node's first server."""
+        return self._log_path(f"server{self._parts[0].server}")
 
     def free_ports(self) -> list[int]:
-        """Ports of this node for its parts: sglang.PORTS_A_PART for each."""
-        return free_ports(command_lines.PORTS_A_PART * len(self._parts))
+        """Return free ports of this node, PORTS_PER_PART for each of its parts."""
+        return free_ports(command_lines.PORTS_PER_PART * len(self._parts))
 
     def start(self, ports: list[list[int]], config: Path, shard_to: Path | None = None) -> None:
-        """Start all parts. ports: by rank, as every node offered them; config: the private file with the key; shard_to:
-        write the model there instead of serving it."""
-        self._key = _key(config)
+        """Start all parts.
+
+        ports: each node's free ports, by rank; config: the private file with the key; shard_to: write the sharded model
+        there instead of serving it.
+        """
+        self._key = _read_key(config)
         for number, part in enumerate(self._parts):
-            mine = ports[self._group.rank][command_lines.PORTS_A_PART * number :]
-            met_at = self._group.head if part.head == 0 else self._group.hosts[part.head]
-            # only what the first rank must reach over the network listens there
+            mine = ports[self._group.rank][command_lines.PORTS_PER_PART * number :]
+            head = self._group.head if part.head == 0 else self._group.hosts[part.head]
+            # listen on the network only where the first rank must connect from another node
             host = "0.0.0.0" if part.node_rank == 0 and self._group.rank else "127.0.0.1"
             command = command_lines.server_command(
-                self._spec, part, host=host, port=mine[0], meet_at=f"{met_at}:{ports[part.head][1]}", config=config
+                self._spec, part, host=host, port=mine[0], meet_at=f"{head}:{ports[part.head][1]}", config=config
             )
             name = f"server{part.server}" if shard_to is None else "shard"
             self._run(name, command if shard_to is None else command_lines.shard_command(command, shard_to))
 
     def start_router(self, port: int, servers: list[str]) -> None:
-        """Start the router in front of several servers; it ends with the others."""
+        """Start the router in front of several servers; `stop` stops it too."""
         (metrics_port,) = free_ports(1)
         self._run(
             "router", command_lines.router_command(self._spec, port=port, metrics_port=metrics_port, servers=servers)
         )
 
-    def dead(self) -> tuple[str, int] | None:
-        """What is known of a process that has ended, with the end of its log, and its status; None while all live."""
+    def find_exited(self) -> tuple[str, int] | None:
+        """Return (description with the end of its log, exit code) of a process that exited; None while all run."""
         for process in self._processes:
-            status = process.guard.poll()
+            status = process.wrapper.poll()
             if status is not None:
                 where = f"rank {self._group.rank} on {self._group.hosts[self._group.rank]}"
-                return f"{process.name} of {where} ended with status {status}. {self._tail(process)}", status
+                return f"{process.name} of {where} exited with status {status}. {self._describe_log(process)}", status
         return None
 
-    def tail(self) -> str:
-        """The end of the first process's log."""
-        return self._tail(self._processes[0]) if self._processes else ""
+    def describe_log(self) -> str:
+        """Return the end of the first process's log, for an error."""
+        return self._describe_log(self._processes[0]) if self._processes else ""
 
     def stop(self) -> None:
-        """End every process and wait until they are gone."""
+        """Stop every process and wait for them to exit."""
         processes, self._processes = self._processes, []
         for process in processes:
-            process.guard.terminate()
+            process.wrapper.terminate()
         for process in processes:
             try:
-                process.guard.wait(_ENDS_S)
+                process.wrapper.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                process.guard.kill()  # the server ends with its guard
-                process.guard.wait()
+                process.wrapper.kill()  # the server dies with its wrapper
+                process.wrapper.wait()
 
     def _run(self, name: str, command: list[str]) -> None:
-        log = self._log(name)
+        log = self._log_path(name)
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
-            begin = out.tell()
-            # a session of its own: an interrupt in Jupyter or a closed terminal is not meant for the server
+            log_start = out.tell()
+            # a new session: an interrupt in Jupyter or a closed terminal must not reach the server
             child = subprocess.Popen(
                 [sys.executable, "-I", die_with_owner.__file__, str(os.getpid()), "--", *command],
                 stdout=out,
@@ -111,27 +116,25 @@ class Node:
                 start_new_session=True,
                 env=command_lines.environment_of(self._spec),
             )
-        self._processes.append(_Process(name, child, log, begin))
+        self._processes.append(_Process(name, child, log, log_start))
 
-    def _log(self, name: str) -> Path:
+    def _log_path(self, name: str) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder / f"{self.name}-rank{self._group.rank}-{name}.log"
 
-    def _tail(self, process: _Process) -> str:
-        with open(process.log, "rb") as log:
-            log.seek(max(process.begin, log.seek(0, os.SEEK_END) - (1 << 16)))
-            lines = log.read().decode("utf-8", "replace").replace(self._key, "(key)").splitlines()[-_TAIL_LINES:]
-        return f"The end of its log, {process.log}:\n  " + "\n  ".join(line[:300] for line in lines)
+    def _describe_log(self, process: _Process) -> str:
+        lines = files.read_tail(process.log, _TAIL_LINES, process.log_start, redact=self._key)
+        return f"The end of its log, {process.log}:\n  " + "\n  ".join(lines)
 
 
-def _key(config: Path) -> str:
+def _read_key(config: Path) -> str:
     end = time.monotonic() + _CONFIG_S
     while (found := files.read_json(config)) is None:
         if time.monotonic() > end:
             raise SdgError(
-                f"{config}: expected the file that the first rank left there, found none on "
-                f"{socket.gethostname()}. Is the run's folder on a file system that all nodes share?"
+                f"{config}: the first rank wrote this file, but it does not exist on {socket.gethostname()}. Put the "
+                "run's folder on a file system that all nodes share."
             )
-        os.listdir(config.parent)  # makes a network file system look again
+        os.listdir(config.parent)  # makes a network file system refresh its cache
         time.sleep(0.3)
     return found["api-key"]

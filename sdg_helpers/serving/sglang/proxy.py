@@ -1,4 +1,4 @@
-"""A fixed address before a server that may be started anew: open while the server is well, else nobody is there."""
+"""A fixed local address in front of a server that may be restarted: open while the server is healthy, else closed."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from typing import Any
 _BLOCK = 1 << 16
 
 
-class Gate:
-    """Hands connections on to a port of this machine while it is open; a closed gate refuses them, as a machine
-    without a server does, so that clients wait. Its own port stays the same, whatever happens behind it."""
+class Proxy:
+    """Forwards connections to a port of this machine while open, and refuses them while closed.
+
+    A refused connection looks to clients as if no server were running, so they wait. The proxy's own port never
+    changes.
+    """
 
     def __init__(self) -> None:
-        self._held = _bound(0)  # never listens: it keeps the port ours while the gate is closed
-        self.port = self._held.getsockname()[1]
+        self._reserved = _bound(0)  # never listens: it reserves the port while the proxy is closed
+        self.port = self._reserved.getsockname()[1]
         self._server: asyncio.Server | None = None
-        self._carrying: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._run, name="gate", daemon=True).start()
+        threading.Thread(target=self._run, name="server proxy", daemon=True).start()
 
     def open(self, port: int) -> None:
-        """From now on connections are handed on to 127.0.0.1:port."""
+        """Forward connections to 127.0.0.1:port from now on."""
         self._call(self._open(port))
 
     def close(self) -> None:
-        """Refuse connections, and break off those that there are."""
+        """Refuse new connections and break existing ones."""
         self._call(self._close())
 
-    def end(self) -> None:
-        """Close for ever and give the port back; a second call does nothing."""
-        if self._held.fileno() >= 0:
+    def stop(self) -> None:
+        """Close for good and release the port. A second call does nothing."""
+        if self._reserved.fileno() >= 0:
             self.close()
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._held.close()
+            self._reserved.close()
 
     def _run(self) -> None:
         self._loop.run_forever()
@@ -49,41 +52,42 @@ class Gate:
     async def _open(self, port: int) -> None:
         await self._close()
         self._server = await asyncio.start_server(
-            lambda *ends: self._carry(port, *ends), sock=_bound(self.port), backlog=1024
+            lambda *ends: self._forward(port, *ends), sock=_bound(self.port), backlog=1024
         )
 
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
-        tasks = list(self._carrying)
+        tasks = list(self._connections)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _carry(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, both ways, until either end closes it."""
+    async def _forward(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one connection, both ways, until either end closes it."""
         task = asyncio.current_task()
-        self._carrying.add(task)
+        assert task is not None
+        self._connections.add(task)
         writers = [writer]
         try:
-            behind, onward = await asyncio.open_connection("127.0.0.1", port)
+            upstream, onward = await asyncio.open_connection("127.0.0.1", port)
             writers.append(onward)
-            ways = [asyncio.ensure_future(_pump(reader, onward)), asyncio.ensure_future(_pump(behind, writer))]
+            directions = [asyncio.ensure_future(_pump(reader, onward)), asyncio.ensure_future(_pump(upstream, writer))]
             try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for way in ways:
-                    way.cancel()
+                for direction in directions:
+                    direction.cancel()
         except OSError:
-            pass  # nobody behind: the client sees a closed connection and asks again
+            pass  # no server: the client sees a closed connection and retries
         except asyncio.CancelledError:
             for one in writers:
                 one.transport.abort()
         finally:
-            self._carrying.discard(task)
+            self._connections.discard(task)
             for one in writers:
-                one.close()  # after what is in its buffer
+                one.close()  # once its buffer is flushed
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""A folder of shards: whether it is the one that a server of some tp_size can load."""
+"""Check that a folder of shards is complete and fits a server's tp_size."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ MANIFEST = "sharded.json"
 
 
 def check_sharded(folder: Path, tp_size: int) -> dict[str, Any]:
-    """The manifest of a sharded checkpoint, if a server of this tp_size can load it.
+    """Return the manifest of a sharded checkpoint that a server of this tp_size can load.
 
-    Raises SdgError for a folder without manifest, of another tp_size, or with files that are not as they were written.
+    Raises SdgError for a folder without a manifest, of another tp_size, or with missing or changed files.
     """
     folder = Path(folder).expanduser()
     manifest = files.read_json(folder / MANIFEST)
     if manifest is None:
         raise SdgError(
-            f"{folder}: expected a sharded checkpoint (a {MANIFEST}), found none. Run stage 02, which "
-            "writes it; a sharding that broke off leaves none."
+            f"{folder}: not a complete sharded checkpoint (no {MANIFEST}, which is written last). Run stage 02, which "
+            "writes it."
         )
     if manifest["tp_size"] != tp_size:
         raise SdgError(
-            f"{folder}: expected shards for tp_size {tp_size}, found them for {manifest['tp_size']}. Set "
-            f"tp_size: {manifest['tp_size']}, or shard once more into another folder."
+            f"{folder}: these shards are for tp_size {manifest['tp_size']}, not {tp_size}. Set tp_size: "
+            f"{manifest['tp_size']}, or shard again into another folder."
         )
     for name, size in manifest["files"].items():
         found = (folder / name).stat().st_size if (folder / name).is_file() else None
         if found != size:
             raise SdgError(
-                f"{folder / name}: expected {size} bytes, as {MANIFEST} says, found "
-                f"{'no file' if found is None else found}. Remove {folder} and run stage 02 again."
+                f"{folder / name}: {MANIFEST} records {size} bytes, found {'no file' if found is None else found}. "
+                f"Remove {folder} and run stage 02 again."
             )
     return manifest

@@ -1,5 +1,5 @@
-"""A job's SGLang servers as one: started on all nodes, awaited, asked a canary question, watched by the tokens that
-they make, and started anew a bounded number of times when they die or fall silent."""
+"""Supervise a job's SGLang servers: start them on all nodes, wait, ask a canary question, watch the tokens that they
+generate, and restart them a bounded number of times when one dies or hangs."""
 
 from __future__ import annotations
 
@@ -19,214 +19,219 @@ from sdg_helpers.processes import free_ports
 from sdg_helpers.serving.server import Server
 from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import command_lines, job_nodes
-from sdg_helpers.serving.sglang.health import Pulse, ask_canary, is_up
-from sdg_helpers.serving.sglang.job_nodes import Crew, Down
-from sdg_helpers.serving.sglang.proxy import Gate
+from sdg_helpers.serving.sglang.health import HealthCheck, ask_canary, is_up
+from sdg_helpers.serving.sglang.job_nodes import JobNodes, ServerDown
+from sdg_helpers.serving.sglang.proxy import Proxy
 
-_JOIN_S = 10
-_WELL_S = 3600  # after so long a life, a death is the first one again
-_FIRST_TRIES = 2  # before it was ever up: once more, in case a port was taken or a node was slow
-_fleets: dict[tuple[str, str], tuple[Fleet, int]] = {}  # what this process has opened, and how often
+_JOIN_TIMEOUT_S = 10
+_STABLE_S = 3600  # after this long without a crash, reset the restart count
+_FIRST_ATTEMPTS = 2  # a port may be taken, or a node slow
+_open: dict[tuple[str, str], tuple[JobServers, int]] = {}  # (spec, folder) -> (servers, users in this process)
 
 
 def open_sglang(spec: SglangSpec, folder: Path) -> Server:
-    """Start the job's servers (first rank; the others call follow_sglang), or share those that this process has open.
+    """Start the job's servers, or share those that this process already has. First rank; others call follow_sglang.
 
-    Raises SdgError when they cannot run at all, TryAgain when they did not come up.
+    Raises SdgError when they cannot run at all, TryAgain when they did not start this time.
     """
-    group, place = ranks.current(), (spec.model_dump_json(), str(folder.absolute()))
+    group, key = ranks.current(), (spec.model_dump_json(), str(folder.absolute()))
     if group.rank:
-        raise SdgError(f"rank {group.rank}: expected serving.follow on every rank but the first, found open_server.")
-    fleet, users = _fleets.get(place, (None, 0))
-    if fleet is None or fleet.trouble:
-        if fleet is not None:
-            fleet.stop()  # what is left of one that was given up
-            del _fleets[place]
-        if group.num_nodes > 1 and _fleets:
-            raise SdgError("A job of several nodes has one server at a time: stop it before you open another.")
+        raise SdgError(
+            f"rank {group.rank}: open_server is for the first rank of a job; other ranks call serving.follow."
+        )
+    servers, users = _open.get(key, (None, 0))
+    if servers is None or servers.fatal_error:
+        if servers is not None:
+            servers.stop()
+            del _open[key]
+        if group.num_nodes > 1 and _open:
+            raise SdgError("A job of several nodes has one server at a time: stop it before opening another.")
         command_lines.check_installed(spec)
-        fleet, users = Fleet(spec, folder.absolute(), group), 0
-        fleet.open()
-    _fleets[place] = fleet, users + 1
-    return fleet.server(partial(_release, place))
+        servers, users = JobServers(spec, folder.absolute(), group), 0
+        servers.open()
+    _open[key] = servers, users + 1
+    return servers.server(partial(_release, key))
 
 
 def follow_sglang(spec: SglangSpec, folder: Path) -> None:
-    """Every rank but the first: run this node's part until the first rank says that all is done."""
+    """Run this node's part, on every rank but the first, until the first rank says that the work is done."""
     job_nodes.follow(spec, folder.absolute(), ranks.current())
 
 
-def _release(place: tuple[str, str]) -> None:
-    fleet, users = _fleets.pop(place, (None, 0))
-    if fleet is not None and users > 1:
-        _fleets[place] = fleet, users - 1
-    elif fleet is not None:
-        fleet.stop()
+def _release(key: tuple[str, str]) -> None:
+    servers, users = _open.pop(key, (None, 0))
+    if servers is not None and users > 1:
+        _open[key] = servers, users - 1
+    elif servers is not None:
+        servers.stop()
 
 
-class Fleet:
-    """All servers of a job, seen from its first rank. When one of them dies, all are started anew."""
+class JobServers:
+    """All servers of a job, supervised from its first rank. When one of them fails, all are restarted."""
 
     def __init__(self, spec: SglangSpec, folder: Path, group: Group):
-        self.trouble: SdgError | None = None  # why there will be no server any more
-        self._spec, self._crew, self._gate = spec, Crew(spec, folder, group), Gate()
+        self.fatal_error: SdgError | None = None  # why the servers are down for good
+        self._spec, self._nodes, self._proxy = spec, JobNodes(spec, folder, group), Proxy()
         self._restarts, self._up_since = 0, 0.0
-        self._pulses: list[Pulse] = []
-        self._ended = threading.Event()
+        self._checks: list[HealthCheck] = []
+        self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="server watch", daemon=True)
 
     def server(self, stop: Callable[[], None]) -> Server:
-        """The handle that a stage works with."""
+        """Return the handle that a stage works with."""
         return Server(
-            f"http://127.0.0.1:{self._gate.port}/v1",
+            f"http://127.0.0.1:{self._proxy.port}/v1",
             self._spec.served_model,
             "sglang",
-            self._crew.key,
-            log_path=self._crew.node.log,
+            self._nodes.key,
+            log_path=self._nodes.servers.log,
             restart_s=self._spec.deadline_s * (self._spec.max_restarts + 1),
             _check=self.check,
             _stop=stop,
         )
 
     def check(self) -> None:
-        """Raise what ended the servers for good, if anything did."""
-        if self.trouble is not None:
-            raise self.trouble
+        """Raise the error that took the servers down for good, if any."""
+        if self.fatal_error is not None:
+            raise self.fatal_error
 
     def open(self) -> None:
-        """Start, and watch from now on."""
+        """Start the servers and the thread that watches them."""
         atexit.register(self.stop)
         try:
-            self._bring_up(_FIRST_TRIES)
+            self._bring_up(_FIRST_ATTEMPTS)
         except BaseException:
             self.stop()
             raise
         self._watcher.start()
 
     def stop(self) -> None:
-        """End the servers on all nodes; a second call does nothing."""
-        if self._ended.is_set():
+        """Stop the servers on all nodes. A second call does nothing."""
+        if self._stopped.is_set():
             return
-        self._ended.set()
+        self._stopped.set()
         atexit.unregister(self.stop)
         if self._watcher.is_alive() and self._watcher is not threading.current_thread():
-            self._watcher.join(_JOIN_S)  # it may be in the middle of a new start
-        self._gate.end()
-        self._crew.stop()
+            self._watcher.join(_JOIN_TIMEOUT_S)  # it may be in the middle of a restart
+        self._proxy.stop()
+        self._nodes.stop()
 
-    # --- coming up
+    # --- starting
 
-    def _bring_up(self, tries: int) -> None:
-        """Start all until they are well; SdgError or TryAgain after so many tries."""
-        for left in reversed(range(tries)):
+    def _bring_up(self, attempts: int) -> None:
+        """Start all servers until they are healthy; raise SdgError or TryAgain when all attempts fail."""
+        for left in reversed(range(attempts)):
             try:
-                ports = self._crew.start()
-                self._pulses = [Pulse(address, self._crew.key, self._spec) for address in self._addresses(ports)]
-                self._await()
+                ports = self._nodes.start()
+                self._checks = [HealthCheck(address, self._nodes.key, self._spec) for address in self._addresses(ports)]
+                self._wait_until_healthy()
                 return
-            except Down as down:
-                self._crew.node.stop()
-                self._crew.tell("did not come up", down.why)
-                if down.end_with or not left or self._ended.is_set():
-                    error = down.end_with or TryAgain
+            except ServerDown as down:
+                self._nodes.servers.stop()
+                self._nodes.record_event("did not come up", down.why)
+                if down.final_error or not left or self._stopped.is_set():
+                    error = down.final_error or TryAgain
                     raise error(
-                        f"SGLang did not come up: {down.why}\nMend what the log tells (start_deadline_s, if it "
-                        "only needed longer), then run again: nothing that was answered is lost."
+                        f"SGLang did not start: {down.why}\nFix what the log reports (or raise start_deadline_s, if it "
+                        "only needed longer), then run again: finished requests are kept."
                     ) from None
 
     def _addresses(self, ports: list[list[int]]) -> list[str]:
-        """http://host:port of every server, in the order of their numbers."""
+        """Return http://host:port of every server, by server number."""
         found = {
-            part.server: f"http://{self._crew.group.hosts[rank] if rank else '127.0.0.1'}:"
-            f"{ports[rank][command_lines.PORTS_A_PART * number]}"
-            for rank, parts in enumerate(command_lines.layout(self._spec, self._crew.group.num_nodes))
+            part.server: f"http://{self._nodes.group.hosts[rank] if rank else '127.0.0.1'}:"
+            f"{ports[rank][command_lines.PORTS_PER_PART * number]}"
+            for rank, parts in enumerate(command_lines.layout(self._spec, self._nodes.group.num_nodes))
             for number, part in enumerate(parts)
             if part.node_rank == 0
         }
         return [found[number] for number in sorted(found)]
 
-    def _await(self) -> None:
-        """Return when every server answers, and answers rightly; then let the requests in."""
+    def _wait_until_healthy(self) -> None:
+        """Wait until every server answers, and answers correctly; then open the proxy."""
         end = time.monotonic() + self._spec.deadline_s
-        for pulse in self._pulses:
-            self._until(pulse.is_up, end)
-            self._canary(pulse.server)
-        port = int(self._pulses[0].address.rpartition(":")[2])
-        if len(self._pulses) > 1:
+        for check in self._checks:
+            self._wait_for(check.is_up, end)
+            self._check_canary(check.server)
+        port = int(self._checks[0].address.rpartition(":")[2])
+        if len(self._checks) > 1:
             (port,) = free_ports(1)
-            self._crew.node.start_router(port, [pulse.address for pulse in self._pulses])
-            router = Server(f"http://127.0.0.1:{port}/v1", self._spec.served_model, "sglang", self._crew.key)
-            self._until(lambda: is_up(router), end)
-            self._canary(router)
-        self._gate.open(port)
+            self._nodes.servers.start_router(port, [check.address for check in self._checks])
+            router = Server(f"http://127.0.0.1:{port}/v1", self._spec.served_model, "sglang", self._nodes.key)
+            self._wait_for(lambda: is_up(router), end)
+            self._check_canary(router)
+        self._proxy.open(port)
         self._up_since = time.monotonic()
-        self._crew.tell("up")
+        self._nodes.record_event("up")
 
-    def _until(self, well: Callable[[], bool], end: float) -> None:
-        while not well():
+    def _wait_for(self, ready: Callable[[], bool], end: float) -> None:
+        while not ready():
             if time.monotonic() > end:
-                why = f"it was still loading after {self._spec.deadline_s:g} s. {self._crew.node.tail()}"
-                raise Down(why, TryAgain)
-            self._look()
+                why = f"it was still loading after {self._spec.deadline_s:g} s. {self._nodes.servers.describe_log()}"
+                raise ServerDown(why, TryAgain)
+            self._poll()
 
-    def _canary(self, server: Server) -> None:
+    def _check_canary(self, server: Server) -> None:
         if wrong := ask_canary(server, self._spec):
-            raise Down(f"{wrong}. {self._crew.node.tail()}")
+            raise ServerDown(f"{wrong}. {self._nodes.servers.describe_log()}")
 
-    # --- being up
+    # --- watching
 
     def _watch(self) -> None:
-        """Until the end: act on processes that die and on servers that make no tokens."""
+        """React to processes that die and servers that generate no tokens, until stopped."""
         due = time.monotonic() + self._spec.check_every_s
-        while not self._ended.is_set():
+        while not self._stopped.is_set():
             try:
-                self._look()
+                self._poll()
                 if time.monotonic() >= due:
-                    self._feel_pulses()
+                    self._check_health()
                     due = time.monotonic() + self._spec.check_every_s
-            except Down as down:
-                if self._ended.is_set() or not self._again(down):
+            except ServerDown as down:
+                if self._stopped.is_set() or not self._restart(down):
                     return
             except Exception as error:
                 self._give_up(error)
                 return
 
-    def _look(self) -> None:
-        """Half a second; raises Down when a process somewhere has ended, or when we are told to stop."""
-        self._crew.look()
-        if self._ended.is_set():
-            raise Down("it was told to stop")
+    def _poll(self) -> None:
+        """Wait half a second; raise ServerDown when a process of any node has exited, or `stop` was called."""
+        self._nodes.poll()
+        if self._stopped.is_set():
+            raise ServerDown("stopped")
 
-    def _feel_pulses(self) -> None:
-        for pulse in self._pulses:
-            if pulse.misses() >= self._spec.max_misses:
-                raise Down(
-                    f"{pulse.address} made no token in {self._spec.max_misses} checks, "
-                    f"{self._spec.check_every_s:g} s apart. {self._crew.node.tail()}"
+    def _check_health(self) -> None:
+        for check in self._checks:
+            if check.count_misses() >= self._spec.max_misses:
+                raise ServerDown(
+                    f"{check.address} generated no token in {self._spec.max_misses} checks, "
+                    f"{self._spec.check_every_s:g} s apart. {self._nodes.servers.describe_log()}"
                 )
 
-    def _again(self, down: Down) -> bool:
-        """Close the gate and start anew, if there are restarts left; else the trouble is for good."""
+    def _restart(self, down: ServerDown) -> bool:
+        """Close the proxy and restart all servers; return False when that fails or no restarts are left."""
         try:
-            self._gate.close()
-            self._crew.tell("down", down.why)
-            if time.monotonic() - self._up_since > _WELL_S:
+            self._proxy.close()
+            self._nodes.record_event("down", down.why)
+            if time.monotonic() - self._up_since > _STABLE_S:
                 self._restarts = 0
-            left, before = self._spec.max_restarts - self._restarts, self._crew.attempt
+            left, before = self._spec.max_restarts - self._restarts, self._nodes.attempt
             if left <= 0:
                 raise TryAgain(
-                    f"SGLang went down once more after {self._restarts} restarts: {down.why}\nRun again: "
-                    "nothing that was answered is lost."
+                    f"SGLang went down again after {self._restarts} restarts: {down.why}\nRun again to resume: "
+                    "finished requests are kept."
                 )
             self._bring_up(left)
-            self._restarts += self._crew.attempt - before
+            self._restarts += self._nodes.attempt - before
         except Exception as error:
             self._give_up(error)
-        return self.trouble is None
+        return self.fatal_error is None
 
     def _give_up(self, error: Exception) -> None:
-        """`check` will raise this; a fault of ours too, for no server may go on without its watch."""
-        ours = isinstance(error, SdgError)
-        self.trouble = error if ours else TryAgain(f"The watch over SGLang broke: {type(error).__name__}: {error}")
+        """Let `check` raise this error; also a bug of the watch itself, since no server may run without a watch."""
+        if isinstance(error, SdgError):
+            self.fatal_error, why = error, ""
+        else:
+            why = f"The supervision of SGLang failed: {type(error).__name__}: {error}"
+            self.fatal_error = TryAgain(why)
         with suppress(SdgError):
-            self._crew.tell("given up", "" if ours else str(self.trouble))
+            self._nodes.record_event("given up", why)
