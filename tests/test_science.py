@@ -304,7 +304,7 @@ def test_every_spelling_of_an_option_is_one_letter(answer):
         ("F", None),
         ("", None),
         ("AC", None),
-        ("cell wall", None),
+        ("cell wall", "C"),
         ("A) B", None),
         ("none", None),
         ("A" * 100_000, None),

@@ -1,90 +1,179 @@
-"""Are two answers equal? The rules that need no model, and one form for answers that vote together.
+"""Decide whether two answers are equal by rules that need no model, and group equal answers for voting.
 
-A verdict of these rules is never looked at again, so they leave everything doubtful to the judge model.
+Nobody checks a verdict of these rules, so they leave every doubt to the judge model.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from sdg_helpers.answers.differences import surely_different
 from sdg_helpers.answers.disjoint_sets import DisjointSets
-from sdg_helpers.answers.expressions import value_key
-from sdg_helpers.answers.plain_numbers import plain_number, surely_different, surely_equal
-from sdg_helpers.answers.spelling import tidy
+from sdg_helpers.answers.evaluation import NUM_POINTS, POSITIVE_POINTS
+from sdg_helpers.answers.forms import expression_form_matters, is_english, number_form_matters
+from sdg_helpers.answers.no_answer import is_no_answer
+from sdg_helpers.answers.reading import Answer, read_answer
+from sdg_helpers.answers.units import unit_goes_without_saying
 from sdg_helpers.errors import SdgError, did_you_mean
 
-RULES = 2  # raise it when a rule changes: stored verdicts of other rules are not used
+RULES = 3  # raise it when a rule changes: stored verdicts of other rules are not used
 TIERS = ("all", "exact")
 
-# A demand on the form makes equal numbers wrong answers. Words that arithmetic also tells stories with (20 percent off,
-# a round trip, to the power of) count as a demand only as one would word it.
-_FORM_ASKED = re.compile(
-    r"simplif|simplest|rationali|\breduce\b|lowest terms|decimal|\bfraction|mixed number|percentage|\bnotation|"
-    r"\bconvert\b|\bexponents?\b|\b(?:as an?|in|to an?|what|which) (?:percent|%)|"
-    r"\bas (?:an? )?(?:power|product|sum|difference|ratio|single)|\binto (?:an? )?single|"
-    r"(?:\b(?:in|into|of)|vertex|polar|intercept|standard|exponential) (?:[\w-]+ ){0,2}form\b(?! (?:an?|the) \w\w)|"
-    r"binary|octal|\bhex\b|\b(?:which|what|the) date\b|month/day|day/month|time signature|"
-    r"\bround(?:ed|ing)?\b(?! trip)(?: \S+){0,4} to\b|to the nearest|significant (?:fig|dig)",
+Verdict = tuple[bool | None, str]
+_ASK: Verdict = (None, "")
+_ORDER_IS_FREE = re.compile(
+    r"\ball\b|\bsolve\b|\bsolutions?\b|\broots?\b|\bzero(?:e?s)\b|\bset\b|\bvalues\b|\bdivisors\b|\bpairs\b",
     re.IGNORECASE,
 )
-# Besides, equal expressions may differ where one is to be rewritten, or where products do not commute.
-_VALUE_IS_NOT_ALL = re.compile(
-    r"factor|expand|expansion|simpl|reduce|lowest|complet|in terms of|\b(?:re)?write\b|\bexpress\b|"
-    r"matri|permutation|cycle|group|operator|quaternion|vector|cross product|word|string|alphabet|language|dimension|"
-    r"size",
+_ORDER_COUNTS = re.compile(
+    r"\border|sequence|\bterms\b|arrang|\bsort|\brank|ascending|descending|smallest to|least to|largest to|greatest to|"
+    r"increasing|decreasing|\bfirst\b|\bnext\b|consecutive|respectively|\bthen\b|progression",
     re.IGNORECASE,
 )
-_FRACTION = re.compile(r"\\frac\{(.*)\}\{(.*)\}")
+_RATIO = re.compile(r"([\d.]+):([\d.]+)")
+_RATIO_ASKED = re.compile(r"\bratio\b", re.IGNORECASE)
+_BASE = re.compile(r"([0-9A-F]+)_\{(\d+)\}")
+_BASES = {"2": "two|2|binary", "8": "eight|8|octal", "16": "sixteen|16|hexadecimal"}
 
 
-def decide(
-    predicted: str | None, expected: str | None, problem: str = "", tiers: str = "all"
-) -> tuple[bool | None, str]:
-    """(correct, how) where a rule is sure, (None, "") where the model must be asked. how: missing, exact, numeric or
-    symbolic.
+def decide(predicted: str | None, expected: str | None, problem: str = "", tiers: str = "all") -> Verdict:
+    """Return (correct, how) where a rule is certain, and (None, "") where a model must be asked.
 
-    problem: its text, which may forbid a rule (rounding, numbered choices, "factor …"). tiers="exact" is the
-    reference's rule: no answer is wrong, the same text is right, all else goes to the model.
+    how: missing, exact, numeric or symbolic. problem: its text, which may forbid a rule (rounding, numbered options, a
+    demand on the form). tiers="exact" is the reference's rule: a missing answer is wrong, the same text is right, a
+    model decides the rest.
     """
     if tiers not in TIERS:
         raise SdgError(f"tiers: expected one of {', '.join(TIERS)}, found {tiers!r}.{did_you_mean(str(tiers), TIERS)}")
     predicted, expected = (predicted or "").strip(), (expected or "").strip()
-    if not predicted or not expected:
+    if is_no_answer(predicted) or is_no_answer(expected):
         return False, "missing"
     if predicted == expected:
         return True, "exact"
-    return (None, "") if tiers == "exact" else _decide(tidy(predicted), tidy(expected), problem)
+    if tiers == "exact":
+        return _ASK
+    return _compare(read_answer(predicted), read_answer(expected), problem)
 
 
-def _decide(predicted: str, expected: str, problem: str) -> tuple[bool | None, str]:
-    if predicted == expected:
+def _compare(predicted: Answer, expected: Answer, problem: str) -> Verdict:
+    if predicted.text == expected.text:
         return True, "exact"
-    a, b = plain_number(predicted), plain_number(expected)
-    if a is not None and b is not None:
-        if surely_equal(a, b):
-            sure = _form(predicted) == _form(expected) or not _FORM_ASKED.search(problem)
-            return (True, "numeric") if sure else (None, "")
-        return (False, "numeric") if surely_different(a, b, problem) else (None, "")
-    if a is None and b is None and not (_FORM_ASKED.search(problem) or _VALUE_IS_NOT_ALL.search(problem)):
-        key = value_key(expected)
-        if key is not None and key == value_key(predicted):
-            return True, "symbolic"
-    return None, ""
+    if predicted.words is not None or expected.words is not None:
+        return (True, "exact") if predicted.words == expected.words else _ASK
+    if predicted.label or expected.label:
+        return _compare_labels(predicted, expected, problem)
+    if predicted.key is not None and expected.key is not None:
+        return _compare_values(predicted, expected, problem)
+    if _same_base(predicted, expected, problem):
+        return True, "exact"
+    if _same_ratio(predicted, expected, problem):
+        return True, "numeric"
+    return _ASK
 
 
-def _form(number: str) -> str:
-    """A plain number's spelling without what is only typography: `1,000` is `1000`, `\\frac{1}{2}` is `1/2`."""
-    return _FRACTION.sub(r"\1/\2", number).replace(",", "").lstrip("+0")
+def _compare_labels(predicted: Answer, expected: Answer, problem: str) -> Verdict:
+    """Compare `B: a hexagon` with `B`: right if the problem doesn't give option B another text."""
+    one, two = (answer.label or answer.text for answer in (predicted, expected))
+    if one != two or (predicted.label and expected.label):
+        return _ASK
+    text = predicted.labelled or expected.labelled
+    if problem and not _option_has_text(problem, one, text):
+        return _ASK
+    return True, "exact"
+
+
+def _option_has_text(problem: str, letter: str, text: str) -> bool:
+    compact = re.sub(r"[\s$\\{}*]|text(?:bf)?|quad", "", problem)
+    wanted = re.sub(r"[\s$\\{}*]", "", text)
+    return bool(re.search(rf"(?<![A-Za-z])\(?{letter}[).:]{re.escape(wanted)}(?![\w.])", compact))
+
+
+def _compare_values(predicted: Answer, expected: Answer, problem: str) -> Verdict:
+    one, two = predicted.number, expected.number
+    if predicted.key is None or expected.key is None or predicted.key.free != expected.key.free:
+        if one and two and predicted.addition == expected.addition:
+            return (False, "numeric") if surely_different(one, two, problem) else _ASK
+        if _equal_if_positive(predicted, expected, problem):
+            return _ASK if expression_form_matters(problem, predicted, expected) else (True, "symbolic")
+        return _ASK
+    if predicted.addition != expected.addition and not _goes_without_saying(predicted, expected, problem):
+        return _ASK
+    if predicted.key.ordered != expected.key.ordered and not _order_is_free(predicted, expected, problem):
+        return _ASK
+    if one and two:
+        return _ASK if number_form_matters(problem, predicted, expected) else (True, "numeric")
+    return _ASK if expression_form_matters(problem, predicted, expected) else (True, "symbolic")
+
+
+def _goes_without_saying(one: Answer, two: Answer, problem: str) -> bool:
+    r"""Return whether only one answer has a unit or a name, which the problem makes plain: `5\text{ cm}`, `x=5`."""
+    if one.addition and two.addition:
+        return False
+    longer = one if one.addition else two
+    if longer.unit and longer.unit_kind:
+        return unit_goes_without_saying(longer.unit, longer.unit_kind, problem)
+    return True
+
+
+def _equal_if_positive(one: Answer, two: Answer, problem: str) -> bool:
+    """Return whether two expressions agree for positive variables, and the problem says that theirs are positive."""
+    if one.key is None or two.key is None or one.addition != two.addition:
+        return False
+    values = [answer.key.free.split("|") for answer in (one, two) if answer.key is not None]
+    if not all(len(points) == NUM_POINTS and points[0].startswith("≈") for points in values):
+        return False
+    if any(values[0][point] != values[1][point] for point in POSITIVE_POINTS):
+        return False
+    letters = set(re.findall("[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", one.text + two.text))) - {"e", "i"}
+    return bool(letters) and all(_is_positive(letter, problem) for letter in letters)
+
+
+def _is_positive(letter: str, problem: str) -> bool:
+    return bool(
+        re.search(
+            rf"(?<![A-Za-z]){letter}\$?\s*(?:>\s*0|(?:is|be|are) (?:an? )?positive)|"
+            rf"positive (?:(?:real|integer|whole|number|constant)s? ?){{0,3}}\$?{letter}(?![A-Za-z])",
+            problem,
+        )
+    )
+
+
+def _order_is_free(one: Answer, two: Answer, problem: str) -> bool:
+    """Return whether a list in another order is certainly the same answer."""
+    if one.may_be_decimal or two.may_be_decimal:
+        return False
+    if not problem:
+        return True
+    return is_english(problem) and bool(_ORDER_IS_FREE.search(problem)) and not _ORDER_COUNTS.search(problem)
+
+
+def _same_ratio(predicted: Answer, expected: Answer, problem: str) -> bool:
+    """Return whether `3:4` and `\\frac{3}{4}` are the same answer to a problem that asks for a ratio."""
+    if not _RATIO_ASKED.search(problem):
+        return False
+    for one, two in ((predicted, expected), (expected, predicted)):
+        ratio = _RATIO.fullmatch(one.text)
+        if ratio and two.number is not None and not two.unit:
+            as_fraction = read_answer(f"{ratio[1]}/{ratio[2]}")
+            return as_fraction.key is not None and as_fraction.key == two.key
+    return False
+
+
+def _same_base(predicted: Answer, expected: Answer, problem: str) -> bool:
+    """Return whether `1101_2` and `1101` are the same answer to a problem that asks for base two."""
+    for one, two in ((predicted, expected), (expected, predicted)):
+        number = _BASE.fullmatch(one.text)
+        if number and number[1] == two.text and number[1] not in problem:
+            names = _BASES.get(number[2], number[2])
+            return bool(re.search(rf"\b(?:in|to|into)\s+(?:base[\s-]*)?(?:{names})\b", problem, re.IGNORECASE))
+    return False
 
 
 def canonical(answer: str) -> str:
-    """One text for answers that surely are equal: votes are counted over it. `1/2`, `0.5` and `\\dfrac12` share it."""
-    tidied = tidy(answer)
-    number = plain_number(tidied)
-    if number is not None:
-        return str(number.value)
-    return value_key(tidied) or tidied
+    r"""Return one text for answers that are certainly equal: `1/2`, `0.5` and `\dfrac12` share it."""
+    return read_answer(answer.strip()).vote
 
 
 def group_answers(
@@ -93,14 +182,53 @@ def group_answers(
     """Group distinct spellings into equal answers: the votes that count together.
 
     known_equal: pairs of answers that a model or a person judged equal. Returns lists of indices into `answers`, each
-    ascending, ordered by their first index. Grouping is transitive and does not depend on the order of the answers.
+    ascending, ordered by their first index. Answers are grouped by the rules of `decide`. A bare value (`5`) joins the
+    most frequent of its readings (`5 cm`, `5 m`), so that the groups are transitive.
     """
     groups = DisjointSets(len(answers))
-    first_by_key: dict[str, int] = {}
-    for index, answer in enumerate(answers):
-        groups.merge(first_by_key.setdefault(canonical(answer), index), index)
+    read = [read_answer(answer.strip()) for answer in answers]
+    first: dict[str, int] = {}
+    for index, answer in enumerate(read):
+        groups.merge(first.setdefault(_vote(answer, problem), index), index)
+    _join_bare_values(read, groups, problem)
+    _join_labels(read, groups, problem)
     positions = {answer: index for index, answer in enumerate(answers)}
     for one, other in known_equal:
         if one in positions and other in positions:
             groups.merge(positions[one], positions[other])
     return groups.as_lists()
+
+
+def _vote(answer: Answer, problem: str) -> str:
+    if answer.key is not None and answer.key.free != answer.key.ordered and not _order_is_free(answer, answer, problem):
+        return f"{answer.key.ordered} [{answer.addition}]" if answer.addition else answer.key.ordered
+    return answer.vote
+
+
+def _join_labels(read: list[Answer], groups: DisjointSets, problem: str) -> None:
+    letters = {answer.text: index for index, answer in enumerate(read)}
+    for index, answer in enumerate(read):
+        if answer.label in letters and (not problem or _option_has_text(problem, answer.label, answer.labelled)):
+            groups.merge(letters[answer.label], index)
+
+
+def _join_bare_values(read: list[Answer], groups: DisjointSets, problem: str) -> None:
+    by_value: dict[str, list[int]] = {}
+    for index, answer in enumerate(read):
+        if answer.key is not None:
+            by_value.setdefault(answer.key.ordered, []).append(index)
+    for indices in by_value.values():
+        bare = [index for index in indices if not read[index].addition]
+        if not bare:
+            continue
+        longer = [
+            index
+            for index in indices
+            if read[index].addition and _goes_without_saying(read[index], read[bare[0]], problem)
+        ]
+        counts = Counter(read[index].addition for index in longer)
+        if counts:
+            most, _ = min(counts.items(), key=lambda item: (-item[1], item[0]))
+            for index in longer:
+                if read[index].addition == most:
+                    groups.merge(bare[0], index)

@@ -1,143 +1,80 @@
-"""The value of an expression in LaTeX to 150 digits, where there is only one way to read it."""
+"""Evaluate an expression in LaTeX, if there is only one way to read it."""
 
 from __future__ import annotations
 
-import re
+import operator
+from collections.abc import Callable
+from fractions import Fraction
 from hashlib import blake2b
 
-import mpmath
+from sdg_helpers.answers.numbers import (
+    Number,
+    Undecided,
+    check,
+    choose,
+    combine,
+    factorial,
+    inexact,
+    mp,
+    power,
+    root,
+)
+from sdg_helpers.answers.tokens import FUNCTIONS, GREEK, PRODUCTS, begins_factor, commutes, may_follow, tokenize
 
+NUM_POINTS, POSITIVE_POINTS = 4, (0, 3)
 MAX_DEPTH = 20
-_DIGITS, _COMPARED = 150, 90
-_MAX_EXPONENT = 200
 
-_mp = mpmath.mp.clone()
-_mp.dps = _DIGITS
-_LARGE, _SMALL, _NOISE = _mp.mpf(10) ** 30, _mp.mpf(10) ** -30, _mp.mpf(10) ** -120
-
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|[A-Za-z]+|[-+*/^_(){}\[\]!]|\s", re.ASCII)
-_FUNCTIONS = {
-    rf"\{name}": getattr(_mp, python)
-    for name, python in {
-        "sin": "sin",
-        "cos": "cos",
-        "tan": "tan",
-        "cot": "cot",
-        "sec": "sec",
-        "csc": "csc",
-        "arcsin": "asin",
-        "arccos": "acos",
-        "arctan": "atan",
-        "sinh": "sinh",
-        "cosh": "cosh",
-        "tanh": "tanh",
-        "ln": "log",
-        "exp": "exp",
-    }.items()
+_NAMES_IN_MPMATH = {r"\arcsin": "asin", r"\arccos": "acos", r"\arctan": "atan", r"\ln": "log"}
+_FUNCTIONS: dict[str, Callable[[Number], Number]] = {
+    name: getattr(mp, _NAMES_IN_MPMATH.get(name, name[1:])) for name in FUNCTIONS
 }
-_GREEK = {
-    rf"\{name}"
-    for name in (
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "varepsilon",
-        "theta",
-        "lambda",
-        "mu",
-        "nu",
-        "rho",
-        "sigma",
-        "tau",
-        "phi",
-        "varphi",
-        "omega",
-        "Delta",
-        "Omega",
-    )
-}
-_PRODUCT = {r"\cdot", r"\times", "*"}
-_NAMES_OF_FUNCTIONS = set("fghFGHPQ")
+_FUNCTION_NAMES = set("fghFGHPQ")
+_MAX_ARGUMENT = 60  # of a function: exp(60) is still within bounds
 
 
-class Undecided(Exception):
-    """Not surely within the grammar."""
+def evaluate(text: str) -> list[Number]:
+    """Return the value of a constant, or the values at NUM_POINTS points of an expression with variables.
 
-
-def evaluate(text: str) -> list:
-    """The expression's value, or its values at three points when it has variables.
-
-    Equal values at all three mean equal expressions. Raises Undecided (or an ArithmeticError or ValueError).
+    Equal values at all points mean equal expressions. Raises Undecided, or an ArithmeticError or ValueError.
     """
-    tokens = _tokens(text)
-    if not any(token == "^" or token[-1].isalpha() and token not in {*_PRODUCT, r"\frac"} for token in tokens):
-        raise Undecided  # `3-5` may be a range, `3 \times 4` a size, `2+2` the question
+    tokens = tokenize(text)
     first = _Evaluation(tokens, 0)
     values = [first.result()]
     if first.has_symbols:
-        values += [_Evaluation(tokens, point).result() for point in (1, 2)]
+        values += [_Evaluation(tokens, point).result() for point in range(1, NUM_POINTS)]
     return values
 
 
-def _tokens(text: str) -> list[str]:
-    tokens, place = [], 0
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None:
-            raise Undecided
-        token, place = match[0], match.end()
-        if len(token) == 2 and token.isalpha() and text[place : place + 1] in ("^", "_"):
-            tokens += [token[0], "*", token[1]]  # in `xy^2` the power is y's alone
-        elif not token.isspace():
-            tokens.append(r"\cdot" if token == "*" else token)
-    return tokens
-
-
-def spelt(value) -> str:
-    """The value's first 90 digits; what is noise beside the rest is 0."""
-    value = _mp.mpc(value)
-    size = abs(value)
-    return " ".join(
-        "0" if abs(part) <= size * _NOISE else _mp.nstr(part, _COMPARED) for part in (value.real, value.imag)
-    )
-
-
-def _checked(value):
-    """The value, if it is one that 150 digits can tell from its neighbours."""
-    size = abs(value)
-    if size != 0 and not _SMALL < size < _LARGE:
-        raise Undecided
-    return value
-
-
 class _Evaluation:
-    """Recursive descent over tokens. `point` 0: all symbols positive; 1: signs mixed; 2: all negative."""
+    """Recursive descent over tokens.
+
+    Symbols are all positive at point 0, of mixed signs at point 1, all negative at point 2 and small at point 3.
+    """
 
     def __init__(self, tokens: list[str], point: int):
-        self.tokens, self.place, self.point, self.depth, self.has_symbols = tokens, 0, point, 0, False
+        self.tokens, self.position, self.point, self.depth = tokens, 0, point, 0
+        self.has_symbols, self.in_bars = False, False
 
-    def result(self):
+    def result(self) -> Number:
         value = self.sum()
-        if self.place != len(self.tokens):
+        if self.position != len(self.tokens):
             raise Undecided
         return value
 
     def peek(self) -> str:
-        return self.tokens[self.place] if self.place < len(self.tokens) else ""
+        return self.tokens[self.position] if self.position < len(self.tokens) else ""
 
     def next(self) -> str:
-        if self.place == len(self.tokens):
+        if self.position == len(self.tokens):
             raise Undecided
-        self.place += 1
-        return self.tokens[self.place - 1]
+        self.position += 1
+        return self.tokens[self.position - 1]
 
     def expect(self, token: str) -> None:
         if self.next() != token:
             raise Undecided
 
-    def group(self, opening: str, closing: str):
+    def group(self, opening: str, closing: str) -> Number:
         self.expect(opening)
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -147,138 +84,147 @@ class _Evaluation:
         self.depth -= 1
         return value
 
-    def sum(self):
+    def sum(self) -> Number:
         negative = self.peek() in ("+", "-") and self.next() == "-"
         value = -self.product() if negative else self.product()
         while self.peek() in ("+", "-"):
             sign = self.next()
-            term = self.product()
-            value = _checked(value + term if sign == "+" else value - term)
+            value = combine(operator.add if sign == "+" else operator.sub, value, self.product())
         return value
 
-    def product(self):
-        start = self.place
-        value, divided = self.power(), False
+    def product(self) -> Number:
+        start = self.position
+        value, divided = self.factor(), False
         while True:
-            token, before = self.peek(), self.tokens[self.place - 1]
-            if token in _PRODUCT and not divided:
+            token, before = self.peek(), self.tokens[self.position - 1]
+            if token in PRODUCTS and not divided:
                 self.next()
-                if not _commutes(token, self.tokens[start : self.place - 1], self.peek()):
+                if not commutes(token, self.tokens[start : self.position - 1], self.peek()):
                     raise Undecided
-                value = _checked(value * self.power())
-            elif token == "/" and not divided:
+                value = combine(operator.mul, value, self.factor())
+            elif token in ("/", r"\div") and not divided:
                 self.next()
-                value, divided = _checked(value / self.power()), True
-            elif token and _begins_atom(token):
-                if divided or not _may_follow(before, token):  # `1/2x` has two readings, `3 x 5`, `a b` even more
+                value, divided = combine(operator.truediv, value, self.factor()), True
+            elif token and begins_factor(token) and not (token == "|" and self.in_bars):
+                if divided or not may_follow(before, token):  # `1/2x` and `3 x 5` have more than one reading
                     raise Undecided
-                value = _checked(value * self.power())
+                value = combine(operator.mul, value, self.factor())
             else:
                 return value
 
-    def power(self):
+    def factor(self) -> Number:
         value = self.atom()
         if self.peek() == "!":
             self.next()
-            value = self.factorial(value)
+            value = factorial(value)
         if self.peek() == "^":
             self.next()
-            value = _raised(value, self.group("{", "}"))
+            value = power(value, self.group("{", "}"))
             if self.peek() in ("^", "!"):
                 raise Undecided
         return value
 
-    @staticmethod
-    def factorial(value):
-        if value != int(value.real) or not 0 <= value.real <= 25:
-            raise Undecided
-        return _mp.factorial(int(value.real))
-
-    def atom(self):
+    def atom(self) -> Number:
         token = self.next()
         if token[0].isdigit() or token[0] == ".":
-            return _checked(_mp.mpf(token))
+            return check(Fraction(token))
         if token.isalpha():
             return self.letters(token)
         if token == "(":
-            self.place -= 1
-            return self.bracketed()
-        if token in _GREEK:
+            self.position -= 1
+            return self.in_brackets()
+        if token == "|" and not self.in_bars:
+            return self.absolute()
+        if token in GREEK:
             return self.symbol(token)
         if token in _FUNCTIONS:
             return self.function(_FUNCTIONS[token])
         return self.command(token)
 
-    def bracketed(self):
-        inside = self.tokens[self.place + 1 : self.place + 3]
+    def in_brackets(self) -> Number:
+        inside = self.tokens[self.position + 1 : self.position + 3]
         if inside[0:1] and inside[0].isdigit() and inside[1:] == [")"]:  # `(12)(23)` may be cycles
             raise Undecided
-        return self.group("(", ")")
+        outside, self.in_bars = self.in_bars, False
+        value = self.group("(", ")")
+        self.in_bars = outside
+        return value
 
-    def command(self, token: str):
+    def absolute(self) -> Number:
+        self.in_bars = True
+        value = self.sum()
+        self.expect("|")
+        self.in_bars = False
+        return abs(value)
+
+    def command(self, token: str) -> Number:
         if token == r"\pi":
-            return +_mp.pi
+            return +mp.pi
         if token == r"\frac":
             above = self.group("{", "}")
-            return _checked(above / self.group("{", "}"))
+            return combine(operator.truediv, above, self.group("{", "}"))
+        if token == r"\binom":
+            total = self.group("{", "}")
+            return choose(total, self.group("{", "}"))
         if token == r"\sqrt":
-            return self.root()
+            degree = self.group("[", "]") if self.peek() == "[" else Fraction(2)
+            return root(self.group("{", "}"), degree)
         if token == r"\log":
             self.expect("_")
-            base = self.group("{", "}")
-            return self.function(lambda value: _mp.log(value) / _mp.log(base))
+            base = inexact(self.group("{", "}"))
+            return self.function(lambda value: mp.log(value) / mp.log(base))
         raise Undecided
 
-    def root(self):
-        degree = self.group("[", "]") if self.peek() == "[" else _mp.mpf(2)
-        value = self.group("{", "}")
-        if degree != int(degree.real) or not 2 <= degree.real <= 20:
-            raise Undecided
-        if int(degree.real) % 2 and _mp.im(value) == 0 and _mp.re(value) < 0:
-            return -_mp.root(-value, int(degree.real))
-        return _mp.root(value, int(degree.real))
-
-    def function(self, apply):
-        r"""`\sin x`, `\sin 2x`, `\sin(…)`, `\sin^{2} x`; what may be read in two ways is refused."""
-        power = None
+    def function(self, apply: Callable[[Number], Number]) -> Number:
+        r"""Evaluate `\sin x`, `\sin 2x`, `\sin(…)` and `\sin^{2} x`. Raises Undecided for more than one reading."""
+        exponent = None
         if self.peek() == "^":
             self.next()
-            power = self.group("{", "}")
-            if power not in (2, 3, 4):  # \sin^{-1} is not 1/\sin
+            exponent = self.group("{", "}")
+            if exponent not in (2, 3, 4):  # \sin^{-1} is not 1/\sin
                 raise Undecided
-        value = _checked(apply(_within_reach(self.argument())))
-        token = self.peek()
-        if token in ("^", "/", "!", "_") or (_begins_atom(token) and token not in _FUNCTIONS and token != "("):
+        argument = inexact(self.argument())
+        if abs(argument) > _MAX_ARGUMENT:
             raise Undecided
-        return value if power is None else value ** int(power)
+        value = check(apply(argument))
+        token = self.peek()
+        if token in ("^", "/", "!", "_") or (begins_factor(token) and token not in _FUNCTIONS and token not in "(|"):
+            raise Undecided
+        return value if exponent is None else value ** int(exponent)
 
-    def argument(self):
+    def argument(self) -> Number:
         token = self.peek()
         if token == "(":
             return self.group("(", ")")
         if token == "{":
             return self.group("{", "}")
-        value = _mp.mpf(self.next()) if token[:1].isdigit() else _mp.mpf(1)
+        if token == "|" and not self.in_bars:
+            return self.atom()
+        value: Number = Fraction(self.next()) if token[:1].isdigit() else Fraction(1)
         following = self.peek()
-        if following.isalpha() or following in _GREEK or following in (r"\pi", r"\frac", r"\sqrt"):
-            return value * self.atom()
+        if following.isalpha() or following in GREEK or following in (r"\pi", r"\frac", r"\sqrt"):
+            return combine(operator.mul, value, self.atom())
         if not token[:1].isdigit() or following == "(":
             raise Undecided
         return value
 
-    def letters(self, run: str):
-        """A run of letters is one symbol whose order counts (`ab` is not `ba`); three letters are a word."""
+    def letters(self, run: str) -> Number:
+        """Read a run of letters as one symbol whose order counts (`ab` is not `ba`); three letters are a word."""
         if len(run) > 2:
             raise Undecided
-        if self.peek() == "(" and (run[-1] in _NAMES_OF_FUNCTIONS or not self.sum_in_brackets()):
+        if self.peek() == "(" and (run[-1] in _FUNCTION_NAMES or not self.sum_in_brackets()):
             raise Undecided  # f(x) is not f times x
         return self.symbol(run)
 
     def sum_in_brackets(self) -> bool:
-        rest = "".join(self.tokens[self.place :])
-        return bool(re.match(r"\([^()]*[^()+-][+-][^()]*\)", rest))
+        end = self.position + 1
+        while end < len(self.tokens) and self.tokens[end] not in "()":
+            end += 1
+        return self.tokens[end : end + 1] == [")"] and any(
+            token in "+-" for token in self.tokens[self.position + 2 : end - 1]
+        )
 
-    def symbol(self, name: str):
+    def symbol(self, name: str) -> Number:
         if self.peek() == "_":
             self.next()
             self.expect("{")
@@ -287,51 +233,12 @@ class _Evaluation:
             if not name.rpartition("_")[2].isalnum():
                 raise Undecided
         if name == "e":
-            return +_mp.e
+            return +mp.e
+        if name == "i":
+            return mp.mpc(0, 1)
         self.has_symbols = True
         digest = blake2b(name.encode(), digest_size=16).digest()
-        size = _mp.mpf(int.from_bytes(digest, "big")) / 2**127 + _mp.mpf(1) / 3
+        size = mp.mpf(int.from_bytes(digest, "big")) / 2**127 + mp.mpf(1) / 3
+        if self.point == 3:
+            return size / 7
         return -size if self.point == 2 or (self.point == 1 and digest[0] % 2) else size
-
-
-def _begins_atom(token: str) -> bool:
-    return (
-        token[:1].isalnum()
-        or token[:1] in (".", "(")
-        or token in _GREEK
-        or token in _FUNCTIONS
-        or token in (r"\pi", r"\frac", r"\sqrt", r"\log")
-    )
-
-
-def _commutes(product: str, before: list[str], after: str) -> bool:
-    r"""Whether the sides of a product may surely be swapped: `m \times n` may be a size or a product of vectors, and
-    `a \cdot b` one of matrices; `3 \times 2^{n}` is neither, nor is the product that is read into `xy^2`."""
-    if product == r"\times":
-        return not any(map(_is_letter, before))
-    return product == "*" or not (_is_letter(before[-1]) and _is_letter(after))
-
-
-def _is_letter(token: str) -> bool:
-    return token.isalpha() or token in _GREEK
-
-
-def _may_follow(before: str, token: str) -> bool:
-    """Whether `token` directly after `before` surely means a product."""
-    if token[0].isdigit() or token[0] == ".":
-        return False
-    if token == r"\frac" and before[-1].isdigit():  # a mixed number
-        return False
-    return not (token.isalpha() and before.isalpha())
-
-
-def _within_reach(value):
-    if abs(value) > 60:
-        raise Undecided
-    return value
-
-
-def _raised(base, exponent):
-    if abs(exponent) > _MAX_EXPONENT or (base == 0 and _mp.re(exponent) <= 0):
-        raise Undecided
-    return _checked(base**exponent)

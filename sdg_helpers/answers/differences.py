@@ -1,0 +1,144 @@
+"""Decide whether two plain numbers are certainly different answers."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from sdg_helpers.answers.choices import names_place_in_list, offers_options
+from sdg_helpers.answers.forms import is_english
+from sdg_helpers.answers.plain_numbers import PlainNumber
+
+_ROUNDING = re.compile(
+    r"\bround|approx|nearest|closest|estimat|decimal|significant|\babout (?:how|what)|truncat|roughly|\bfigures\b",
+    re.IGNORECASE,
+)
+# Ratios of two units of one kind. Common ones, and powers of ten from 100 on, may be meant in any problem. A rare one
+# is doubted only if the problem asks neither for a count nor for money, a small one only if it asks for a measure
+# without its unit.
+_COMMON = "7 12 24 52 60 144 168 365 1440 3600 5280 86400 3.6 57.29578"
+_RARE = (
+    "10 14 16 20 28 30 31 32 36 48 64 128 366 1760 2000 8760 10080 2.54 30.48 1.609344 2.2046 28.35 453.6 3.785 4.546 "
+    "0.9144 29.57"
+)
+_COMMON_RATIOS, _RARE_RATIOS, _SMALL_RATIOS = (
+    [Fraction(ratio) for ratio in ratios.split()] for ratios in (_COMMON, _RARE, "2 3 4 6 8")
+)
+_COUNTS = re.compile(r"\bhow many (?!units?\b)[a-z]", re.IGNORECASE)
+_MONEY = re.compile(
+    r"\b(?:money|cost|costs|price|pay|paid|spend|spent|earn|earns|profit|dollars?|cents|salary|bill|charge)\b",
+    re.IGNORECASE,
+)
+_MEASURES = re.compile(
+    r"\bhow (?:long|far|tall|high|wide|deep|thick|big|heavy|fast)\b|\bweigh|\b(?:length|width|height|distance|depth"
+    r"|capacity|volume|mass|weight)\b|\bhow much (?:\w+ ){1,4}(?:hold|contain|drink|pour)",
+    re.IGNORECASE,
+)
+_UNIT_ASKED = re.compile(
+    r"\b(?:in|of|many) (?:\w+ )?(?:seconds|minutes|hours|days|weeks|months|years|feet|inches|yards|miles|meters|metres"
+    r"|kilometers|centimeters|pounds|ounces|grams|kilograms|tons|cups|pints|quarts|gallons|liters|litres|dollars|cents)",
+    re.IGNORECASE,
+)
+_TIME_OF_DAY = re.compile(r"\bwhat (?:time|hour)\b|\bwhen\b|o'clock|\bclock\b|\b[ap]\.?m\b", re.IGNORECASE)
+_TEMPERATURE = re.compile(r"temperature|degrees|°|\\circ|celsius|fahrenheit|\bhot\b|\bcold\b|\bwarm\b", re.IGNORECASE)
+_MODULAR = re.compile(r"\bmod|remainder|congruen|angle|degree|radian|rotat|clockwise|bearing|phase", re.IGNORECASE)
+_QUARTER_TURN = 90
+_LARGE = 100  # whole numbers from here on may differ by 1 through rounding
+_CLOSE, _ROUGHLY = Fraction(1, 100), Fraction(1, 30)
+
+
+def surely_different(a: PlainNumber, b: PlainNumber, problem: str = "") -> bool:
+    """Return whether two numbers are different and nobody could take one for the other.
+
+    Not certain if one may be a rounding of the other, if the ratio is that of two units of one kind, if only the sign
+    differs, if a comma may mark thousands or decimals, or if one number may be the place of an option.
+    """
+    if a.padded or b.padded or "mixed" in (a.form, b.form) or offers_options(problem):
+        return False
+    if names_place_in_list(problem, a.value, b.value):
+        return False
+    values = [(x, y) for x in (a.value, a.also) if x is not None for y in (b.value, b.also) if y is not None]
+    return not any(_may_be_confused(x, y, a, b, problem) for x, y in values)
+
+
+def _may_be_confused(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, problem: str) -> bool:
+    if x == y:
+        return True
+    if x * y < 0:
+        return _differ_by_sign(x, y, problem)
+    if _is_rounding(x, y, a, b, problem):
+        return True
+    if x == 0 or y == 0:
+        return False
+    if _are_readings(abs(x), abs(y), problem):
+        return True
+    may_round = _may_round(problem) or not (x.denominator == y.denominator == 1)
+    return (
+        _differ_by_a_unit(abs(x), abs(y), a, b, may_round, problem)
+        if abs(x) < abs(y)
+        else _differ_by_a_unit(abs(y), abs(x), b, a, may_round, problem)
+    )
+
+
+def _may_round(problem: str) -> bool:
+    return bool(_ROUNDING.search(problem)) or not is_english(problem)
+
+
+def _differ_by_sign(x: Fraction, y: Fraction, problem: str) -> bool:
+    """Return whether numbers of opposite signs may mean the same: a debt, an angle, a remainder."""
+    if not problem or not is_english(problem) or _MODULAR.search(problem):
+        return True
+    return x == -y or (x - y) % _QUARTER_TURN == 0
+
+
+def _is_rounding(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, problem: str) -> bool:
+    """Return whether one number may be the other rounded or truncated, to any precision."""
+    difference, size = abs(x - y), max(abs(x), abs(y))
+    if (a.step or b.step) and difference <= max(_coarseness(a), _coarseness(b), size * _CLOSE):
+        return True
+    if _may_round(problem) and difference <= max(size / 10, Fraction(1)):
+        return True
+    if difference >= size * _ROUGHLY:
+        return False
+    if difference * 2 <= max(_trailing_power(x), _trailing_power(y)):
+        return True
+    are_whole = x.denominator == y.denominator == 1
+    return difference == 1 and size >= _LARGE if are_whole else difference < 1
+
+
+def _trailing_power(value: Fraction) -> int:
+    """Return the largest power of ten that divides a whole number, 0 for any other number."""
+    digits = str(abs(value.numerator))
+    return 10 ** (len(digits) - len(digits.rstrip("0"))) if value and value.denominator == 1 else 0
+
+
+def _coarseness(number: PlainNumber) -> Fraction:
+    """Return to what precision a number may have been rounded if the other is a decimal."""
+    return number.step or Fraction(int(number.value.denominator == 1))
+
+
+def _are_readings(x: Fraction, y: Fraction, problem: str) -> bool:
+    """Return whether two numbers may be one time (5 and 17) or one temperature (25 and 77) on two scales."""
+    low, high = sorted((x, y))
+    if high - low == 12 and 1 <= low <= 12 < high <= 24 and (_TIME_OF_DAY.search(problem) or not is_english(problem)):
+        return True
+    if _TEMPERATURE.search(problem) or not is_english(problem):
+        return abs(low * 9 / 5 + 32 - high) <= 1 or abs(high - low - Fraction(273)) <= 1
+    return False
+
+
+def _differ_by_a_unit(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, may_round: bool, problem: str) -> bool:
+    """Return whether x, the smaller, may be y in another unit: exactly, or after rounding (`0.17` for `16.67` %)."""
+    digits = len(str(int(y / x)))
+    ratios = [*_COMMON_RATIOS, *(Fraction(10**power) for power in (digits - 1, digits) if power >= 2)]
+    others = list[Fraction]()
+    if not is_english(problem) or not (_COUNTS.search(problem) or _MONEY.search(problem)):
+        others += _RARE_RATIOS
+    if _MEASURES.search(problem) and not _UNIT_ASKED.search(problem):
+        others += _SMALL_RATIOS
+    if not may_round:
+        return y / x in (*ratios, *others)
+    slack = max(y / 100, _coarseness(b) / 2)
+    return any(abs(x * ratio - y) <= max(slack, a.step * ratio / 2) for ratio in ratios) or any(
+        abs(x * ratio - y) <= y / 100 for ratio in others
+    )
