@@ -61,7 +61,7 @@ def _import(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from sdg_helpers.cluster_check import check_cluster
+    from sdg_helpers.cluster.check import check_cluster
     from sdg_helpers.profiles import load_profile
 
     rows = check_cluster(load_profile(arguments.profile), arguments.wait)
