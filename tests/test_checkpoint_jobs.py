@@ -24,6 +24,7 @@ from sdg_helpers.solutions.generate import generate_solutions
 from sdg_helpers.solutions.reading import read_solutions
 from tests.helpers.hub import SHA, Hub
 from tests.helpers.stages import stage_at
+from tests.helpers.watching import eventually
 
 TESTS = Path(__file__).resolve().parent
 
@@ -154,7 +155,4 @@ def kill_one(tmp_path, stage, node_rank):
 
 
 def gone(pid):
-    end = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
-        time.sleep(0.1)
-    return not Path(f"/proc/{pid}").exists()
+    return eventually(lambda: not Path(f"/proc/{pid}").exists())

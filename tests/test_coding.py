@@ -185,7 +185,7 @@ def prepare(folder, url, tmp_path, **options):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 

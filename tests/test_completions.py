@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import threading
-import time
 from collections import Counter
 
 import openai
@@ -21,6 +20,7 @@ from sdg_helpers.completions.replies import AGAIN, Trouble, read_reply
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, ServerGone
 from sdg_helpers.errors import SdgError
 from tests.helpers.standin import Script, StandIn
+from tests.helpers.watching import at_least, watchdog
 
 SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
 
@@ -97,12 +97,23 @@ CASES = {  # what the server does -> how the request ends, how often it was sent
 }
 
 
+HANGS = {"[[hang]]", "[[hang x1]]"}
+COUNTS = ("done", "failed", "retried", "pushed_back", "in_flight", "waiting")
+
+
 @pytest.fixture(scope="module")
 def every_kind(plain):
+    """Requests, their outcomes, the sum of the progress, the server's counts. A server that hangs is given up after a
+    short time in runs of its own, so that no other reply can be late."""
     plain.reset()
     requests = [request(number, fault) for number, fault in enumerate(CASES)]
-    outcomes, progress = ask(plain, requests, limits={"max_retries": 2, "timeout_s": 3.0})
-    return requests, outcomes, progress, plain.stats()
+    outcomes, total = {}, Counter()
+    for timeout_s, kinds in ((0.5, ["[[hang]]"]), (4.0, ["[[hang x1]]"]), (120.0, CASES.keys() - HANGS)):
+        mine = [asked for fault, asked in zip(CASES, requests, strict=True) if fault in kinds]
+        found, progress = ask(plain, mine, limits={"max_retries": 2, "timeout_s": timeout_s})
+        outcomes.update(found)
+        total.update({name: getattr(progress, name) for name in COUNTS})
+    return requests, outcomes, total, plain.stats()
 
 
 @pytest.mark.xdist_group("every kind of reply")
@@ -122,13 +133,13 @@ def test_every_kind_of_reply_ends_as_it_should(every_kind, fault):
 
 @pytest.mark.xdist_group("every kind of reply")
 def test_every_kind_adds_up(every_kind):
-    requests, outcomes, progress, stats = every_kind
+    requests, outcomes, total, stats = every_kind
     ended = Counter(type(outcome).__name__ for outcome in outcomes.values())
-    assert len(outcomes) == len(requests) == progress.done + progress.failed
-    assert (ended["Completion"], ended["Failure"]) == (progress.done, progress.failed)
+    assert len(outcomes) == len(requests) == total["done"] + total["failed"]
+    assert (ended["Completion"], ended["Failure"]) == (total["done"], total["failed"])
     assert stats["requests"] == sum(sent for _, sent in CASES.values())
-    assert progress.pushed_back == 8 and progress.in_flight == progress.waiting == 0
-    assert progress.retried == stats["requests"] - len(CASES) - progress.pushed_back
+    assert total["pushed_back"] == 8 and total["in_flight"] == total["waiting"] == 0
+    assert total["retried"] == stats["requests"] - len(CASES) - total["pushed_back"]
 
 
 @pytest.mark.parametrize(
@@ -293,10 +304,9 @@ def test_one_request_that_is_always_pushed_back_fails_at_its_deadline(plain):
 
 
 def test_retry_after_is_honoured():
-    with StandIn(retry_after="1") as server:
-        started = time.monotonic()
+    with StandIn(retry_after="1") as server, at_least(1.0):
         outcomes, _ = ask(server, [request(1, "[[503 x1]]")])
-    assert isinstance(outcomes[1], Completion) and 1.0 <= time.monotonic() - started < 3.0
+    assert isinstance(outcomes[1], Completion)
 
 
 # --- the server goes away
@@ -305,10 +315,8 @@ def test_retry_after_is_honoured():
 def test_no_server_at_all():
     with StandIn() as server:
         client = server.client(api_key="sk-secret-123")
-    started = time.monotonic()
-    with pytest.raises(ServerGone) as error:
+    with watchdog(), pytest.raises(ServerGone) as error:
         ask(None, [request(1)], client=client, limits={"outage_deadline_s": 1.0, "max_retries": 0})
-    assert time.monotonic() - started < 5
     assert server.base_url in str(error.value) and "sk-secret" not in str(error.value)
 
 
@@ -337,43 +345,35 @@ def test_a_server_killed_and_started_again_costs_no_request():
 # --- pace
 
 
-def test_goodput_under_a_hidden_capacity():
-    at_the_end = {}
+def test_a_hidden_capacity_is_found_without_losing_a_request():
+    """Bench/completions measures how much of the capacity is used, test_pacing proves it with a simulated server."""
+    with StandIn(latency="lognormal:0.05:0.5", capacity=32) as server:
+        _, progress = ask(server, (request(number) for number in range(600)), limits={"concurrency": 256})
+        assert server.stats()["in_flight_max"] == 32
+    assert progress.done == 600 and progress.failed == 0
+    assert 224 <= progress.pushed_back < 600 and progress.limit < 128
+
+
+@pytest.mark.parametrize("faults", ["", "500=0.05"])
+def test_slow_requests_leave_no_slot_empty(faults):
+    """A slot is filled as soon as it is free, whatever else is slow; what waits for another attempt holds none."""
+    pulled, outcomes, taken = [], Outcomes(), []
 
     def requests():
-        yield from (request(number) for number in range(1000))
-        at_the_end.update(server.stats())
+        for number in range(600):
+            pulled.append(number)
+            yield request(number)
 
-    with StandIn(latency="lognormal:0.1:0.5", capacity=32) as server:
-        _, progress = ask(server, requests(), limits={"concurrency": 256})
-    used = at_the_end["busy_s"] / (at_the_end["now"] - at_the_end["first"]) / 32
-    assert progress.done == 1000 and progress.failed == 0 and progress.pushed_back >= 224
-    assert used >= 0.9, used
+    def on_completion(asked, completion):
+        outcomes(asked, completion)
+        if len(pulled) < 600:
+            taken.append(len(pulled) - len(outcomes))
 
-
-def test_slow_requests_leave_no_slot_empty():
-    """Heavy-tailed latencies, some requests that fail and wait: what is allowed is in flight until work runs out.
-
-    A machine that is busy with other things can only lower the share, so the best of three counts.
-    """
-    shares = []
-    while len(shares) < 3 and max(shares, default=0) < 0.97:
-        shares.append(_share_in_flight())
-    assert max(shares) >= 0.97, shares
-
-
-def _share_in_flight():
-    at_the_end = {}
-
-    def requests():
-        yield from (request(number) for number in range(800))
-        at_the_end.update(server.stats())
-
-    with StandIn(latency="tail:0.2:1.5:0.04", faults="500=0.05") as server:
-        _, progress = ask(server, requests(), limits={"concurrency": 64})
+    with StandIn(latency="tail:0.02:0.3:0.04", faults=faults) as server:
+        _, progress = ask(server, requests(), on_completion=on_completion, limits={"concurrency": 64, "max_retries": 9})
         assert server.stats()["in_flight_max"] == 64
-    assert progress.done == 800 and progress.retried > 20
-    return at_the_end["busy_s"] / (at_the_end["now"] - at_the_end["first"]) / 64
+    assert progress.done == 600 and min(taken) >= 63  # all but the one that has just been answered
+    assert max(taken) > 64 if faults else max(taken) == 63
 
 
 def test_input_is_pulled_only_when_a_slot_is_free():
@@ -435,21 +435,23 @@ def test_an_error_of_the_callers_stops_the_run_and_comes_back(plain, where):
 
     plain.reset()
     callbacks = {where: broken} if where != "requests" else {}
-    started = time.monotonic()
-    with pytest.raises(OSError) as error:
-        ask(plain, requests(), limits={"concurrency": 20}, **callbacks)
-    assert error.value is full and calls == [1] and time.monotonic() - started < 5
+    with watchdog(), pytest.raises(OSError) as error:
+        ask(plain, requests(), limits={"concurrency": 20, "timeout_s": 600.0}, **callbacks)
+    assert error.value is full and calls == [1]
     assert plain.stats()["in_flight"] == 0  # nothing is left running
 
 
 def test_an_interrupt_stops_the_run():
+    def requests():
+        for number in range(100):
+            if number == 31:  # all slots are taken
+                threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            yield request(number, "[[hang]]")
+
     with StandIn() as server:
-        timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        started = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            ask(server, (request(number, "[[hang]]") for number in range(100)))
-        assert time.monotonic() - started < 3 and server.stats()["in_flight"] == 0
+        with watchdog(), pytest.raises(KeyboardInterrupt):
+            ask(server, requests(), limits={"timeout_s": 600.0})
+        assert server.stats()["in_flight"] == 0
     assert not [thread for thread in threading.enumerate() if thread.name == "completions"]
 
 
@@ -475,14 +477,14 @@ def test_progress_tells_what_happens():
     told = []
     with StandIn(latency="0.1") as server:
         outcomes, last = ask(
-            server, (request(n) for n in range(200)), on_progress=told.append, limits={"concurrency": 16}
+            server, (request(n) for n in range(300)), on_progress=told.append, limits={"concurrency": 16}
         )
-    assert 2 <= len(told) <= 5 and told[-1] == last and last.done == 200
-    assert 0 < told[0].done < 200 and told[0].in_flight == told[0].limit == 16
-    assert 0.09 <= last.latency_p50_s <= last.latency_p90_s <= last.latency_p99_s < 0.5
+    assert len(told) >= 2 and told[-1] == last and last.done == 300
+    assert 0 < told[0].done < 300 and told[0].in_flight == told[0].limit == 16
+    assert 0.09 <= last.latency_p50_s <= last.latency_p90_s <= last.latency_p99_s <= last.elapsed_s
     tokens = sum(outcome.completion_tokens for outcome in outcomes.values())
     assert last.completion_tokens == tokens and last.tokens_per_s == pytest.approx(tokens / last.elapsed_s)
-    assert 50 < last.requests_per_s < 170
+    assert last.requests_per_s == pytest.approx(300 / last.elapsed_s)
 
 
 # --- what is sent
@@ -555,9 +557,9 @@ def test_the_clients_settings_are_used(listener, monkeypatch, kind):
 def test_a_wait_told_with_an_error_is_kept_within_the_deadline(listener, status, deadline_s, ends):
     listener.refusals.append((status, {"Retry-After": "2"}))
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{listener.server_port}/v1", api_key="x")
-    started = time.monotonic()
-    outcomes, _ = ask(None, [request(1)], client=client, limits={"pushback_deadline_s": deadline_s})
-    assert isinstance(outcomes[1], ends) and (time.monotonic() - started >= 2) == (ends is Completion)
+    with at_least(2.0 if ends is Completion else 0.0):
+        outcomes, _ = ask(None, [request(1)], client=client, limits={"pushback_deadline_s": deadline_s})
+    assert isinstance(outcomes[1], ends) and len(listener.got) == (2 if ends is Completion else 1)
 
 
 def test_a_prompt_of_some_megabytes(plain):

@@ -337,14 +337,13 @@ def test_the_export_of_any_track_drops_what_the_report_marks(data, tmp_path):
 
 
 SCALE = """
-import resource, sys, time
+import resource, sys
 from pathlib import Path
 from sdg_helpers import decontamination as d
 from sdg_helpers.stages import Stage
 folder = Path(sys.argv[1])
-begin = time.time()
 d.find_candidates(folder / "problems.jsonl", [str(folder / "bench.jsonl")], Stage(folder / sys.argv[2], "candidates"))
-print(time.time() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
@@ -357,7 +356,7 @@ def test_many_problems_against_many_questions(tmp_path):
 
     with open(tmp_path / "bench.jsonl", "wb") as out:
         out.writelines(files.dumps({"question": text(40)}) for _ in range(20_000))
-    took = {}
+    peak_mb = {}
     for count in (5_000, 50_000):
         with open(tmp_path / "problems.jsonl", "wb") as out:
             out.writelines(files.dumps({"id": f"{count}-{n}", "problem": text(40)}) for n in range(count))
@@ -368,6 +367,6 @@ def test_many_problems_against_many_questions(tmp_path):
             text=True,
             check=True,
         )
-        took[count] = [float(word) for word in done.stdout.split()]
-    print(took)
-    assert took[50_000][1] < took[5_000][1] + 60 and took[50_000][0] < 300
+        peak_mb[count] = float(done.stdout)
+    print(peak_mb)
+    assert peak_mb[50_000] < peak_mb[5_000] + 60

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from itertools import product
 
 import pytest
@@ -10,6 +9,8 @@ import pytest
 from sdg_helpers.answers.equality import canonical, decide, group_answers
 from sdg_helpers.answers.spelling import tidy
 from sdg_helpers.errors import SdgError
+from tests.helpers.effort import assert_grows_linearly
+from tests.helpers.watching import watchdog
 
 ASK = (None, "")
 
@@ -520,34 +521,35 @@ HOSTILE = [
 
 
 def test_hostile_answers_are_left_to_the_model_quickly():
-    start = time.process_time()
-    for text, other in product(HOSTILE, ["7", "x", "(1,2)"]):
-        assert decide(text, other) == ASK, text[:50]
-        assert decide(other, text) == ASK, text[:50]
-    for text in HOSTILE:
-        canonical(text)
-    assert time.process_time() - start < 5, "no answer may take long"
+    with watchdog():
+        for text, other in product(HOSTILE, ["7", "x", "(1,2)"]):
+            assert decide(text, other) == ASK, text[:50]
+            assert decide(other, text) == ASK, text[:50]
+        for text in HOSTILE:
+            canonical(text)
 
 
 @pytest.mark.parametrize(
-    "problem",
+    ("problem", "size"),
     [
-        "round " * 20_000,
-        "round" + " a" * 50_000,
-        "in " * 30_000,
-        "in a-" * 25_000,
-        "(" * 100_000,
-        "(a" * 50_000,
-        "options " * 15_000,
-        " 1" * 50_000,
-        "as " * 40_000,
+        (lambda n: "round " * n, 20_000),
+        (lambda n: "round" + " a" * n, 50_000),
+        (lambda n: "in " * n, 30_000),
+        (lambda n: "in a-" * n, 25_000),
+        (lambda n: "(" * n, 100_000),
+        (lambda n: "(a" * n, 50_000),
+        (lambda n: "options " * n, 15_000),
+        (lambda n: " 1" * n, 50_000),
+        (lambda n: "as " * n, 40_000),
     ],
 )
-def test_hostile_problems_take_no_time(problem):
-    start = time.process_time()
-    assert decide("2.0", "2", problem) == (True, "numeric") and decide("x+y", "y+x", problem) == (True, "symbolic")
-    assert decide("3", "2", problem)[0] is not True
-    assert time.process_time() - start < 2
+def test_hostile_problems_take_linear_time(problem, size):
+    def compare(size):
+        text = problem(size)
+        assert decide("2.0", "2", text) == (True, "numeric") and decide("x+y", "y+x", text) == (True, "symbolic")
+        assert decide("3", "2", text)[0] is not True
+
+    assert_grows_linearly(compare, size)
 
 
 def test_rules_load_without_a_heavy_library():

@@ -18,6 +18,7 @@ from tests.helpers.judging import judge_by, verdicts
 from tests.helpers.solving import endpoint_server
 from tests.helpers.stages import stage_at
 from tests.helpers.standin import StandIn
+from tests.helpers.watching import watchdog
 
 
 @pytest.mark.parametrize(
@@ -248,14 +249,14 @@ def test_huge_boxes_take_linear_time_and_are_no_answers(tmp_path, solved):
         for seed, path in enumerate(paths):
             path.write_bytes(files.dumps(solution(rows[0], seed, "<think>a</think>" + texts[seed])))
         work.finish(rows_in=3, rows_out=3, outputs=paths)
-    start = time.process_time()
-    manifest = judge_solutions(
-        stage_at(folder),
-        tmp_path / "one.jsonl",
-        stage_at(tmp_path / "j"),
-        judge=judge_by(lambda: pytest.fail("opened")),
-    )
-    assert manifest["rows_by_how"] == {"missing": 3} and time.process_time() - start < 5
+    with watchdog():  # one that is quadratic in the boxes takes hours
+        manifest = judge_solutions(
+            stage_at(folder),
+            tmp_path / "one.jsonl",
+            stage_at(tmp_path / "j"),
+            judge=judge_by(lambda: pytest.fail("opened")),
+        )
+    assert manifest["rows_by_how"] == {"missing": 3}
 
 
 def test_files_of_different_runs_are_refused(solved, tmp_path):

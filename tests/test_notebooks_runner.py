@@ -19,6 +19,7 @@ from sdg_helpers.notebooks import chain, freshness, progress_line
 from sdg_helpers.paths import PACKAGE
 from sdg_helpers.runs.status import run_status
 from tests.helpers.clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
+from tests.helpers.watching import eventually
 
 ENV_CELL = 'print(os.getcwd(), os.environ["SDG_OWNER_PID"], RUN)'
 
@@ -182,15 +183,10 @@ def start(clone, *words, **more):
     driver = subprocess.Popen(
         command(*words), cwd=clone, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
     )
-    wait_for(lambda: (files.read_json(clone / "outputs/k/math/solutions/progress.json") or {}).get("done", 0) > 0)
+    assert eventually(
+        lambda: (files.read_json(clone / "outputs/k/math/solutions/progress.json") or {}).get("done", 0) > 0
+    )
     return driver
-
-
-def wait_for(condition, seconds=30):
-    deadline = time.time() + seconds
-    while not condition():
-        assert time.time() < deadline, f"no such state within {seconds} s"
-        time.sleep(0.1)
 
 
 def children(pid):
@@ -208,17 +204,17 @@ def alive(pid):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the kernel in /proc")
 def test_ctrl_c_ends_the_kernel_and_a_killed_driver_is_followed_by_another(clone):
-    slow = ["run", "math", "--run", "k", "-p", "NUM_SEEDS", "40", "-p", "SLEEP_S", "0.3"]
+    slow = ["run", "math", "--run", "k", "-p", "NUM_SEEDS", "400", "-p", "SLEEP_S", "0.3"]
     driver = start(clone, *slow)
     (kernel,) = children(driver.pid)
     busy = sdg(clone, *slow)
     assert busy.returncode == 2 and f"run 'k' is already running: process {driver.pid}" in busy.stderr
     driver.send_signal(signal.SIGINT)
-    out, told = driver.communicate(timeout=30)
+    out, told = driver.communicate(timeout=300)
     assert driver.returncode == 130 and not alive(kernel)
     assert "03 generate solutions  stopped" in out and "Traceback" not in told
     assert "stopped (Ctrl-C)" in told
-    assert told.endswith("Finished work is kept. Resume with: sdg run math --run k -p NUM_SEEDS 40 -p SLEEP_S 0.3\n")
+    assert told.endswith("Finished work is kept. Resume with: sdg run math --run k -p NUM_SEEDS 400 -p SLEEP_S 0.3\n")
     assert record(clone, "k")["state"] == "interrupted"
 
     (clone / "outputs/k/math/solutions/progress.json").unlink()
@@ -226,9 +222,9 @@ def test_ctrl_c_ends_the_kernel_and_a_killed_driver_is_followed_by_another(clone
     (kernel,) = children(driver.pid)
     driver.kill()
     driver.communicate()
-    after = sdg(clone, "run", "math", "--run", "k", "-p", "NUM_SEEDS", "40")
+    after = sdg(clone, "run", "math", "--run", "k", "-p", "NUM_SEEDS", "400")
     assert after.returncode == 0, after.stderr
-    assert "03 generate solutions  40/41 rows" in after.stdout and not alive(kernel)
+    assert "03 generate solutions  400/401 rows" in after.stdout and not alive(kernel)
 
 
 def test_a_notebook_whose_stage_is_half_done_is_not_complete(clone):

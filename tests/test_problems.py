@@ -74,7 +74,7 @@ def download(folder, url, tmp_path, **options):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 

@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +21,7 @@ from sdg_helpers.serving.embedded import weights
 from sdg_helpers.serving.engines import open_server, stop_servers
 from sdg_helpers.serving.server import ask
 from sdg_helpers.serving.server_specs import EmbeddedSpec, EndpointSpec, parse_server_spec
+from tests.helpers.watching import eventually
 
 SMALL = "smollm2-135m-instruct"
 SPEC = EmbeddedSpec(model=SMALL, slots=2, context_length=512)
@@ -59,11 +59,9 @@ def opener(folder, *more, **environment):
     )
 
 
-def gone_within(pid, seconds):
-    end = time.monotonic() + seconds
-    while processes.start_time(pid) is not None and time.monotonic() < end:
-        time.sleep(0.02)
-    return processes.start_time(pid) is None
+def ends(pid, seconds=60):
+    """Whether a process ends; `seconds` only where it must not."""
+    return eventually(lambda: processes.start_time(pid) is None, seconds)
 
 
 def post(server, **body):
@@ -78,15 +76,14 @@ def embedded(tmp_path_factory):
     server = open_server(SPEC, folder)
     yield server
     stop_servers(folder)
-    assert gone_within(server.pid, 5)
+    assert ends(server.pid)
 
 
 @pytest.mark.model
 def test_it_answers_and_is_shared(embedded):
     assert ask(embedded, "What is 2+3?") == "2 + 3 = 5"
-    begin, again = time.monotonic(), open_server(SPEC, embedded.log_path.parent)
+    again = open_server(SPEC, embedded.log_path.parent)
     assert (again.pid, again.base_url, again.api_key) == (embedded.pid, embedded.base_url, embedded.api_key)
-    assert time.monotonic() - begin < 2
     assert (embedded.model, embedded.slots, embedded.engine) == (SMALL, 2, "embedded")
 
 
@@ -163,7 +160,7 @@ def test_another_spec_has_a_server_of_its_own(embedded):
     other = open_server(SPEC.model_copy(update={"slots": 1}), embedded.log_path.parent)
     assert other.pid != embedded.pid and other.slots == 1
     other.stop()
-    assert gone_within(other.pid, 1) and processes.start_time(embedded.pid) is not None
+    assert ends(other.pid) and processes.start_time(embedded.pid) is not None
 
 
 @pytest.mark.model
@@ -175,9 +172,9 @@ def test_a_killed_owner_takes_the_server_with_it_but_an_interrupt_does_not(folde
     for process in (first, second):
         os.killpg(process.pid, signal.SIGINT)
     os.kill(first.pid, signal.SIGKILL)  # a zombie until it is waited for, below: dead all the same
-    assert not gone_within(pid, 1.5)
+    assert not ends(pid, seconds=1.5)
     os.kill(second.pid, signal.SIGKILL)
-    assert gone_within(pid, 2.5)
+    assert ends(pid)
     assert not list(folder.glob("embedded-*.json"))
     for process in (first, second):
         process.wait()
@@ -199,8 +196,8 @@ def test_notebooks_of_one_driver_use_one_server(folder):
         for _ in range(2)
     ]
     assert found[0] == found[1]
-    assert not gone_within(int(found[0]), 1.2)  # every notebook has ended, the driver lives
-    assert stop_servers(folder) == 1 and gone_within(int(found[0]), 0.1) and stop_servers(folder) == 0
+    assert not ends(int(found[0]), seconds=1.2)  # every notebook has ended, the driver lives
+    assert stop_servers(folder) == 1 and ends(int(found[0])) and stop_servers(folder) == 0
 
 
 @pytest.mark.model
@@ -208,11 +205,11 @@ def test_stop_leaves_a_server_that_others_need(folder):
     other, mine = opener(folder), open_server(SPEC, folder)
     assert int(other.stdout.readline()) == mine.pid
     mine.stop()
-    assert not gone_within(mine.pid, 1.2)
+    assert not ends(mine.pid, seconds=1.2)
     other.kill()
     other.wait()
     other.stdout.close()
-    assert gone_within(mine.pid, 2.5)
+    assert ends(mine.pid)
 
 
 @pytest.mark.model

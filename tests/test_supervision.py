@@ -23,7 +23,7 @@ from sdg_helpers.serving.server import Server, ask
 from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import supervision
 from sdg_helpers.serving.sglang.proxy import Proxy
-from tests.helpers.watching import ask_many, events, gone, within
+from tests.helpers.watching import ask_many, events, eventually, gone, watchdog
 
 TESTS = Path(__file__).resolve().parent
 # a rank of a job of two: argv MEETING_POINT RANK SPEC SERVERS_FOLDER
@@ -69,7 +69,7 @@ def spec(faults):
                 "environment": {"STANDIN": str(faults), "PYTHONPATH": str(TESTS / "helpers" / "sglang_standin")},
                 "canary_question": "7+8",
                 "canary_expects": r"\{15\}",
-                "start_deadline_s": 20,
+                "start_deadline_s": 120,
                 "check_every_s": 0.3,
                 "max_misses": 2,
                 "max_restarts": 2,
@@ -134,10 +134,10 @@ def test_a_long_restart_costs_no_request_its_attempts(spec, folder, faults):
     server = open_server(spec(), folder)
 
     def kill():
-        (faults / "load").write_text("8")
+        (faults / "load").write_text("13")  # longer than all attempts of a request together
         os.kill(int(starts(faults)[-1][0]), signal.SIGKILL)
 
-    assert ask_many(server, 60, act=kill, max_retries=2) == answers(60)
+    assert ask_many(server, 60, act=kill, max_retries=4) == answers(60)
 
 
 def test_a_silent_server_is_started_anew(spec, folder, faults):
@@ -197,10 +197,10 @@ def test_too_many_deaths_end_the_work_at_once(spec, folder, faults):
         (faults / "die-at-start").write_text("1")
         os.kill(int(starts(faults)[-1][0]), signal.SIGKILL)
 
-    begin = time.monotonic()
-    with pytest.raises(TryAgain, match=r"not start: server0 of rank 0 .* exited with status 1(.|\n)*dies at the start"):
+    said = r"not start: server0 of rank 0 .* exited with status 1(.|\n)*dies at the start"
+    with watchdog(120), pytest.raises(TryAgain, match=said):
         ask_many(server, 10_000, act=kill_for_ever, outage_deadline_s=600)
-    assert time.monotonic() - begin < 30 and events(folder)[-1] == "given up"
+    assert events(folder)[-1] == "given up"
     assert len(starts(faults)) == 3
     (faults / "die-at-start").unlink()
     assert ask(open_server(spec(), folder), "1+1") == "\\boxed{2}"  # asked for again, it is begun afresh
@@ -273,7 +273,7 @@ def test_a_killed_owner_takes_its_server_along(spec, folder, faults):
     assert owner.stdout.readline() == "up\n"
     pid = starts(faults)[0][0]
     owner.kill()
-    assert within(5, lambda: gone(pid))
+    assert eventually(lambda: gone(pid))
     owner.communicate()
 
 
@@ -314,7 +314,7 @@ def test_two_nodes_start_and_end_together(follower, folder, faults):
     assert logs == ["0-server0.log", "1-server0.log"]
     server.stop()
     assert process.stdout.readline() == "followed to the end\n"
-    assert within(3, lambda: gone(second[0])) and gone(first[0]) and not ended
+    assert eventually(lambda: gone(second[0])) and gone(first[0]) and not ended
 
 
 def test_a_death_on_another_node_starts_all_anew(follower, folder, faults):
@@ -335,7 +335,7 @@ def test_a_node_that_is_gone_is_news_and_its_server_goes_too(follower, folder, f
     open_server(given, folder)
     there = next(row for row in starts(faults) if row[1] == "1")
     process.kill()
-    assert within(5, lambda: ended and gone(there[0]))
+    assert eventually(lambda: ended and gone(there[0]))
     assert "rank 1 on" in ended[0] and "is gone" in ended[0]
 
 
@@ -354,8 +354,8 @@ def test_other_ranks_follow(spec, folder):
 
 # The proxy.
 def connect(port):
-    one = socket.create_connection(("127.0.0.1", port), timeout=2)
-    one.settimeout(2)
+    one = socket.create_connection(("127.0.0.1", port), timeout=60)
+    one.settimeout(60)
     return one
 
 

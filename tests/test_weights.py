@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import threading
-import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,6 +10,7 @@ import pytest
 
 from sdg_helpers.errors import SdgError
 from sdg_helpers.serving.embedded import weight_sources, weights
+from tests.helpers.watching import watchdog
 
 PIECES = [b"GGUF" + b"a" * 996, b"b" * 1000, b"c" * 300]
 WHOLE = b"".join(PIECES)
@@ -76,7 +76,8 @@ class Hub(BaseHTTPRequestHandler):
 
     def answer(self, body):
         if self.server.hangs:
-            time.sleep(30)
+            self.server.released.wait()
+            return
         self.send_response(200)
         for key, value in {
             "X-Repo-Commit": "0" * 40,
@@ -96,11 +97,14 @@ class Hub(BaseHTTPRequestHandler):
 def hub(index, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.body, server.asked, server.hangs, server.daemon_threads, server.block_on_close = WHOLE, 0, False, True, False
+    server.released = threading.Event()
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setitem(weights.CATALOGUE, "tiny", entry(hub_repo="someone/tiny"))
+    monkeypatch.setattr(weight_sources, "_HUB_FIRST_BYTE_S", 120)  # a busy machine starts a process slowly
     yield server
+    server.released.set()
     server.shutdown()
     server.server_close()
 
@@ -202,19 +206,23 @@ def test_the_hub_comes_first(hub, index):
     assert weights.fetch("tiny").read_bytes() == WHOLE and hub.asked == 1
 
 
-def test_a_hub_that_hangs_is_given_up_soon(hub, monkeypatch):
+def test_a_user_waits_seconds_for_a_hub_that_hangs():
     assert weight_sources._HUB_FIRST_BYTE_S <= 10
+
+
+def test_a_hub_that_hangs_is_given_up_soon(hub, monkeypatch):
     monkeypatch.setattr(weight_sources, "_HUB_FIRST_BYTE_S", 2)
-    hub.hangs, begin = True, time.monotonic()
-    assert weights.fetch("tiny").read_bytes() == WHOLE and hub.asked == 0
-    assert 2 < time.monotonic() - begin < 10
+    hub.hangs = True
+    with watchdog():
+        assert weights.fetch("tiny").read_bytes() == WHOLE
+    assert hub.asked == 0
 
 
 def test_an_index_takes_over_where_no_hub_answers(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # discard: nobody listens
-    begin = time.monotonic()
-    assert weights.fetch("tiny").read_bytes() == WHOLE
-    assert hub.asked == 0 and time.monotonic() - begin < 15
+    with watchdog():
+        assert weights.fetch("tiny").read_bytes() == WHOLE
+    assert hub.asked == 0
 
 
 def test_a_hub_with_other_bytes_is_not_believed(hub):

@@ -12,6 +12,7 @@ from sdg_helpers.errors import SdgError
 from tests.helpers import chunk_work as work
 from tests.helpers.driving import in_background, run, when_running
 from tests.helpers.private_slurm import PrivateSlurm, why_not
+from tests.helpers.watching import eventually
 
 
 @pytest.fixture
@@ -34,9 +35,7 @@ def test_forgotten_jobs_are_known_from_the_database(accounting, tmp_path):
     driver.join(60)
     assert f"job {job.job_id} ended as CANCELLED" in str(driver.error)
     names = JobRecords(stage).names
-    end = time.time() + 60
-    while slurm.list_jobs(names) and time.time() < end:
-        time.sleep(1)
+    assert eventually(lambda: not slurm.list_jobs(names))
     found = {one.job_id: one for one in slurm.list_ended_jobs(names, time.time() - 60)}
     assert found[job.job_id].state == "CANCELLED" and found[job.job_id].reason == f"by {os.getuid()}"
     assert sorted(one.state for one in found.values()) == ["CANCELLED", "COMPLETED"]

@@ -16,6 +16,7 @@ from sdg_helpers.errors import SdgError
 from tests.helpers import chunk_work as work
 from tests.helpers.clone import ROOT
 from tests.helpers.driving import in_background, interrupted, run, when_running
+from tests.helpers.watching import eventually
 
 
 def complete(stage):
@@ -167,9 +168,7 @@ def names(stage):
 def test_after_a_killed_driver_nothing_is_submitted_twice(stage):
     for pause_s in (0.0, 0.2, 0.5):
         driver = driver_process(stage)
-        end = time.time() + 20
-        while not (stage / "jobs" / "submissions").exists() and time.time() < end:
-            time.sleep(0.02)
+        assert eventually((stage / "jobs" / "submissions").exists)
         time.sleep(pause_s)
         driver.send_signal(signal.SIGKILL)
         driver.communicate()

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -17,6 +16,7 @@ from sdg_helpers.runs import status
 from tests.helpers import chunk_work as work
 from tests.helpers.clone import PROFILE, command, environment, make_clone
 from tests.helpers.driving import SPEC, in_background, interrupted, run, when_running
+from tests.helpers.watching import eventually
 
 JOBS = """
 jobs:
@@ -37,14 +37,7 @@ def clone(slurm, tmp_path, monkeypatch):
 
 def sdg(clone, *words):
     env = {**environment(), "SDG_OUTPUTS": os.environ["SDG_OUTPUTS"], "SLURM_CONF": os.environ["SLURM_CONF"]}
-    return subprocess.run(command(*words), cwd=clone, env=env, capture_output=True, text=True, timeout=120)
-
-
-def wait_until(ready, timeout_s=90):
-    end = time.time() + timeout_s
-    while not ready():
-        assert time.time() < end, "timed out"
-        time.sleep(0.3)
+    return subprocess.run(command(*words), cwd=clone, env=env, capture_output=True, text=True, timeout=300)
 
 
 def test_a_submitted_driver_runs_the_notebooks_and_survives_a_requeue(clone, tmp_path):
@@ -53,10 +46,10 @@ def test_a_submitted_driver_runs_the_notebooks_and_survives_a_requeue(clone, tmp
     again = sdg(clone, "run", "start", "math", "--run", "a", "--submit")
     assert again.stdout.split("job ")[1].split(";")[0] == done.stdout.split("job ")[1].split(";")[0]
     driver, solutions = tmp_path / "outputs" / "a" / "driver", tmp_path / "outputs" / "a" / "math" / "solutions"
-    wait_until(lambda: (solutions / "progress.json").exists())
+    assert eventually(lambda: (solutions / "progress.json").exists(), 120)
     subprocess.run(["scontrol", "requeue", cluster.live_jobs(driver)[0].job_id], check=True)
-    wait_until(lambda: (solutions / "manifest.json").exists())
-    wait_until(lambda: not cluster.live_jobs(driver))
+    assert eventually(lambda: (solutions / "manifest.json").exists(), 120)
+    assert eventually(lambda: not cluster.live_jobs(driver), 120)
     log = next((driver / "jobs" / "logs").glob("*.log")).read_text()
     assert "Complete. Executed notebooks" in log and "03 generate solutions" in log
 
@@ -95,7 +88,7 @@ def test_reset_is_refused_while_an_interrupted_drivers_jobs_are_live(clone):
         assert done.returncode == 2 and f"{job_id} of math/solutions (running)" in done.stderr
         assert "`sdg cancel a`" in done.stderr and JobRecords(stage).names
     assert sdg(clone, "cancel", "a").returncode == 0
-    wait_until(lambda: not cluster.live_jobs(stage))
+    assert eventually(lambda: not cluster.live_jobs(stage), 120)
     done = sdg(clone, "reset", "a", "math/solutions", "--yes")
     assert done.returncode == 0 and not stage.exists(), done.stderr
 

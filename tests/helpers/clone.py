@@ -98,7 +98,7 @@ def shown_by(run: Path, notebook: Notebook) -> list[str]:
 def sdg(clone: Path, *words: str, **more) -> subprocess.CompletedProcess:
     """Run the command `sdg` in the clone, as a person would."""
     return subprocess.run(
-        command(*words), cwd=clone, env=environment(), capture_output=True, text=True, timeout=60, **more
+        command(*words), cwd=clone, env=environment(), capture_output=True, text=True, timeout=300, **more
     )
 
 

@@ -1,6 +1,8 @@
 """Wait for processes and servers, read their events, and ask a server many questions at once."""
 
+import signal
 import time
+from contextlib import contextmanager
 
 import psutil
 
@@ -12,11 +14,36 @@ def events(folder):
     return [row["event"] for path in folder.glob("*-events.jsonl") for row in files.read_jsonl(path)]
 
 
-def within(seconds, well):
+def eventually(condition, seconds=60):
+    """Poll until the condition holds; False after a time that only something that hangs needs."""
     end = time.monotonic() + seconds
-    while not well() and time.monotonic() < end:
+    while not (holds := condition()) and time.monotonic() < end:
         time.sleep(0.05)
-    return well()
+    return holds
+
+
+@contextmanager
+def watchdog(seconds=60):
+    """Raise TimeoutError in a block that hangs. Far more than the block needs on any machine: no measure of speed."""
+
+    def bark(*_):
+        raise TimeoutError(f"still running after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, bark)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def at_least(seconds):
+    """Fail when the block ends sooner. A busy machine can only make it longer."""
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start >= seconds
 
 
 def gone(pid):

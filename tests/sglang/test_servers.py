@@ -25,7 +25,7 @@ from sdg_helpers.serving.sglang.sharded import check_sharded
 from sdg_helpers.solutions.generate import generate_solutions
 from sdg_helpers.solutions.reading import read_solutions
 from tests.helpers.stages import stage_at
-from tests.helpers.watching import ask_many, events, gone, within
+from tests.helpers.watching import ask_many, events, eventually, gone
 from tests.sglang.make_problems import PROMPT_JUDGE, PROMPT_SOLVE, write_problems
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -86,7 +86,7 @@ def test_a_server_that_dies_or_stands_still_comes_back(spec, tmp_path, kept):
         assert greedy(server) == kept["unsharded"]
     finally:
         server.stop()
-    assert within(10, lambda: not schedulers("scheduler"))
+    assert eventually(lambda: not schedulers("scheduler"))
 
 
 def test_sharded_over_two_nodes_it_says_the_same(spec, tiny, tmp_path, kept, monkeypatch):
@@ -125,7 +125,7 @@ def test_sharded_over_two_nodes_it_says_the_same(spec, tiny, tmp_path, kept, mon
             assert len(mine) == 2 and len(theirs) == 1  # the other node's are descendants of ours too, in this test
             server.stop()
             assert other.stdout.readline() == "served\n" and not ended
-            assert within(10, lambda: all(gone(one.pid) for one in mine))
+            assert eventually(lambda: all(gone(one.pid) for one in mine))
             group.end(0)
     finally:
         other.kill()
