@@ -1,3 +1,3 @@
-"""Helpers of the Open Reasoning Cookbook: from hard problems to reasoning data for fine-tuning."""
+"""The package behind the notebooks of the Open Reasoning Cookbook."""
 
 __version__ = "0.1.0"

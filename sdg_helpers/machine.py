@@ -1,4 +1,4 @@
-"""Is this machine ready? What each way to run needs, what is here, and what to do about what is not."""
+"""Check what this machine has for each way to run the notebooks, and say what to do about what is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DEMO_GB, _DEMO_DISK_GB = 3.0, 2.0
 
 
 def check_machine() -> list[dict[str, str]]:
-    """Rows of what, found, ready ("yes", "no" or "not needed here") and what to do."""
+    """Return rows with the keys what, found, ready ("yes", "no" or "not needed here") and what to do."""
     return [_python(), _cores(), _memory(), _disk(), _embedded(), _weights(), _endpoint(), _gpu(), _slurm()]
 
 
@@ -54,59 +54,59 @@ def _disk() -> dict[str, str]:
         f"disk: {_DEMO_DISK_GB:.0f} GB free for the demo",
         f"{free:,.0f} GB free in {folder}",
         "yes" if free >= _DEMO_DISK_GB else "no",
-        "free some, or set SDG_OUTPUTS to another disk",
+        "free some space, or set SDG_OUTPUTS to a folder on another disk",
     )
 
 
 def _embedded() -> dict[str, str]:
-    there = importlib.util.find_spec("xllamacpp") is not None
+    installed = importlib.util.find_spec("xllamacpp") is not None
     return _row(
         "embedded model server (xllamacpp)",
-        "installed" if there else "not installed",
-        "yes" if there else "no",
-        "pip install 'sdg-helpers[demo]'; an endpoint needs none",
+        "installed" if installed else "not installed",
+        "yes" if installed else "no",
+        "pip install 'sdg-helpers[demo]', unless you use an endpoint",
     )
 
 
 def _weights() -> dict[str, str]:
     name = "qwen2.5-coder-1.5b-instruct"
     try:
-        there = weights.is_cached(name)
+        cached = weights.is_cached(name)
     except SdgError as error:
-        return _row(f"weights of {name}", str(error), "no", "mend SDG_GGUF")
+        return _row(f"weights of {name}", str(error), "no", "correct SDG_GGUF")
     return _row(
         f"weights of {name}",
-        "in the cache" if there else "not yet",
-        "yes" if there else "no",
-        f"fetched when the demo runs (1.1 GB), or now: sdg weights fetch {name}",
+        "cached" if cached else "not downloaded yet",
+        "yes" if cached else "no",
+        f"downloaded when the demo runs (1.1 GB), or now with: sdg weights fetch {name}",
     )
 
 
 def _endpoint() -> dict[str, str]:
     url = bool(os.environ.get("OPENAI_BASE_URL"))
     return _row(
-        "a model server of your own",
+        "your own model server",
         "OPENAI_BASE_URL is set" if url else "OPENAI_BASE_URL is not set",
         "yes" if url else "not needed here",
-        "for the profile endpoint: set OPENAI_BASE_URL and OPENAI_API_KEY",
+        "for the profile `endpoint`: set OPENAI_BASE_URL and OPENAI_API_KEY",
     )
 
 
 def _gpu() -> dict[str, str]:
-    there = shutil.which("nvidia-smi") is not None and Path("/proc/driver/nvidia").exists()
+    found = shutil.which("nvidia-smi") is not None and Path("/proc/driver/nvidia").exists()
     return _row(
-        "a GPU here",
-        "found" if there else "none",
-        "yes" if there else "not needed here",
-        "on a cluster the nodes have them",
+        "a GPU on this machine",
+        "found" if found else "none found",
+        "yes" if found else "not needed here",
+        "on a cluster, the nodes have them",
     )
 
 
 def _slurm() -> dict[str, str]:
-    there = shutil.which("sbatch") is not None
+    found = shutil.which("sbatch") is not None
     return _row(
         "Slurm",
-        "sbatch found" if there else "no sbatch",
-        "yes" if there else "not needed here",
-        "for the profile slurm: run on a login node",
+        "sbatch found" if found else "sbatch not found",
+        "yes" if found else "not needed here",
+        "for the profile `slurm`: run on a login node",
     )

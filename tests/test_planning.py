@@ -13,10 +13,10 @@ def test_a_plan_adds_up():
         problems=1000,
         num_seeds=4,
         mean_tokens=500,
-        gpus_a_server=8,
+        gpus_per_server=8,
         tokens_per_s=1000,
         servers=2,
-        comparisons_a_problem=2,
+        comparisons_per_problem=2,
         judge_tokens=100,
         judge_gpus=4,
         judge_tokens_per_s=1000,
@@ -39,7 +39,7 @@ def test_what_a_run_took_is_read_from_its_manifests(tmp_path, monkeypatch):
     monkeypatch.setenv("SDG_OUTPUTS", str(tmp_path))
     track = runs.Track(tmp_path / "a" / "math", "math")
     with pytest.raises(SdgError, match="Run notebook math/03_generate_solutions first"):
-        planning.scale_of(tmp_path / "a", 10, 2)
+        planning.scale_from_run(tmp_path / "a", 10, 2)
     for stage, more in (
         (
             "solutions",
@@ -53,10 +53,10 @@ def test_what_a_run_took_is_read_from_its_manifests(tmp_path, monkeypatch):
     ):
         with track.stage(stage).work({}, {}) as work:
             work.finish(rows_in=6, rows_out=6, **more)
-    table = planning.measured(tmp_path / "a")
+    table = planning.measure_run(tmp_path / "a")
     assert list(table.index) == ["solutions", "judged"] and table.loc["solutions", "tokens"] == 600
-    scale = planning.scale_of(tmp_path / "a", 500, 16)
-    assert (scale.mean_tokens, scale.tokens_per_s, scale.comparisons_a_problem) == (100, 30.0, 2)
+    scale = planning.scale_from_run(tmp_path / "a", 500, 16)
+    assert (scale.mean_tokens, scale.tokens_per_s, scale.comparisons_per_problem) == (100, 30.0, 2)
     assert (scale.judge_tokens_per_s, scale.judge_gpus) == (4000, 8), "no judge was asked: the full recipe's"
 
 
@@ -83,7 +83,7 @@ def test_more_of_the_same_is_judged_as_fast_as_it_was(tmp_path, judge, gpus):
             comparisons_asked=7,
             requests={"done": 7, "completion_tokens": 84, "elapsed_s": 28.0},
         )
-    judging = planning.plan(planning.scale_of(tmp_path / "a", 1000, 4)).loc["04 judged"]
+    judging = planning.plan(planning.scale_from_run(tmp_path / "a", 1000, 4)).loc["04 judged"]
     assert judging["requests"] == 280 and judging["hours"] == pytest.approx(280 * 4 / 3600)
     assert judging["gpu_hours"] == pytest.approx(gpus * judging["hours"])
 
