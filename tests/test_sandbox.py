@@ -370,7 +370,7 @@ def test_a_bubblewrap_that_keeps_nothing_away_is_refused(folder, monkeypatch):
 
 
 def test_a_check_that_nobody_knows(stages, tmp_path):
-    with pytest.raises(SdgError, match="expected one of auto, yes, no, found 'on'"):
+    with pytest.raises(SdgError, match="must be one of auto, yes, no, found 'on'"):
         check_programs(*stages, stage_at(tmp_path / "checked"), check="on")
     with pytest.raises(SdgError, match="seconds: must be greater than 0, found 0"):
         RunLimits(seconds=0)

@@ -9,8 +9,8 @@ import pytest
 
 from sdg_helpers import files
 from sdg_helpers.problems.problem_file import ProblemIndex
-from sdg_helpers.solutions import generate as solutions
 from sdg_helpers.solutions import seed_files
+from sdg_helpers.solutions.finishing import latest_failures
 
 REASONS = ["http_500", "timeout", "http_400", "disconnected", "bad_json", "pushed_back"]
 REPO = Path(__file__).resolve().parent.parent
@@ -85,5 +85,5 @@ def test_a_solution_that_failed_several_times_counts_with_its_last_reason(tmp_pa
         name = seed_files.PartialWriter(tmp_path, f"solve-{tokens(number):04d}of0010").name
         with files.AppendLog(tmp_path / "partial" / f"failures-{name}.jsonl") as log:
             log.append({"id": "a", "seed": 0, "reason": reason})
-    latest = solutions._outstanding(tmp_path, ProblemIndex.build(problems), np.zeros((1, 1), bool))
+    latest = latest_failures(tmp_path, ProblemIndex.build(problems), np.zeros((1, 1), bool))
     assert latest["a", 0]["reason"] == REASONS[-1]

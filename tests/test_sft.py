@@ -297,7 +297,10 @@ def test_every_filter_says_what_it_does():
         ({"filters": {"contamination_file": 7}}, "contamination_file: Input should be a valid string, found 7"),
         ({"filters": {"use_judgment": False}}, "Did you mean use_judgement?"),
         ({"forms": ("message",)}, "mean messages?"),
-        ({"filters": {"min_solution_length": 10**6, "remove_len_outlier_solutions": True}}, "found none of 10"),
+        (
+            {"filters": {"min_solution_length": 10**6, "remove_len_outlier_solutions": True}},
+            "all 10 solutions were dropped",
+        ),
         ({"text_part": "answers"}, "Did you mean answer?"),
         ({"tokenizer": "/no/such/folder"}, "cannot load it"),
     ],

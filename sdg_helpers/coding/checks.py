@@ -40,18 +40,19 @@ def check_programs(
     max_tests: int = 20,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Write verdicts.parquet (as the filter does) and pass_rates.parquet: id, solutions, programs, right, pass_rate.
+    """Write verdicts.parquet (columns as from the filter), pass_rates.parquet and checks.jsonl; return the manifest.
 
-    verdicts: those of the filter; questions: the folder of problems.jsonl and tests.jsonl. check: "yes" runs programs,
-    or raises SdgError where that cannot be done safely; "no" runs none; "auto" runs them where it can, and says in the
-    manifest's `sandbox` why not. A program that passes max_tests tests (the first) is right, how "tests"; one that
-    fails is wrong, how = why (program_tests.REASONS); one that was not run keeps the filter's verdict. checks.jsonl has
-    what was seen of each program, once for equal programs of a problem. Returns the manifest.
+    verdicts: the filter's; questions: the folder of problems.jsonl and tests.jsonl. check: "yes" runs programs, and
+    raises SdgError where that is not safe; "no" runs none; "auto" runs them if it is safe, and otherwise records the
+    reason in the manifest's `sandbox`. max_tests: only a question's first ones are run. workers: programs that run at
+    the same time; None: one per CPU core.
+
+    A program that passes its tests is correct, how = "tests"; one that fails is wrong, how = the reason, one of
+    program_tests.REASONS; one that is not run keeps the filter's verdict. checks.jsonl has a report per distinct
+    program of a problem. pass_rates.parquet has the columns id, solutions, programs, right and pass_rate.
     """
     if check not in CHECKS:
-        raise SdgError(
-            f"check: expected one of {', '.join(CHECKS)}, found {check!r}.{did_you_mean(str(check), CHECKS)}"
-        )
+        raise SdgError(f"check: must be one of {', '.join(CHECKS)}, found {check!r}.{did_you_mean(str(check), CHECKS)}")
     solutions.require()
     seeds = seed_files.seed_files(solutions.folder)
     parameters = {"check": check, "max_tests": max_tests, **asdict(limits)}

@@ -37,11 +37,11 @@ _FLAW_FINDERS = {"python": python_programs.find_flaw, "cpp": cpp_programs.find_f
 
 
 def filter_solutions(solutions: Stage, stage: Stage, *, reasoning: bool = True) -> dict[str, Any]:
-    """Write verdicts.parquet: id, seed, predicted_answer (16 hex digits of the program, see `program_id`),
-    expected_answer (""), correct (whether there is a program), how ("filter", or one of REASONS).
+    """Write verdicts.parquet: whether each solution has a program worth running. Return the manifest.
 
-    solutions: their rows have a `language`. reasoning: the model thinks, so without closed thinking a solution is not
-    finished. Returns the manifest; `by_language` counts verdicts by language.
+    Columns: id, seed, predicted_answer (the program's id, see `program_id`), expected_answer (""), correct (whether
+    there is a program), how ("filter", or one of REASONS). solutions: their rows have a `language`. reasoning: the
+    model thinks, so a solution without closed thinking is unfinished. The manifest's `by_language` counts verdicts.
     """
     solutions.require()
     seeds = seed_files.seed_files(solutions.folder)

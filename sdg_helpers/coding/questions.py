@@ -49,18 +49,21 @@ def prepare_questions(
     max_tests: int = 20,
     max_test_bytes: int = 10_000,
 ) -> dict[str, Any]:
-    """Write problems.jsonl, a row a question and language, and tests.jsonl, a row a question that has tests.
+    """Write problems.jsonl, one row per question and language, and tests.jsonl, one row per question with tests.
 
     problems.jsonl: id ("{question_id}-{language}"), problem, expected_answer (""), question_id, language,
-    problem_source, num_tests, and what else is known. tests.jsonl: id (the question's), tests (input and output).
-    source: a dataset of the hub in OpenCodeReasoning-2's schema, "demo", or a .jsonl file of one's own with `problem`
-    and maybe `id` and `tests`. max_tokens: longer questions are dropped, as the tokenizer counts ("chatml" counts
-    characters). max_tests, max_test_bytes: tests to keep. Returns the manifest; its counts are of questions.
+    problem_source, num_tests, and further keys of the source. tests.jsonl: id (the question's), tests (a list of input
+    and output).
+
+    source: a hub dataset with OpenCodeReasoning-2's columns, "demo", or your own .jsonl file with `problem` and
+    optionally `id` and `tests`. max_tokens: drop longer questions, counted by the tokenizer ("chatml" counts
+    characters). max_tests: keep a question's first ones. max_test_bytes: drop tests with longer texts.
+    Return the manifest; its counts are questions.
     """
     for language in languages:
         if language not in FENCE_NAMES:
             raise SdgError(
-                f"language {language!r}: expected one of {', '.join(FENCE_NAMES)}.{did_you_mean(language, FENCE_NAMES)}"
+                f"language {language!r} is not one of {', '.join(FENCE_NAMES)}.{did_you_mean(language, FENCE_NAMES)}"
             )
     path = DEMO if source == "demo" else paths.resolve_path(source) if source.endswith(".jsonl") else None
     hub = {} if path else {"revision": revision, "splits": list(splits)}

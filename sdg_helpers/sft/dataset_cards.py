@@ -64,7 +64,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What the card says that the data does not. provenance: further lines on how the data was made, name -> text."""
+    """What the card states besides the data. provenance: further lines about how the data was made, name -> text."""
 
     name: str
     licence: str

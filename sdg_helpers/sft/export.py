@@ -1,4 +1,4 @@
-"""Stage 07: join solutions and verdicts, filter, render, shuffle: data ready for fine-tuning, with its card."""
+"""Stage 07: join solutions and verdicts, filter, render and shuffle them into data for fine-tuning, with its card."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.rows import Solution, parse_solution
 from sdg_helpers.stages import Stage, Work
 
-_TALLIED_BY = {"genselect": ("problem_id", "original_expected_answer")}  # rows of comparisons: see genselect
+# Keys of a row with its problem's id and reference answer, where they are not `id` and `expected_answer`.
+_COUNTED_KEYS = {"genselect": ("problem_id", "original_expected_answer")}
 
 
 def export_sft(
@@ -40,14 +41,14 @@ def export_sft(
     rl_problems: Path | None = None,
     shuffle_seed: int = 42,
 ) -> dict[str, Any]:
-    """Write sft-data-{track}.jsonl (input, output, expected_answer), README.md and what else is asked for.
+    """Write sft-data-{track}.jsonl (input, output, expected_answer), the card README.md, and optional further files.
 
-    verdicts: the verdicts.parquet that says which solutions are right. The form "messages" goes to
-    sft-data-{track}-messages.jsonl, the same rows in the same order.
-    pass_rates: a table by id (pass_rates.parquet) for the filters of that name and the extra key "pass_rate"; without
-    one they are counted from the verdicts. rl_problems: problems.jsonl, to write rl-data-{track}.jsonl too (problem,
-    expected_answer, pass_rate). Order and content depend on data and shuffle_seed alone.
-    Returns the manifest. Raises SdgError, e.g. when no solution is kept.
+    verdicts: verdicts.parquet, which says which solutions are correct. The form "messages" is written to
+    sft-data-{track}-messages.jsonl, with the same rows in the same order. pass_rates: pass_rates.parquet, for the
+    pass-rate filters and the extra key "pass_rate"; None: count them from the verdicts. rl_problems: problems.jsonl, to
+    write rl-data-{track}.jsonl too (problem, expected_answer, pass_rate). Rows and order depend only on the data and
+    shuffle_seed.
+    Return the manifest. Raises SdgError when a setting is wrong or no solution is kept.
     """
     solutions.require()
     filters = Filters.parse(filters or {})
@@ -74,45 +75,44 @@ def export_sft(
         "verdicts": verdicts,
         **({"pass_rates": pass_rates} if pass_rates else {}),
         **({"problems": rl_problems} if rl_problems else {}),
-        **(
-            {"contamination_file": paths.resolve_path(filters.contamination_file)}
-            if filters.remove_contaminated
-            else {}
-        ),
     }
+    if filters.remove_contaminated and filters.contamination_file:
+        inputs["contamination_file"] = paths.resolve_path(filters.contamination_file)
     with stage.work(parameters, inputs) as work:
         if not work.done:
             if filters.rate_bounds != (None, None) or "pass_rate" in maker.extra_keys:
                 maker.pass_rates = read_pass_rates(pass_rates) if pass_rates else count_pass_rates(verdicts)
             outputs, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
             if rl_problems:
-                path, left_out, rl_rows = rl_data.write_rl_data(
+                path, rl_dropped, rl_rows = rl_data.write_rl_data(
                     work.folder, rl_problems, verdicts, shuffle_seed, track, maker.reason_to_drop_problem
                 )
-                outputs, counts = [*outputs, path], {**counts, "rl_rows": rl_rows, "rl_dropped": left_out}
+                outputs, counts = [*outputs, path], {**counts, "rl_rows": rl_rows, "rl_dropped": rl_dropped}
             outputs.append(write_card(work.folder / "README.md", parameters, counts, outputs, solutions.require()))
             work.finish(outputs=outputs, assistant_end=row_format.template.end, **counts)
         return work.manifest
 
 
 @dataclass
-class _Tally:
-    """Counts of what was read, dropped and kept. A kept row's numbers travel with it as one note of 64 bits, because
-    whether it is a duplicate is known only when the rows have been sorted.
+class _Counts:
+    """Counts of rows read, dropped and kept.
 
-    problem_key, reference_key: keys of a row that hold its problem's id and the answer of the reference.
+    A row turns out to be a duplicate only after sorting, so what it adds to the counts travels with it as a 64-bit
+    note: `pack` makes the note, `keep` adds it up. problem_key, reference_key: keys of a row that hold its problem's id
+    and the reference answer.
     """
 
     problem_key: str = "id"
     reference_key: str = "expected_answer"
     rows_in: int = 0
-    dropped: Counter = field(default_factory=Counter)
-    kept: Counter = field(default_factory=Counter)
-    by_source: Counter = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    by_source: Counter[int] = field(default_factory=Counter)
     problems: set[int] = field(default_factory=set)
     _sources: dict[str, int] = field(default_factory=dict)
 
-    def note(self, solution: Solution, verdict: Verdict) -> int:
+    def pack(self, solution: Solution, verdict: Verdict) -> int:
+        """Return the note of a row: 32 bits of tokens, 31 bits of source number, 1 bit "its answer was replaced"."""
         self.problems.add(hash(solution.keys.get(self.problem_key, verdict.id)))
         source = str(solution.keys.get("problem_source") or "unknown")
         if source not in self._sources and len(self._sources) >= 1 << 15:
@@ -122,12 +122,14 @@ class _Tally:
         return min(solution.tokens, (1 << 32) - 1) << 32 | number << 1 | relabeled
 
     def keep(self, note: int) -> None:
+        """Count a row that is kept."""
         self.kept["rows"] += 1
         self.kept["generated_tokens"] += note >> 32
         self.kept["rows_with_repaired_answer"] += note & 1
         self.by_source[note >> 1 & 0x7FFFFFFF] += 1
 
-    def counts(self) -> dict[str, Any]:
+    def for_manifest(self) -> dict[str, Any]:
+        """Return the counts under the manifest's keys."""
         names = list(self._sources)
         return {
             "rows_in": self.rows_in,
@@ -145,59 +147,61 @@ def _write_rows(
 ) -> tuple[list[Path], dict[str, Any]]:
     partial = work.folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
-    size, tally = sum(path.stat().st_size for path in seeds.values()), _Tally(*_TALLIED_BY.get(track, ()))
+    size, counts = sum(path.stat().st_size for path in seeds.values()), _Counts(*_COUNTED_KEYS.get(track, ()))
     with ExitStack() as stack:
         shuffled = [stack.enter_context(ShuffledRows(partial / form, size)) for form in maker.forms]
-        for solution, verdict in _kept(work, maker, seeds, verdicts, tally):
+        for solution, verdict in _kept_solutions(work, maker, seeds, verdicts, counts):
             text = maker.text(solution)
             key = shuffle_key(shuffle_seed, verdict.id, text)
-            note = tally.note(solution, verdict)
+            note = counts.pack(solution, verdict)
             for rows, line in zip(shuffled, maker.rows(solution, text, verdict), strict=True):
                 rows.add(key, line, note)
         if not shuffled[0].rows:
-            told = ", ".join(f"{count} × {reason}" for reason, count in tally.dropped.items()) or "there are none"
+            reasons = ", ".join(f"{count} × {reason}" for reason, count in counts.dropped.items()) or "no input rows"
             raise SdgError(
-                f"{work.folder}: expected at least one solution to export, found none of {tally.rows_in} "
-                f"({told}). Look at the verdicts, or relax the filters."
+                f"{work.folder}: nothing to export: all {counts.rows_in} solutions were dropped ({reasons}). Look at "
+                "the verdicts, or relax the filters."
             )
-        paths = [work.folder / name for name in _names(maker.forms, track)]
+        paths = [work.folder / name for name in _file_names(maker.forms, track)]
         for rows, path in zip(shuffled, paths, strict=True):
-            _write(rows, path, maker.filters.deduplicate, tally if path == paths[0] else _Tally())
+            _write_file(rows, path, maker.filters.deduplicate, counts if path == paths[0] else _Counts())
     shutil.rmtree(partial, ignore_errors=True)
-    return paths, tally.counts()
+    return paths, counts.for_manifest()
 
 
-def _names(forms: Sequence[str], track: str) -> list[str]:
+def _file_names(forms: Sequence[str], track: str) -> list[str]:
     suffix = {"input_output": "", "messages": "-messages"}
     return [f"sft-data-{track}{suffix[form]}.jsonl" for form in forms]
 
 
-def _kept(
-    work: Work, maker: RowMaker, seeds: Mapping[int, Path], verdicts: Path, tally: _Tally
+def _kept_solutions(
+    work: Work, maker: RowMaker, seeds: Mapping[int, Path], verdicts: Path, counts: _Counts
 ) -> Iterator[tuple[Solution, Verdict]]:
+    """Yield the solutions that pass the filters, with their verdicts; count those that are dropped."""
     size, read = sum(path.stat().st_size for path in seeds.values()), 0
     for seed, path in seeds.items():
-        of_seed = SeedVerdicts(verdicts, seed)
+        seed_verdicts = SeedVerdicts(verdicts, seed)
         with open(path, "rb", buffering=1 << 20) as file:
             for number, line in enumerate(file, 1):
                 solution = parse_solution(line, path, number)
-                verdict = of_seed.find(solution.keys["id"])
+                verdict = seed_verdicts.find(solution.keys["id"])
                 reason = maker.reason_to_drop(solution, verdict)
-                tally.rows_in += 1
-                if reason is None:
+                counts.rows_in += 1
+                if reason is None and verdict is not None:
                     yield solution, verdict
                 else:
-                    tally.dropped[reason] += 1
+                    counts.dropped[reason or "no_verdict"] += 1
                 read += len(line)
                 if number % 256 == 0:
                     work.progress(read >> 20, size >> 20, unit="MiB")
 
 
-def _write(rows: ShuffledRows, path: Path, deduplicate: bool, tally: _Tally) -> None:
+def _write_file(rows: ShuffledRows, path: Path, deduplicate: bool, counts: _Counts) -> None:
+    """Write rows in their shuffled order, without duplicates if those are to be dropped."""
     with files.atomic_writer(path) as out:
         for line, note, repeated in rows:
             if repeated and deduplicate:
-                tally.dropped["duplicate"] += 1
+                counts.dropped["duplicate"] += 1
             else:
                 out.write(line)
-                tally.keep(note)
+                counts.keep(note)

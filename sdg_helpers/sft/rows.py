@@ -44,14 +44,13 @@ class RowFormat:
 
     def __post_init__(self) -> None:
         if not self.forms:
-            raise SdgError(f"forms: expected at least one of {', '.join(FORMS)}, found none.")
+            raise SdgError(f"forms: give at least one of {', '.join(FORMS)}.")
         for form in self.forms:
             if form not in FORMS:
-                raise SdgError(f"form {form!r}: expected one of {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
+                raise SdgError(f"form {form!r} is not one of {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
         if self.text_part not in PARTS:
             raise SdgError(
-                f"text_part {self.text_part!r}: expected one of {', '.join(PARTS)}."
-                f"{did_you_mean(self.text_part, PARTS)}"
+                f"text_part {self.text_part!r} is not one of {', '.join(PARTS)}.{did_you_mean(self.text_part, PARTS)}"
             )
 
 
