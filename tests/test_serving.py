@@ -155,6 +155,23 @@ def test_the_async_client_inside_a_running_loop(embedded):
     assert [reply.choices[0].message.content for reply in asyncio.run(two())] == ["2 + 3 = 5"] * 2
 
 
+def test_a_server_whose_library_does_not_load_ends_at_once(tmp_path):
+    """Slim images lack libgomp1: the start must fail with that message, not wait for its deadline."""
+    (tmp_path / "xllamacpp.py").write_text('raise ImportError("libgomp.so.1: cannot open shared object file")')
+    record = tmp_path / "server.json"
+    record.write_text("{}")
+    processes.register_owner(tmp_path / "server.owners", os.getpid())
+    started = subprocess.run(
+        [sys.executable, "-m", "sdg_helpers.serving.embedded.server_process", str(record)],
+        cwd=REPO,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPO}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert started.returncode == 1 and "libgomp.so.1" in started.stderr
+
+
 @pytest.mark.model
 def test_another_spec_has_a_server_of_its_own(embedded):
     other = open_server(SPEC.model_copy(update={"slots": 1}), embedded.log_path.parent)

@@ -54,7 +54,7 @@ def serve(record_path: Path) -> None:
     place = Place(record_path.parent, record_path.stem)
     record = {**files.read_json(record_path), "pid": os.getpid(), "started": processes.start_time(os.getpid())}
     write_private(record_path, record)
-    watch = threading.Thread(target=_watch, args=(place,))
+    watch = threading.Thread(target=_watch, args=(place,), daemon=True)  # a failure below ends the process at once
     watch.start()
     import xllamacpp
 
