@@ -1,4 +1,4 @@
-"""Decontamination: benchmarks from files and a hub, likely pairs, a judge both ways round, the export's filter."""
+"""Decontamination: benchmarks from files and the hub, candidate pairs, a judge in both orders, the export's filter."""
 
 import random
 import subprocess
@@ -13,11 +13,10 @@ import pytest
 from sdg_helpers import files, sft
 from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.decontamination.benchmarks import BenchmarkSource, read_benchmarks
+from sdg_helpers.decontamination.candidates import find_candidates, strip_options
 from sdg_helpers.decontamination.decontaminate import (
     compare_candidates,
     drop_contaminated,
-    find_candidates,
-    question_of,
     says_same,
 )
 from sdg_helpers.decontamination.similarity import QuestionIndex, embed
@@ -29,7 +28,7 @@ from tests.helpers.solving import endpoint_server, generate
 from tests.helpers.stages import stage_at
 from tests.helpers.standin import StandIn
 
-# --- how alike
+# --- similarity
 
 
 def best(text, questions, **limits):
@@ -63,11 +62,11 @@ def test_copies_and_paraphrases_are_candidates(text, number, equal):
 
 
 @pytest.mark.parametrize("text", ["How many electrons fit into a d shell?", "", "!!!", "\ud800", "x" * 100_000])
-def test_other_questions_are_none(text):
+def test_other_questions_are_not_candidates(text):
     assert best(text, BENCH) == []
 
 
-def test_overlap_alone_makes_a_candidate_and_is_a_share_of_the_shorter():
+def test_overlap_alone_suffices_and_is_a_share_of_the_shorter_text():
     long = BENCH[2] + " " + "Then something entirely different about cooking is told at great length. " * 40
     match = best(long, BENCH, min_similarity=0.99)[0]
     assert match.number == 2 and match.overlap == 1 and not match.equal
@@ -88,9 +87,9 @@ def test_benchmarks_from_files_of_both_kinds(tmp_path):
     parquet.write_table(pa.table({"stem": ["Q2?", "Q3?"], "other": ["x", "y"]}), tmp_path / "b.parquet")
     sources = [str(tmp_path / "a.jsonl"), f"{tmp_path / 'b.parquet'}#stem"]
     assert read_benchmarks(sources) == (["a", "a", "b"], ["Q1?", "Q2?", "Q3?"])
-    with pytest.raises(SdgError, match="expected one of the keys question, .*found stem, other. Name the key"):
+    with pytest.raises(SdgError, match="none of the keys stem, other is one of question, .* Name the key"):
         read_benchmarks([str(tmp_path / "b.parquet")])
-    with pytest.raises(SdgError, match="expected the key 'x', found question, answer"):
+    with pytest.raises(SdgError, match="a row has no key 'x', only question, answer"):
         read_benchmarks([str(tmp_path / "a.jsonl#x")])
     with pytest.raises(SdgError, match="at least one file or dataset"):
         read_benchmarks([])
@@ -105,13 +104,13 @@ def test_benchmarks_from_files_of_both_kinds(tmp_path):
         ("x/y.parquet#q", ("x/y.parquet", "", "", "test", "q")),
     ],
 )
-def test_a_benchmark_is_named_in_one_word(text, source):
+def test_parse_a_benchmark(text, source):
     assert BenchmarkSource.parse(text) == BenchmarkSource(*source)
 
 
 @pytest.mark.parametrize("text", ["mmlu", "a/b/c", "a/b:c:d:e", "/b", ""])
-def test_a_name_that_is_none_is_refused(text):
-    with pytest.raises(SdgError, match="expected the path of a .jsonl or .parquet file, or a dataset of the hub"):
+def test_bad_benchmark_names_are_rejected(text):
+    with pytest.raises(SdgError, match="neither the path of a .jsonl or .parquet file nor a dataset on the hub"):
         BenchmarkSource.parse(text)
 
 
@@ -149,7 +148,7 @@ def test_benchmarks_from_the_hub(tmp_path, monkeypatch):
     assert lines[3].startswith("SdgError: benchmark lab/exam, split 'test'") and "abc" in lines[3]
 
 
-# --- what a judge says
+# --- the judge's replies
 
 
 @pytest.mark.parametrize(
@@ -179,14 +178,14 @@ def test_benchmarks_from_the_hub(tmp_path, monkeypatch):
         ("Notable", None),
     ],
 )
-def test_a_reply_is_read_however_it_is_written(reply, said):
+def test_says_same_reads_any_spelling(reply, said):
     """Fault 12 of the reference: `True.` counted as clean."""
     assert says_same(reply) is said
 
 
 def test_options_are_not_part_of_the_question():
-    assert question_of({"problem": "Why?\n\nA. x\nB. y", "options": ["x", "y"]}) == "Why?"
-    assert question_of({"problem": "Why?\n\nA. x\nB. y"}) == "Why?\n\nA. x\nB. y"
+    assert strip_options({"problem": "Why?\n\nA. x\nB. y", "options": ["x", "y"]}) == "Why?"
+    assert strip_options({"problem": "Why?\n\nA. x\nB. y"}) == "Why?\n\nA. x\nB. y"
 
 
 # --- the stages
@@ -202,7 +201,7 @@ BENCHMARK = ["what is 12 + 30", "There are 17 red balls and 25 blue balls in a b
 
 @pytest.fixture
 def data(tmp_path):
-    """(problems, benchmark): four problems, of which one stands in the benchmark word for word, one in other words."""
+    """(problems, benchmark): four problems, one of them in the benchmark word for word, one in other words."""
     with open(tmp_path / "problems.jsonl", "wb") as out:
         out.writelines(
             files.dumps({"id": name, "problem": text, "expected_answer": "1"}) for name, text in TEXTS.items()
@@ -229,7 +228,7 @@ def decontaminate(folder, problems, bench, url, prompt="decontamination/same-que
 
 
 @pytest.mark.parametrize("prompt", ["decontamination/same-question", "decontamination/same-question-few-shot"])
-def test_what_stands_in_the_benchmark_goes_and_the_pairs_are_shown(data, tmp_path, prompt):
+def test_problems_in_the_benchmark_are_dropped_and_reported(data, tmp_path, prompt):
     with StandIn() as server:
         manifest = decontaminate(tmp_path / "a", *data, server.base_url, prompt)
         asked = server.stats()["requests"]
@@ -262,7 +261,7 @@ def test_what_stands_in_the_benchmark_goes_and_the_pairs_are_shown(data, tmp_pat
         ({"problem_first": "No", "benchmark_first": "False."}, {"equal": 1}),
     ],
 )
-def test_one_yes_is_enough_and_doubt_removes(data, tmp_path, said, dropped):
+def test_one_yes_or_an_unclear_reply_drops_a_problem(data, tmp_path, said, dropped):
     find_candidates(data[0], [str(data[1])], stage_at(tmp_path / "candidates"))
     compared = tmp_path / "compared"
     compared.mkdir()
@@ -290,25 +289,25 @@ def test_without_candidates_no_server_is_opened(data, tmp_path):
     assert manifest["counts"] == {"rows_in": 4, "rows_out": 4, "dropped": {}} and manifest["pairs"] == 0
 
 
-def test_when_everything_is_contaminated_it_is_said(data, tmp_path):
+def test_an_error_when_every_problem_is_contaminated(data, tmp_path):
     find_candidates(
         data[0], [f"{data[0]}#problem"], stage_at(tmp_path / "candidates"), min_similarity=0.99, min_overlap=1
     )
     compare_candidates(tmp_path / "candidates/candidates.jsonl", stage_at(tmp_path / "compared"))
-    with pytest.raises(SdgError, match="stands in no benchmark, found none of 4 .*'equal': 4"):
+    with pytest.raises(SdgError, match="every one of the 4 problems is in a benchmark .*'equal': 4"):
         drop_contaminated(
             data[0], stage_at(tmp_path / "candidates"), stage_at(tmp_path / "compared"), stage_at(tmp_path / "clean")
         )
 
 
-def test_pairs_of_another_run_are_refused(data, tmp_path):
+def test_pairs_of_another_run_are_rejected(data, tmp_path):
     find_candidates(
         data[0], [f"{data[0]}#problem"], stage_at(tmp_path / "candidates"), min_similarity=0.99, min_overlap=1
     )
     compare_candidates(tmp_path / "candidates/candidates.jsonl", stage_at(tmp_path / "compared"))
     other = tmp_path / "other.jsonl"
     other.write_bytes(files.dumps({"id": "x", "problem": "Another one?"}))
-    with pytest.raises(SdgError, match="in their order, found '[0-9a-f]{16}' left over"):
+    with pytest.raises(SdgError, match="'[0-9a-f]{16}' does not belong to the given problems"):
         drop_contaminated(
             other, stage_at(tmp_path / "candidates"), stage_at(tmp_path / "compared"), stage_at(tmp_path / "clean")
         )

@@ -1,4 +1,4 @@
-"""Questions of benchmarks, from files or from the hub, that training data must not contain."""
+"""Read the questions of benchmarks, which training data must not contain, from files or from the hub."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ _KEYS = ("question", "problem", "Question", "Problem", "prompt", "input", "text"
 
 @dataclass(frozen=True)
 class BenchmarkSource:
-    """Where a benchmark's questions are. name: the path of a .jsonl or .parquet file, or a dataset of the hub with its
-    revision, configuration and split; key: the column with the question's text, "" to find it."""
+    """Where a benchmark's questions are.
+
+    name: the path of a .jsonl or .parquet file, or a dataset on the hub; revision, config, split: of the dataset;
+    key: the column with the question's text, "" to find it by name.
+    """
 
     name: str
     revision: str = ""
@@ -26,8 +29,8 @@ class BenchmarkSource:
 
     @classmethod
     def parse(cls, text: str) -> BenchmarkSource:
-        """From what a notebook has: `path/to/questions.jsonl`, `path/to/questions.parquet#problem`,
-        `TIGER-Lab/MMLU-Pro`, `owner/name:split`, `owner/name@revision:config:split#column`."""
+        """Parse `path/to/questions.jsonl`, `path/to/questions.parquet#column`, `owner/name`, `owner/name:split` or
+        `owner/name@revision:config:split#column`. Raises SdgError for anything else."""
         name, _, key = text.strip().partition("#")
         if name.endswith((".jsonl", ".parquet")):
             return cls(name, key=key)
@@ -35,15 +38,15 @@ class BenchmarkSource:
         repo, _, revision = name.partition("@")
         if repo.count("/") != 1 or len(more) > 2 or not all(repo.split("/")):
             raise SdgError(
-                f"benchmark {text!r}: expected the path of a .jsonl or .parquet file, or a dataset of the "
-                "hub such as TIGER-Lab/MMLU-Pro:test#question (owner/name@revision:config:split#column)."
+                f"benchmark {text!r} is neither the path of a .jsonl or .parquet file nor a dataset on the hub, such "
+                "as TIGER-Lab/MMLU-Pro:test#question (owner/name@revision:config:split#column)."
             )
         config, split = (more[0], more[1]) if len(more) == 2 else ("", more[0] if more else "test")
         return cls(repo, revision, config, split, key)
 
     @property
     def path(self) -> Path | None:
-        """The file, None for a dataset of the hub."""
+        """The file; None for a dataset on the hub."""
         return paths.resolve_path(self.name) if self.name.endswith((".jsonl", ".parquet")) else None
 
     @property
@@ -52,31 +55,31 @@ class BenchmarkSource:
         return self.path.stem if self.path else self.name
 
     def questions(self) -> Iterator[str]:
-        """The texts of its questions, in order; rows without one are passed over. Raises SdgError when it cannot be
-        read, or has no column with questions."""
+        """Yield the questions in order; rows without one are skipped.
+
+        Raises SdgError when the benchmark cannot be read, has no column of questions, or no questions.
+        """
         key, found = self.key, 0
         for row in self._rows():
             key = key or self._find_key(row)
             if key not in row:
                 raise SdgError(
-                    f"benchmark {self.name}: expected the key {key!r}, found {', '.join(map(str, row))}. "
-                    f"Name the key: {self.name}#KEY."
+                    f"benchmark {self.name}: a row has no key {key!r}, only {', '.join(map(str, row))}. "
+                    f"Name the key of the questions: {self.name}#KEY."
                 )
             text = row[key]
             if isinstance(text, str) and text.strip():
                 found += 1
                 yield text.strip()
         if not found:
-            raise SdgError(
-                f"benchmark {self.name}: expected at least one question, found none. Give another file, split or key."
-            )
+            raise SdgError(f"benchmark {self.name} has no questions. Give another file, split or key.")
 
     def _find_key(self, row: dict[str, Any]) -> str:
         found = next((key for key in _KEYS if isinstance(row.get(key), str)), None)
         if found is None:
             raise SdgError(
-                f"benchmark {self.name}: expected one of the keys {', '.join(_KEYS)}, found "
-                f"{', '.join(map(str, row))}. Name the key: {self.name}#KEY."
+                f"benchmark {self.name}: none of the keys {', '.join(map(str, row))} is one of "
+                f"{', '.join(_KEYS)}. Name the key of the questions: {self.name}#KEY."
             )
         return found
 
@@ -89,15 +92,20 @@ class BenchmarkSource:
             what=f"benchmark {self.name}, split {self.split!r}",
             config=self.config or None,
             revision=self.revision or None,
-            advice="A file of its questions can be given instead. Nothing was written.",
+            advice="Or give a file of its questions. Nothing was written.",
         )
 
 
 def read_benchmarks(sources: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(labels, texts) of all questions of the benchmarks, each text once, in the order of the sources."""
+    """Return (labels, texts) of the benchmarks' questions, each text once, in the order of the sources.
+
+    sources: see BenchmarkSource.parse. Raises SdgError for an empty list and as BenchmarkSource does.
+    """
     if not sources:
-        raise SdgError("benchmarks: expected at least one file or dataset of questions, found none.")
-    labels, texts, seen = [], [], set()
+        raise SdgError("benchmarks: the list is empty. Give at least one file or dataset of questions.")
+    labels: list[str] = []
+    texts: list[str] = []
+    seen: set[str] = set()
     for source in map(BenchmarkSource.parse, sources):
         for text in source.questions():
             if text not in seen:
