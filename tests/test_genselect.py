@@ -1,4 +1,4 @@
-"""GenSelect: which solutions are candidates, what is compared, how picks are read, the two stages on real files."""
+"""GenSelect: selecting candidates, drawing comparisons, reading picks, and the two stages on real files."""
 
 import random
 from collections import Counter
@@ -10,7 +10,7 @@ from sdg_helpers import files, genselect, solutions
 from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.genselect import picks
-from sdg_helpers.genselect.comparisons import Candidate, Rules, candidates_of, draw
+from sdg_helpers.genselect.comparisons import Candidate, Rules, draw, select_candidates
 from sdg_helpers.judging.verdicts import Verdict
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.sft.dataset_cards import DatasetCard
@@ -29,7 +29,7 @@ def some(right, wrong):
 
 
 @pytest.mark.parametrize("right, wrong", [(1, 3), (3, 1), (2, 2), (1, 15), (15, 1), (8, 8), (12, 20), (4, 60)])
-def test_comparisons_have_a_right_one_and_no_more_right_than_wrong(right, wrong):
+def test_comparisons_have_a_right_candidate_and_at_most_as_many_right_as_wrong(right, wrong):
     drawn = draw(some(right, wrong), Rules(), random.Random(3))
     assert 1 <= len(drawn) <= 8
     assert len({frozenset(one.seed for one in chosen) for chosen in drawn}) == len(drawn)
@@ -39,7 +39,7 @@ def test_comparisons_have_a_right_one_and_no_more_right_than_wrong(right, wrong)
         assert len({one.seed for one in chosen}) == len(chosen)
 
 
-def test_sizes_lie_around_the_middle_and_places_do_not_tell():
+def test_sizes_center_on_the_middle_and_right_ones_are_in_any_place():
     rng, sizes, places = random.Random(0), Counter(), Counter()
     for _ in range(400):
         for chosen in draw(some(8, 24), Rules(), rng):
@@ -52,7 +52,7 @@ def test_sizes_lie_around_the_middle_and_places_do_not_tell():
 
 
 @pytest.mark.parametrize("right, wrong", [(0, 9), (9, 0), (1, 2), (0, 0)])
-def test_what_cannot_be_compared_is_not(right, wrong):
+def test_problems_without_a_mix_are_not_compared(right, wrong):
     assert draw(some(right, wrong), Rules(), random.Random(1)) == []
 
 
@@ -62,7 +62,7 @@ def test_drawing_again_gives_the_same():
     assert draw(some(5, 9), Rules(), random.Random("x")) != draw(some(5, 9), Rules(), random.Random("y"))
 
 
-def test_candidates_are_short_boxed_once_judged_and_all_different(tmp_path):
+def test_candidates_are_judged_short_distinct_and_boxed_once(tmp_path):
     """Fault 10 of the reference: equal summaries shared one number."""
     cases = [
         ("The answer is \\boxed{7}", True, None),
@@ -90,7 +90,7 @@ def test_candidates_are_short_boxed_once_judged_and_all_different(tmp_path):
         for seed, (text, correct, _) in enumerate(cases)
     ]
     dropped = Counter()
-    found = candidates_of(iter(rows), Rules(), dropped)
+    found = select_candidates(iter(rows), Rules(), dropped)
     assert [one.seed for one in found] == [0, 5]
     assert dropped == Counter(reason for _, _, reason in cases if reason)
 
@@ -129,9 +129,9 @@ def test_candidates_are_short_boxed_once_judged_and_all_different(tmp_path):
         ("Judgment: " + "[" * 100_000, None),
     ],
 )
-def test_picks_are_read_however_they_are_written(reply, pick):
+def test_read_pick_reads_any_spelling(reply, pick):
     """Fault 10 of the reference: `[2]` and `**Judgment:** 2` were not read."""
-    assert picks.picked(reply, 4) == pick
+    assert picks.read_pick(reply, 4) == pick
 
 
 @pytest.mark.parametrize(
@@ -192,14 +192,18 @@ def test_from_verdicts_to_picks(solved, tmp_path):
             sampling=Sampling(0.6),
             limits=Limits(16),
         )
-    made = picks.judge_picks(tmp_path / "c" / "comparisons.jsonl", stage_at(tmp_path / "s"), stage_at(tmp_path / "p"))
-    told = made["report"]
-    assert told["comparisons"] == told["readable"] == len(rows) and made["how"] == {"picked": len(rows)}
-    assert told["chance_right"] < 0.51 and told["pick_right"] > 0.6 and 0 < told["majority_right"] < 1
+    manifest_of_picks = picks.judge_picks(
+        tmp_path / "c" / "comparisons.jsonl", stage_at(tmp_path / "s"), stage_at(tmp_path / "p")
+    )
+    report = manifest_of_picks["report"]
+    assert report["comparisons"] == report["readable"] == len(rows) and manifest_of_picks["how"] == {
+        "picked": len(rows)
+    }
+    assert report["chance_right"] < 0.51 and report["pick_right"] > 0.6 and 0 < report["majority_right"] < 1
     table = pd.read_parquet(tmp_path / "p" / "verdicts.parquet")
     by_id = {row["id"]: row for row in rows}
     assert all(by_id[row.id]["right"][row.pick] == row.correct for row in table.itertuples())
-    places = picks.positions(tmp_path / "p" / "verdicts.parquet")
+    places = picks.count_positions(tmp_path / "p" / "verdicts.parquet")
     assert places["picked"].sum() == len(rows) and abs(places.iloc[:, 1].sum() - len(rows)) < 1e-9
     assert (
         genselect.draw_comparisons(
@@ -269,7 +273,7 @@ def test_the_card_counts_problems_and_repaired_answers_not_comparisons(repaired,
     assert "| output | the reasoning that picks a candidate" in card and "worked solution" not in card
 
 
-def test_comparisons_of_an_older_format_are_refused_with_the_ways_out(solved, tmp_path):
+def test_comparisons_of_an_older_format_are_rejected(solved, tmp_path):
     problems, folder, verdicts = solved
     rules = Rules(min_candidates=2)
     genselect.draw_comparisons(stage_at(folder), verdicts, problems, stage_at(tmp_path / "c"), rules=rules)
@@ -280,11 +284,11 @@ def test_comparisons_of_an_older_format_are_refused_with_the_ways_out(solved, tm
         genselect.draw_comparisons(stage_at(folder), verdicts, problems, stage_at(tmp_path / "c"), rules=rules)
 
 
-def test_nothing_to_compare_is_said(solved, tmp_path):
+def test_an_error_when_nothing_can_be_compared(solved, tmp_path):
     problems, folder, verdicts = solved
     with pytest.raises(SdgError, match="lower MIN_CANDIDATES"):
         genselect.draw_comparisons(
             stage_at(folder), verdicts, problems, stage_at(tmp_path / "c"), rules=Rules(min_candidates=9)
         )
-    with pytest.raises(SdgError, match="min_candidates: expected 2 or more, found 1"):
+    with pytest.raises(SdgError, match="min_candidates: .*greater than or equal to 2, found 1"):
         Rules(min_candidates=1)

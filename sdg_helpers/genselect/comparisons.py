@@ -1,7 +1,7 @@
-"""Stage 08, first part: solutions of a problem set side by side, of which a model is to find a right one.
+"""Stage 08, first part: show solutions of a problem side by side, for a model to pick a right one.
 
 The method is GenSelect of the OpenMathReasoning paper (arXiv 2504.16891): candidates are the short texts after the
-thinking; a comparison shows 2 to 16 of them, at least one right, no more right than wrong.
+thinking; a comparison shows 2 to 16 of them, at least one right, and at most as many right as wrong.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
@@ -21,14 +23,16 @@ from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.rows import line_start, parse_solution
 from sdg_helpers.stages import Stage, Work
 
-ROW_FORMAT = 2  # of comparisons.jsonl; raise it when its keys change: older comparisons are refused
-MOST_CANDIDATES = 16
+ROW_FORMAT = 2  # of comparisons.jsonl; increase it when its keys change: then older comparisons are rejected
+MAX_CANDIDATES = 16  # shown in one comparison
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A solution as a comparison shows it: the text after its thinking, its answer, what that was judged against, and
-    whether it is right."""
+    """A solution as a comparison shows it.
+
+    text: what follows the thinking; expected_answer: what the answer was judged against; correct: the verdict.
+    """
 
     seed: int
     text: str
@@ -37,47 +41,59 @@ class Candidate:
     correct: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """Which problems are compared and how often; the defaults are the paper's."""
+class Rules(BaseModel):
+    """Which problems are compared and how often; the defaults are the paper's.
 
-    max_characters: int = 3000  # longest candidate
-    min_candidates: int = 4  # a problem with fewer different ones is left out
-    max_comparisons: int = 8  # a problem
+    max_characters: of a candidate. min_candidates: problems with fewer distinct candidates are dropped.
+    max_comparisons: per problem. Raises SdgError for an unknown name or a bad value.
+    """
 
-    def __post_init__(self) -> None:
-        for name, least in (("max_characters", 1), ("min_candidates", 2), ("max_comparisons", 1)):
-            if getattr(self, name) < least:
-                raise SdgError(f"{name}: expected {least} or more, found {getattr(self, name)}.")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    max_characters: int = Field(3000, ge=1)
+    min_candidates: int = Field(4, ge=2)
+    max_comparisons: int = Field(8, ge=1)
+
+    def __init__(self, **values: Any):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            details = (f"{one['loc'][0]}: {one['msg']}, found {one['input']!r}." for one in error.errors())
+            raise SdgError("\n".join(details)) from None
 
 
 def draw_comparisons(
     solutions: Stage, verdicts: Path, problems: Path, stage: Stage, *, rules: Rules | None = None, run_seed: int = 0
 ) -> dict[str, Any]:
     """Write comparisons.jsonl: id, problem, problem_id, expected_answer, original_expected_answer (of the reference),
-    solutions (the text shown), num_solutions, max_index, seeds, answers and right (bool), these three in the order
-    shown. Returns the manifest.
+    problem_source, solutions (the text shown), num_solutions, max_index, and in the order shown: seeds, answers and
+    right (booleans).
 
-    Order and choice depend on the data and run_seed alone. Raises SdgError when no problem can be compared.
+    Choice and order depend only on the data and run_seed. Returns the manifest. Raises SdgError when no problem can be
+    compared.
     """
     solutions.require()
     rules = rules or Rules()
-    parameters = {**vars(rules), "run_seed": run_seed, "row_format": ROW_FORMAT}
+    parameters = {**rules.model_dump(), "run_seed": run_seed, "row_format": ROW_FORMAT}
     inputs = {
         "verdicts": verdicts,
         "problems": problems,
         **{path.name: path for path in seed_files.seed_files(solutions.folder).values()},
     }
     with stage.work(parameters, inputs) as work:
-        return work.manifest if work.done else _draw(work, solutions.folder, verdicts, problems, rules, run_seed)
+        return (
+            work.manifest
+            if work.done
+            else _write_comparisons(work, solutions.folder, verdicts, problems, rules, run_seed)
+        )
 
 
-def candidates_of(
-    rows: Iterator[tuple[bytes, Path, Verdict | None]], rules: Rules, dropped: Counter
+def select_candidates(
+    rows: Iterator[tuple[bytes, Path, Verdict | None]], rules: Rules, dropped: Counter[str]
 ) -> list[Candidate]:
-    """The candidates among the solutions of one problem: finished, judged, with exactly one box, short, all different.
+    """Return the candidates among the solutions of one problem: judged, with one box, short, each text once.
 
-    rows: (line, file, verdict); why the others are none is counted in `dropped`.
+    rows: (line, its file, verdict). Rejections are counted by reason in `dropped`.
     """
     found: dict[str, Candidate] = {}
     for line, path, verdict in rows:
@@ -92,26 +108,29 @@ def candidates_of(
         elif text in found:
             dropped["same_text"] += 1
         else:
-            found[text] = Candidate(solution.keys["seed"], text, *verdict[1:4])
+            found[text] = Candidate(
+                solution.keys["seed"], text, verdict.predicted_answer, verdict.expected_answer, verdict.correct
+            )
     return list(found.values())
 
 
 def draw(candidates: list[Candidate], rules: Rules, rng: random.Random) -> list[list[Candidate]]:
-    """Up to max_comparisons different comparisons of one problem's candidates, each in random order.
+    """Draw up to max_comparisons distinct comparisons of one problem's candidates, each in random order.
 
-    The size is drawn from a normal distribution around the middle of what is possible, cut off at both ends.
+    The number of candidates is drawn from a normal distribution around the middle of the possible range, truncated to
+    that range. Returns [] when the candidates are too few, all right or all wrong.
     """
     right, wrong = ([one for one in candidates if one.correct is kind] for kind in (True, False))
     if not right or not wrong or len(candidates) < rules.min_candidates:
         return []
     largest = max(
         size
-        for size in range(2, min(MOST_CANDIDATES, len(candidates)) + 1)
+        for size in range(2, min(MAX_CANDIDATES, len(candidates)) + 1)
         if _fewest_right(size, wrong) <= min(len(right), size // 2)
     )
     drawn: dict[frozenset[int], list[Candidate]] = {}
     for _ in range(4 * rules.max_comparisons):
-        size = _size(largest, rng)
+        size = _draw_size(largest, rng)
         num_right = rng.randint(_fewest_right(size, wrong), min(len(right), size // 2))
         chosen = rng.sample(right, num_right) + rng.sample(wrong, size - num_right)
         rng.shuffle(chosen)
@@ -125,7 +144,7 @@ def _fewest_right(size: int, wrong: list[Candidate]) -> int:
     return max(1, size - len(wrong))
 
 
-def _size(largest: int, rng: random.Random) -> int:
+def _draw_size(largest: int, rng: random.Random) -> int:
     middle, spread = (2 + largest) / 2, max((largest - 2) / 4, 0.5)
     while True:
         size = round(rng.gauss(middle, spread))
@@ -133,27 +152,28 @@ def _size(largest: int, rng: random.Random) -> int:
             return size
 
 
-def _draw(work: Work, solutions: Path, verdicts: Path, problems: Path, rules: Rules, run_seed: int) -> dict[str, Any]:
-    dropped, candidates_dropped, shown = Counter(), Counter(), Counter()
+def _write_comparisons(
+    work: Work, solutions: Path, verdicts: Path, problems: Path, rules: Rules, run_seed: int
+) -> dict[str, Any]:
+    dropped, candidates_dropped, shown = Counter[str](), Counter[str](), Counter[int]()
     rows_in = rows_out = 0
     path = work.folder / "comparisons.jsonl"
     with files.atomic_writer(path) as out:
         for problem, rows in _by_problem(solutions, verdicts, problems):
             rows_in += 1
-            candidates = candidates_of(rows, rules, candidates_dropped)
+            candidates = select_candidates(rows, rules, candidates_dropped)
             drawn = draw(candidates, rules, random.Random(files.content_id(str(run_seed), problem["id"])))
             if drawn:
                 rows_out += 1
                 shown.update(len(one) for one in drawn)
                 out.writelines(files.dumps(comparison_row(problem, one)) for one in drawn)
             else:
-                dropped[_reason(candidates, rules)] += 1
+                dropped[_reason_to_drop(candidates, rules)] += 1
             work.progress(rows_in, None)
         if not rows_out:
             raise SdgError(
-                f"{work.folder}: expected at least one problem with right and wrong solutions to compare, "
-                f"found none of {rows_in} ({dict(dropped)}). Generate more solutions per problem "
-                "(NUM_SEEDS), or lower MIN_CANDIDATES."
+                f"{work.folder}: none of the {rows_in} problems has both right and wrong solutions to compare "
+                f"({dict(dropped)}). Generate more solutions per problem (NUM_SEEDS), or lower MIN_CANDIDATES."
             )
     return work.finish(
         rows_in=rows_in,
@@ -166,14 +186,14 @@ def _draw(work: Work, solutions: Path, verdicts: Path, problems: Path, rules: Ru
     )
 
 
-def _reason(candidates: list[Candidate], rules: Rules) -> str:
+def _reason_to_drop(candidates: list[Candidate], rules: Rules) -> str:
     if len(candidates) < rules.min_candidates:
         return "too_few_candidates"
     return "all_right" if candidates[0].correct else "all_wrong"
 
 
 def comparison_row(problem: dict[str, Any], chosen: list[Candidate]) -> dict[str, Any]:
-    """One row of comparisons.jsonl: a problem to a solving stage, whose prompt shows the candidates by number."""
+    """Return one row of comparisons.jsonl. The solving stage reads it as a problem; `solutions` numbers the texts."""
     text = "\n\n".join(f"Solution {number}:\n{one.text}" for number, one in enumerate(chosen))
     return {
         "id": files.content_id(problem["id"], *(one.text for one in chosen)),
@@ -191,8 +211,10 @@ def comparison_row(problem: dict[str, Any], chosen: list[Candidate]) -> dict[str
     }
 
 
-def _by_problem(solutions: Path, verdicts: Path, problems: Path) -> Iterator[tuple[dict[str, Any], Iterator]]:
-    """(problem, its solutions with their verdicts), all seed files read in step: they are in problem order."""
+def _by_problem(
+    solutions: Path, verdicts: Path, problems: Path
+) -> Iterator[tuple[dict[str, Any], Iterator[tuple[bytes, Path, Verdict | None]]]]:
+    """Yield each problem with its solutions; the seed files are read in step, for they are in problem order."""
     readers = [_SeedReader(path, verdicts, seed) for seed, path in seed_files.seed_files(solutions).items()]
     for problem in read_problems(problems):
         yield problem, (row for reader in readers for row in reader.take(problem["id"]))
@@ -201,7 +223,7 @@ def _by_problem(solutions: Path, verdicts: Path, problems: Path) -> Iterator[tup
 
 
 class _SeedReader:
-    """One seed file beside its verdicts, one problem at a time."""
+    """Read one seed file and its verdicts, one problem at a time."""
 
     def __init__(self, path: Path, verdicts: Path, seed: int):
         self._path, self._verdicts = path, SeedVerdicts(verdicts, seed)
@@ -213,7 +235,7 @@ class _SeedReader:
             yield from file
 
     def take(self, problem_id: str) -> Iterator[tuple[bytes, Path, Verdict | None]]:
-        """The row of this problem, if this seed has one."""
+        """Yield (line, file, verdict) of this problem, if the seed has a solution of it."""
         if self._line.startswith(line_start(problem_id)):
             line, self._line = self._line, next(self._lines, b"")
             yield line, self._path, self._verdicts.find(problem_id)
@@ -221,6 +243,6 @@ class _SeedReader:
     def check_end(self) -> None:
         if self._line:
             raise SdgError(
-                f"{self._path}: expected the solutions in the order of the problems, found "
-                f"{self._line[:60]!r} out of order. Give the files of one run."
+                f"{self._path}: the row that begins with {self._line[:60]!r} is not in the order of the problems. "
+                "Use files of the same run."
             )

@@ -1,4 +1,4 @@
-"""Stage 08, second part: what the model picked in each comparison, whether it is right, and how that compares."""
+"""Stage 08, second part: read the model's pick in each comparison, judge it, and compare it with a majority vote."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _PICK = re.compile(
     r"[\s*_`$\[({]*(?:\\boxed\{|\\text\{|solution|attempt|number|index|\s)*[\s*_`\[({#]*"
     r"(\d{1,3})(?![\d.]*\d)(?!\W{0,6}(?:and|or|,|/|&)\W{0,6}\d|[^\w\n]{0,6}[-–—][^\w\n]{0,6}\d)",
     re.IGNORECASE,
-)  # a dash in the next line begins a list
-_TAIL = 400  # characters after the mark that are looked at
-_BATCH = 20_000  # rows a row group
+)  # a dash on the next line starts a list
+_TAIL = 400  # characters read after the mark
+_BATCH = 20_000  # rows per row group
 _SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -45,9 +45,11 @@ _SCHEMA = pa.schema(
 )
 
 
-def picked(generation: str, num_solutions: int) -> int | None:
-    """The number after the last `Judgment:` of a reply, its thinking left aside; None when it names no solution, or
-    more than one. `Judgment: [2]`, `**Judgement:** 2` and `Judgment: Solution 2` are all 2."""
+def read_pick(generation: str, num_solutions: int) -> int | None:
+    """Return the number after the last `Judgment:` of a reply, outside its thinking; None unless it names one solution.
+
+    `Judgment: [2]`, `**Judgement:** 2` and `Judgment: Solution 2` all give 2. num_solutions: how many were shown.
+    """
     _, reply = split_thinking(generation)
     marks = list(_MARK.finditer(reply))
     found = _PICK.match(reply[marks[-1].end() : marks[-1].end() + _TAIL]) if marks else None
@@ -55,7 +57,10 @@ def picked(generation: str, num_solutions: int) -> int | None:
 
 
 def majority_right(answers: list[str], right: list[bool]) -> float:
-    """1.0 when the most frequent of equal answers is right, 0.0 when it is wrong; of equally many, their share."""
+    """Return 1.0 when the most frequent answer is right and 0.0 when it is wrong; in a tie, the right ones' share.
+
+    answers, right: of the candidates, in the same order. Equal answers (1/2 and 0.5) count as one.
+    """
     keys = [canonical(answer) for answer in answers]
     counts, is_right = Counter(keys), dict(zip(keys, right, strict=True))
     first = [key for key, count in counts.items() if count == max(counts.values())]
@@ -63,24 +68,25 @@ def majority_right(answers: list[str], right: list[bool]) -> float:
 
 
 def judge_picks(comparisons: Path, solutions: Stage, stage: Stage, *, reasoning: bool = True) -> dict[str, Any]:
-    """Write verdicts.parquet: as a judging stage does (id of the comparison, seed, predicted_answer: that of the
+    """Write verdicts.parquet with the columns of a judging stage (id of the comparison, seed, predicted_answer of the
     picked solution, expected_answer, correct, how), and pick, num_solutions, num_right, first_right, majority_right.
 
-    how: picked, unreadable or unfinished. An unreadable reply has no verdict and is not exported. Returns the manifest.
+    how: picked, unreadable or unfinished; only a readable pick gets a verdict. reasoning: the model thinks, so a reply
+    without closed thinking is unfinished. Returns the manifest, whose `report` is that of `report_picks`.
     """
     solutions.require()
     seeds = seed_files.seed_files(solutions.folder)
     inputs = {"comparisons": comparisons, **{path.name: path for path in seeds.values()}}
     with stage.work({"reasoning": reasoning}, inputs) as work:
-        return work.manifest if work.done else _judge(work, comparisons, seeds, reasoning)
+        return work.manifest if work.done else _write_verdicts(work, comparisons, seeds, reasoning)
 
 
-def _judge(work: Work, comparisons: Path, seeds: dict[int, Path], reasoning: bool) -> dict[str, Any]:
-    how: Counter = Counter()
+def _write_verdicts(work: Work, comparisons: Path, seeds: dict[int, Path], reasoning: bool) -> dict[str, Any]:
+    how = Counter[str]()
     path = work.folder / "verdicts.parquet"
     with files.atomic_writer(path) as out, parquet.ParquetWriter(out, _SCHEMA) as table:
         batch: list[dict[str, Any]] = []
-        for row in _verdicts(comparisons, seeds, reasoning):
+        for row in _verdict_rows(comparisons, seeds, reasoning):
             how[row["how"]] += 1
             batch.append(row)
             if len(batch) == _BATCH:
@@ -88,24 +94,24 @@ def _judge(work: Work, comparisons: Path, seeds: dict[int, Path], reasoning: boo
                 batch.clear()
         table.write_table(pa.Table.from_pylist(batch, _SCHEMA))
     total = sum(how.values())
-    return work.finish(rows_in=total, rows_out=total, how=dict(how), outputs=[path], report=report(path))
+    return work.finish(rows_in=total, rows_out=total, how=dict(how), outputs=[path], report=report_picks(path))
 
 
-def _verdicts(comparisons: Path, seeds: dict[int, Path], reasoning: bool) -> Iterator[dict[str, Any]]:
+def _verdict_rows(comparisons: Path, seeds: dict[int, Path], reasoning: bool) -> Iterator[dict[str, Any]]:
     for seed, path in seeds.items():
         rows = files.read_jsonl(path)
         row = next(rows, None)
         for shown in read_problems(comparisons):
             if row is None or row["id"] != shown["id"]:
-                continue  # this comparison's request failed
+                continue  # the request for this comparison failed
             yield verdict_row(shown, row, seed, reasoning)
             row = next(rows, None)
 
 
 def verdict_row(shown: dict[str, Any], row: dict[str, Any], seed: int, reasoning: bool = True) -> dict[str, Any]:
-    """One row of verdicts.parquet: `shown` is the comparison, `row` the model's reply to it."""
+    """Return one row of verdicts.parquet. shown: the comparison; row: the model's reply to it."""
     finished = is_finished(row["finish_reason"], row["generation"], reasoning)
-    pick = picked(row["generation"], shown["num_solutions"]) if finished else None
+    pick = read_pick(row["generation"], shown["num_solutions"]) if finished else None
     right = shown["right"]
     return {
         "id": shown["id"],
@@ -122,12 +128,12 @@ def verdict_row(shown: dict[str, Any], row: dict[str, Any], seed: int, reasoning
     }
 
 
-def report(verdicts: Path | str) -> dict[str, Any]:
-    """How good the picks are beside the majority of the same candidates and beside chance.
+def report_picks(verdicts: Path | str) -> dict[str, Any]:
+    """Compare the picks with the majority vote of the same candidates and with chance.
 
-    pick_right, majority_right, chance_right: shares of all comparisons (an unreadable pick is not right).
-    pick_beats_majority, majority_beats_pick: comparisons in which only one of the two is right; where as many
-    candidates are for a right as for a wrong answer, neither beats the other.
+    pick_right, majority_right, chance_right: share of all comparisons, 0 to 1; an unreadable pick counts as wrong.
+    pick_beats_majority, majority_beats_pick: number of comparisons in which only that one is right; a tie of right and
+    wrong answers counts for neither.
     """
     table = pd.read_parquet(verdicts, columns=["correct", "num_right", "num_solutions", "majority_right", "pick"])
     right, majority = table["correct"].fillna(False).astype(bool), table["majority_right"]
@@ -146,9 +152,11 @@ def _mean(values: pd.Series) -> float:
     return round(float(values.mean()), 4) if len(values) else 0.0
 
 
-def positions(verdicts: Path | str) -> pd.DataFrame:
-    """Where the picks fall: for each place (0 = shown first) how often it was picked, and how often it would be if
-    places did not matter. A model with a bias picks the first or the last too often."""
+def count_positions(verdicts: Path | str) -> pd.DataFrame:
+    """Count the picks by place (the index; 0 = shown first), beside the expected count if places did not matter.
+
+    A model with a position bias picks the first or the last place too often.
+    """
     table = pd.read_parquet(verdicts, columns=["pick", "num_solutions"])
     table = table[table["pick"] >= 0]
     sizes = table["num_solutions"].to_numpy()
