@@ -1,4 +1,4 @@
-"""Science: the taxonomy, replies read into questions, letters however they are written, near-duplicates, votes."""
+"""The science track: taxonomy, reading questions from replies, option letters, near-duplicates, votes."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.science import open_science, plan, voting
 from sdg_helpers.science.question_reader import Question, read_question
-from sdg_helpers.science.taxonomy import folded, form_of, load_taxonomy
+from sdg_helpers.science.taxonomy import describe_form, fold, load_taxonomy
 from tests.helpers.effort import assert_grows_linearly
 from tests.helpers.solving import endpoint_server
 from tests.helpers.stages import stage_at
@@ -22,13 +22,13 @@ from tests.helpers.standin import StandIn
 # --- the taxonomy
 
 
-def test_the_taxonomy_is_as_large_as_promised_and_says_nothing_twice():
+def test_the_taxonomy_is_large_and_has_no_duplicates():
     taxonomy = load_taxonomy()
     table = taxonomy.table()
     assert len(table) >= 8 and table["topics"].sum() >= 60 and table["subtopics"].sum() >= 400
     assert list(taxonomy.levels) == ["intermediate", "complex", "hard", "brutal", "borderline_unsolvable"]
     assert len(set(taxonomy.levels.values())) == 5 and all(len(text.split()) > 10 for text in taxonomy.levels.values())
-    subtopics = [folded(one) for _, _, inside in taxonomy.topics() for one in inside]
+    subtopics = [fold(one) for _, _, inside in taxonomy.topics() for one in inside]
     assert len(set(subtopics)) == len(subtopics) and all(2 <= len(one.split()) <= 8 for one in subtopics)
 
 
@@ -44,40 +44,40 @@ def test_the_taxonomy_is_as_large_as_promised_and_says_nothing_twice():
         ("levels: {a: b}\nfields: {F: {T: []}}", "no subtopics"),
         ("levels: {a: b}\nfields: {F: [a]}", "not mappings of"),
         ("levels: {a: b}\nfields: {F: {T: [a]}, G: {t: [b]}}", "topic 't' twice"),
-        ("levels: [", "expected a taxonomy"),
+        ("levels: [", "cannot read this taxonomy"),
     ],
 )
-def test_a_broken_taxonomy_is_refused(tmp_path, text, said):
+def test_a_broken_taxonomy_is_rejected(tmp_path, text, said):
     (tmp_path / "t.yaml").write_text(text)
     with pytest.raises(SdgError, match=said):
         load_taxonomy(tmp_path / "t.yaml")
 
 
-def test_topics_are_spread_over_the_fields_and_unknown_names_are_refused(tmp_path):
+def test_topics_are_spread_over_the_fields_and_unknown_names_are_rejected(tmp_path):
     manifest = plan.choose_topics(stage_at(tmp_path / "a"), max_topics=11)
     rows = list(files.read_jsonl(tmp_path / "a" / "topics.jsonl"))
     assert Counter(Counter(row["field"] for row in rows).values()) == {1: 7, 2: 2} and len(rows) == 11
     assert manifest["counts"]["rows_out"] == 11
     with pytest.raises(SdgError, match="Did you mean Genetics?"):
         plan.choose_topics(stage_at(tmp_path / "b"), topics=["Genetic"])
-    with pytest.raises(SdgError, match="found none of .'Genetics'. in the fields .'Physics'"):
+    with pytest.raises(SdgError, match="none of .'Genetics'. is in the fields .'Physics'"):
         plan.choose_topics(stage_at(tmp_path / "c"), topics=["Genetics"], fields=["Physics"])
-    with pytest.raises(SdgError, match="difficulty 'easy'"):
+    with pytest.raises(SdgError, match="unknown difficulty 'easy'"):
         plan.plan_questions(tmp_path / "a" / "topics.jsonl", stage_at(tmp_path / "d"), levels=["easy"], num_options=[4])
     with pytest.raises(SdgError, match="2 to 10, found 11"):
-        form_of(11)
+        describe_form(11)
 
 
 @pytest.mark.parametrize(
     "levels, num_options, said",
     [
-        (["easy"], [4], "difficulty 'easy': expected one of intermediate"),
+        (["easy"], [4], "unknown difficulty 'easy'. Known: intermediate"),
         (["hard"], [11], "2 to 10, found 11"),
-        ([], [4], "LEVELS and NUM_OPTIONS: expected at least one of each"),
+        ([], [4], "LEVELS and NUM_OPTIONS: at least one of each is needed"),
         (["hard"], [], "at least one of each"),
     ],
 )
-def test_a_grid_is_checked_before_anything_is_asked(levels, num_options, said):
+def test_a_grid_is_checked_before_the_first_request(levels, num_options, said):
     with pytest.raises(SdgError, match=said):
         plan.check_grid(levels, num_options)
     assert list(plan.check_grid(["hard"], [4, 0])[1]) == [4, 0]
@@ -112,7 +112,7 @@ def test_the_grid_is_every_subtopic_level_and_form(tmp_path):
         ("...", []),
     ],
 )
-def test_new_subtopics_are_read_line_by_line(reply, found):
+def test_read_subtopics(reply, found):
     assert plan.read_subtopics(reply) == found
 
 
@@ -141,7 +141,7 @@ STEM, OPTIONS = "Which gas do plants take up?", ("oxygen", "carbon dioxide", "ni
         ("A. Einstein was asked:\n" + GOOD, 4),
     ],
 )
-def test_a_question_is_read_however_it_is_laid_out(reply, num_options):
+def test_a_question_is_read_from_any_layout(reply, num_options):
     found = read_question(reply, num_options)
     assert isinstance(found, Question), found
     assert found.text.endswith(STEM) and found.options == OPTIONS
@@ -183,7 +183,7 @@ def test_a_question_is_read_however_it_is_laid_out(reply, num_options):
         (GOOD.replace("Which", "As shown in the diagram, which"), 4, "needs_a_figure"),
     ],
 )
-def test_what_is_no_question_is_dropped_with_its_reason(reply, num_options, reason):
+def test_other_replies_are_dropped_with_a_reason(reply, num_options, reason):
     assert read_question(reply, num_options) == reason
 
 
@@ -198,7 +198,7 @@ def test_what_is_no_question_is_dropped_with_its_reason(reply, num_options, reas
         "Is the correct reading of the gauge: A little more?",
     ],
 )
-def test_innocent_questions_are_kept(stem):
+def test_questions_that_only_look_flawed_are_kept(stem):
     assert isinstance(read_question(GOOD.replace(STEM, stem), 4), Question)
 
 
@@ -214,7 +214,7 @@ def test_innocent_questions_are_kept(stem):
         ["5 m s", "5 ms", "5 Ms", "5 s"],
     ],
 )
-def test_options_which_differ_in_their_case_are_different(options):
+def test_options_that_differ_in_case_are_different(options):
     found = read_question(GOOD.split("\n")[0] + "".join(map("\n{}. {}".format, "ABCD", options)), 4)
     assert isinstance(found, Question) and found.options == tuple(options)
 
@@ -313,7 +313,7 @@ def test_every_spelling_of_an_option_is_one_letter(answer):
         ("{" * 2000, None),
     ],
 )
-def test_texts_of_options_and_what_names_none(answer, letter):
+def test_an_option_is_found_by_its_text_or_not_at_all(answer, letter):
     assert option_letter(answer, CHOICES) == letter
 
 
@@ -341,11 +341,11 @@ CASED = ["c/2", "c", "2c", "5 MPa", "5 mPa", "Photosynthesis", "AaBb", "aabb"]
         ("AABB", None),
     ],
 )
-def test_case_counts_where_it_may_be_the_content(answer, letter):
+def test_case_matters_where_options_differ_by_it(answer, letter):
     assert option_letter(answer, CASED) == letter
 
 
-def test_an_open_answer_votes_as_it_is():
+def test_an_open_answer_is_its_own_vote():
     assert (
         normalise_vote(" 5 J ", []) == "5 J"
         and normalise_vote("  ", None) is None
@@ -356,7 +356,7 @@ def test_an_open_answer_votes_as_it_is():
 # --- near-duplicates
 
 
-def test_near_duplicates_are_found_whatever_the_order_of_options():
+def test_near_duplicates_are_found_in_any_order_of_options():
     index = near_duplicates.NearDuplicates(0.7)
     text = "A train of mass 300 t accelerates from rest to 20 m/s on a level track within one minute of time. " * 2
     assert index.find(text + "\nA. 1 kW\nB. 2 MW") is None
@@ -400,7 +400,7 @@ def ask(rows, folder, url, prompt, num_seeds=1, **more):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """(run folder, server) with the stages of notebooks 01, 02 and 04, made by a scripted model."""
+    """(run folder, server): the stages of notebooks 01, 02 and 04, with a scripted model."""
     run = tmp_path_factory.mktemp("science")
     with StandIn(accuracy=0.7) as server:
         url = server.base_url
@@ -437,14 +437,14 @@ def manifest_of(run, stage):
     return files.read_json(run / stage / "manifest.json")
 
 
-def test_new_subtopics_join_the_grid_once(written):
+def test_each_new_subtopic_is_in_the_grid_once(written):
     run, _ = written
     manifest = manifest_of(run, "assignments")
     assert manifest["new_subtopics"] == 6 and manifest["counts"]["dropped"]["repeated"] == 3
     assert manifest["assignments"] == (9 + 6) * 2 * 2
 
 
-def test_every_reply_is_a_question_or_dropped_with_its_reason(written):
+def test_every_reply_is_kept_or_dropped_with_a_reason(written):
     run, _ = written
     counts = manifest_of(run, "questions")["counts"]
     kept, dropped = (list(files.read_jsonl(run / "questions" / name)) for name in ("questions.jsonl", "dropped.jsonl"))
@@ -462,7 +462,7 @@ def test_every_reply_is_a_question_or_dropped_with_its_reason(written):
     assert not [row for row in kept if row["problem"].find("(correct)") >= 0]
 
 
-def test_inspired_questions_follow_their_sources_and_near_duplicates_show_their_pair(written):
+def test_inspired_questions_name_their_source_and_near_duplicates_what_they_resemble(written):
     run, _ = written
     counts = manifest_of(run, "problems")["counts"]
     rows = list(files.read_jsonl(run / "problems" / "problems.jsonl"))
@@ -477,7 +477,7 @@ def test_inspired_questions_follow_their_sources_and_near_duplicates_show_their_
     assert pairs and all(pair["similarity"] >= 0.7 and pair["problem"] != pair["resembles"] for pair in pairs)
 
 
-def test_examples_of_the_prompt_do_not_come_back(tmp_path):
+def test_copies_of_the_prompts_examples_are_dropped(tmp_path):
     prompt = load_prompt("science/write-question-few-shot")
     copy = next(turn.assistant for turn in prompt.few_shot_turns)
     rows = [("a", copy), ("b", GOOD), ("c", GOOD.replace("helium", "neon")), ("d", GOOD)]
@@ -508,7 +508,7 @@ def test_examples_of_the_prompt_do_not_come_back(tmp_path):
     assert {row["written_by"] for row in files.read_jsonl(tmp_path / "q" / "questions.jsonl")} == {"m"}
 
 
-def test_spellings_vote_together_and_the_counts_add_up(written, tmp_path):
+def test_spellings_of_an_option_vote_together(written, tmp_path):
     run, _ = written
     manifest = voting.vote(
         stage_at(run / "solutions"), run / "problems" / "problems.jsonl", stage_at(tmp_path / "v"), min_votes=3
@@ -552,7 +552,7 @@ CASES = [  # answers of seeds 0, 1, …; winner, votes, total, reason
 
 
 def test_votes_by_the_table(tmp_path):
-    """Fault 11, and the tie rule: of equally many votes the answer of the lowest seed wins."""
+    """Fault 11 of the reference, and ties: the answer of the lowest seed wins."""
     solved(tmp_path, [(case[0], ["one", "two", "three", "four"]) for case in CASES])
     manifest = voting.vote(stage_at(tmp_path / "s"), tmp_path / "problems.jsonl", stage_at(tmp_path / "v"), min_votes=2)
     labels = pd.read_parquet(tmp_path / "v" / "labels.parquet")
@@ -567,8 +567,8 @@ def test_votes_by_the_table(tmp_path):
     assert again["counts"]["dropped"] == {"no_votes": 1, "too_little_agreement": 5}
 
 
-def test_open_questions_vote_by_value_and_a_missing_opening_tag_costs_nothing(tmp_path):
-    """Fault 11: without the opening `<think>` everything was dropped."""
+def test_open_questions_vote_by_value_even_without_an_opening_tag(tmp_path):
+    """Fault 11 of the reference: without the opening `<think>` it dropped everything."""
     solved(tmp_path, [([r"\frac{1}{2}", "0.5", "2", None], [])], opening="")
     voting.vote(stage_at(tmp_path / "s"), tmp_path / "problems.jsonl", stage_at(tmp_path / "v"))
     table = pd.read_parquet(tmp_path / "v" / "verdicts.parquet")
@@ -576,11 +576,11 @@ def test_open_questions_vote_by_value_and_a_missing_opening_tag_costs_nothing(tm
     assert table["how"].tolist() == ["vote", "vote", "vote", "missing"]
 
 
-def test_nothing_to_keep_is_said(tmp_path):
+def test_an_error_when_no_question_is_kept(tmp_path):
     solved(tmp_path, [([None, None], ["one", "two"])])
-    with pytest.raises(SdgError, match="found none of 1 .*no_votes.*lower MIN_VOTES"):
+    with pytest.raises(SdgError, match="none of the 1 questions has an answer .*no_votes.*lower MIN_VOTES"):
         voting.vote(stage_at(tmp_path / "s"), tmp_path / "problems.jsonl", stage_at(tmp_path / "v"))
-    with pytest.raises(SdgError, match="min_agreement from 0 to 1, found 1 and 2"):
+    with pytest.raises(SdgError, match="MIN_AGREEMENT from 0 to 1, found 1 and 2"):
         voting.vote(stage_at(tmp_path / "s"), tmp_path / "problems.jsonl", stage_at(tmp_path / "v"), min_agreement=2)
 
 
@@ -610,7 +610,7 @@ def solved(folder, cases, opening="<think>\n"):
     files.write_json(folder / "s" / "manifest.json", {"outputs": {}})
 
 
-def test_published_rows_have_the_schema_and_where_they_come_from(tmp_path):
+def test_published_rows_have_the_schema_and_provenance(tmp_path):
     labels = pd.DataFrame({"id": ["a"], "expected_answer": ["B"], "votes": [3], "total": [4]})
     labels.to_parquet(tmp_path / "labels.parquet")
     said = [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": "<think>x</think>\\boxed{B}"}]
@@ -626,7 +626,7 @@ def test_published_rows_have_the_schema_and_where_they_come_from(tmp_path):
     assert [found[key] for key in ("votes", "total", "agreement", "seed", "solved_by")] == [3, 4, 0.75, 2, "R1"]
     with open(tmp_path / "bad.jsonl", "wb") as out:
         out.write(files.dumps({**row, "id": "b"}))
-    with pytest.raises(SdgError, match="without a vote"):
+    with pytest.raises(SdgError, match="'b' has no vote"):
         open_science.publish_rows(
             tmp_path / "bad.jsonl", tmp_path / "labels.parquet", stage_at(tmp_path / "b"), solved_by="R1"
         )

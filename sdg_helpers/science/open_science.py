@@ -1,4 +1,4 @@
-"""Science, stage 05, last part: exported rows in the schema of OpenScienceReasoning-2, with where each comes from."""
+"""Science, stage 05, last part: write the exported rows in the schema of OpenScienceReasoning-2, with provenance."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PROVENANCE = (
 
 
 def publish_rows(messages: Path, labels: Path, stage: Stage, *, solved_by: str) -> dict[str, Any]:
-    """Write open-science.jsonl: input (the question as plain text), output (thinking and answer), expected_answer; then
-    the keys of PROVENANCE, votes, total, agreement and solved_by. Rows and order are those of the export.
+    """Write open-science.jsonl: input (the question as plain text), output (thinking and answer), expected_answer, the
+    keys of PROVENANCE, votes, total, agreement and solved_by. The rows are those of the export, in the same order.
 
-    messages: the export's file in the form `messages`, whose rows have the keys of PROVENANCE as extra keys; labels:
-    labels.parquet of the vote. Returns the manifest.
+    messages: the export's file in the form `messages`, with the keys of PROVENANCE as extra keys. labels: the vote's
+    labels.parquet. Returns the manifest. Raises SdgError for a row without a vote or one of the keys.
     """
     with stage.work({"solved_by": solved_by}, {"messages": messages, "labels": labels}) as work:
         if work.done:
@@ -50,14 +50,14 @@ def _row(row: dict[str, Any], votes: dict[str, tuple[int, int]], solved_by: str,
     missing = [key for key in (*PROVENANCE, "messages") if key not in row]
     if missing or row["id"] not in votes:
         raise SdgError(
-            f"{path}: expected rows of voted questions with the keys {', '.join(PROVENANCE)}, found one "
-            f"without {', '.join(missing) or 'a vote'}. Export with these as EXTRA_KEYS, from one run."
+            f"{path}: the row {row.get('id')!r} has no {', '.join(missing) or 'vote'}. Export with the extra keys "
+            f"{', '.join(PROVENANCE)}, and use the vote of the same run."
         )
-    said = {message["role"]: message["content"] for message in row["messages"]}
+    texts = {message["role"]: message["content"] for message in row["messages"]}
     cast, total = votes[row["id"]]
     return {
-        "input": said["user"],
-        "output": said["assistant"],
+        "input": texts["user"],
+        "output": texts["assistant"],
         "expected_answer": row["expected_answer"],
         **{key: row[key] for key in PROVENANCE},
         "votes": cast,

@@ -1,4 +1,4 @@
-"""Science, stage 01, first part: which topics, which subtopics, and the grid of questions that are to be written."""
+"""Science, stage 01, first part: choose topics and subtopics, and plan the grid of questions to be written."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pandas as pd
 from sdg_helpers import files
 from sdg_helpers.answers.extraction import split_thinking
 from sdg_helpers.errors import SdgError
-from sdg_helpers.science.taxonomy import default_taxonomy, folded, form_of, load_taxonomy
+from sdg_helpers.science.taxonomy import default_taxonomy, describe_form, fold, load_taxonomy
 from sdg_helpers.solutions.reading import read_solutions
 from sdg_helpers.stages import Stage
 
 _ITEM = re.compile(r"[ \t]*(?:[-*+•]|\(?\d{1,3}[.):])?[ \t]*(.+)")
-_MOST_WORDS = 12  # of a subtopic; a longer line is talk about it
+_MAX_WORDS = 12  # of a subtopic; a longer line is a remark
 
 
 def choose_topics(
@@ -28,14 +28,13 @@ def choose_topics(
     topics: Sequence[str] = (),
     max_topics: int = 0,
     new_subtopics: int = 0,
-    taxonomy: Path | None = None,
 ) -> dict[str, Any]:
-    """Write topics.jsonl: id, problem (field and topic), field, topic, known (its subtopics, one text), count.
+    """Write topics.jsonl: id, problem (field and topic), field, topic, known (its subtopics in one text), count.
 
-    fields, topics: names; empty: all. max_topics: so many, spread over the fields; 0: all. new_subtopics: how many
-    further subtopics a model is to be asked for, a topic. Returns the manifest.
+    fields, topics: names, empty for all. max_topics: spread over the fields; 0 for all. new_subtopics: how many more to
+    ask a model for, per topic. Returns the manifest. Raises SdgError for unknown names.
     """
-    taxonomy = taxonomy or default_taxonomy()
+    taxonomy = default_taxonomy()
     parameters = {
         "fields": list(fields),
         "topics": list(topics),
@@ -48,8 +47,8 @@ def choose_topics(
         chosen = list(load_taxonomy(taxonomy).topics(fields, topics))
         if not chosen:
             raise SdgError(
-                f"topics: expected at least one of {taxonomy}, found none of {list(topics)} in the fields "
-                f"{list(fields)}. Name topics of these fields, or leave the fields out."
+                f"TOPICS: none of {list(topics)} is in the fields {list(fields)}. Name topics of these fields, or "
+                f"leave FIELDS empty ({taxonomy} lists both)."
             )
         taken = _spread(chosen, max_topics or len(chosen))
         path = stage.folder / "topics.jsonl"
@@ -73,8 +72,8 @@ def choose_topics(
 
 
 def _spread(chosen: list[tuple[str, str, list[str]]], count: int) -> list[tuple[str, str, list[str]]]:
-    """`count` topics, the first of every field, then the second …; in the taxonomy's order."""
-    place: Counter = Counter()
+    """Return `count` topics in the taxonomy's order, taking the first of every field, then the second, and so on."""
+    place = Counter[str]()
     ranks = []
     for number, (field, _, _) in enumerate(chosen):
         ranks.append((place[field], number))
@@ -82,17 +81,17 @@ def _spread(chosen: list[tuple[str, str, list[str]]], count: int) -> list[tuple[
     return [chosen[number] for number in sorted(number for _, number in sorted(ranks)[:count])]
 
 
-def check_grid(
-    levels: Sequence[str], num_options: Sequence[int], taxonomy: Path | None = None
-) -> tuple[dict[str, str], dict[int, str]]:
-    """(level -> what it demands, number of options -> form) of a grid. Raises SdgError for those that there are not:
-    called before the first request, it keeps a slip of the pen from costing replies."""
-    taxonomy = taxonomy or default_taxonomy()
-    demands, forms = load_taxonomy(taxonomy).demands(levels), {number: form_of(number) for number in num_options}
+def check_grid(levels: Sequence[str], num_options: Sequence[int]) -> tuple[dict[str, str], dict[int, str]]:
+    """Return (level -> what it demands, number of options -> form) of a grid.
+
+    Raises SdgError for an unknown level or number. Call it before the first request, so that a typo costs nothing.
+    """
+    demands = load_taxonomy().demands(levels)
+    forms = {number: describe_form(number) for number in num_options}
     if not demands or not forms:
         raise SdgError(
-            f"LEVELS and NUM_OPTIONS: expected at least one of each, found {list(levels)} and "
-            f"{list(num_options)}. Name a level of {taxonomy}, and 4, 10 or 0 options."
+            f"LEVELS and NUM_OPTIONS: at least one of each is needed, found {list(levels)} and {list(num_options)}. "
+            f"Name a level of {default_taxonomy()}, and 4, 10 or 0 options."
         )
     return demands, forms
 
@@ -105,21 +104,20 @@ def plan_questions(
     num_options: Sequence[int],
     max_subtopics: int = 0,
     expanded: Path | None = None,
-    taxonomy: Path | None = None,
 ) -> dict[str, Any]:
-    """Write assignments.jsonl, one row a subtopic × level × number of options: id, problem (all of it in words), field,
-    topic, subtopic, difficulty, demands, num_options, form.
+    """Write assignments.jsonl, one row per subtopic, level and number of options: id, problem (all of it in words),
+    field, topic, subtopic, difficulty, demands, num_options, form.
 
-    max_subtopics: so many of a topic's known ones; 0: all. expanded: folder of the replies with new subtopics, which
-    are all taken unless they are known. num_options: 4, 10, 0 for open questions. Returns the manifest.
+    max_subtopics: how many of a topic's known ones to use; 0 for all. expanded: folder of the replies with new
+    subtopics, all of which are used. Returns the manifest; its counts are of subtopics.
     """
-    demands, forms = check_grid(levels, num_options, taxonomy)
+    demands, forms = check_grid(levels, num_options)
     parameters = {"levels": demands, "num_options": list(num_options), "max_subtopics": max_subtopics}
     inputs = {"topics": topics, **({"expanded": expanded / "output-rs0.jsonl"} if expanded else {})}
     with stage.work(parameters, inputs) as work:
         if work.done:
             return work.manifest
-        dropped: Counter = Counter()
+        dropped = Counter[str]()
         path, rows, subtopics, new = stage.folder / "assignments.jsonl", 0, 0, 0
         with files.atomic_writer(path) as out:
             for topic, subtopic, is_new in _subtopics(topics, expanded, max_subtopics, dropped):
@@ -142,43 +140,44 @@ def _assignment(topic: dict[str, Any], subtopic: str, level: str, demands: str, 
     field, name = topic["field"], topic["topic"]
     return {
         "id": files.content_id(field, name, subtopic, level, str(num_options)),
-        "problem": f"{field}: {name}: {subtopic} ({level}, {form_of(num_options)})",
+        "problem": f"{field}: {name}: {subtopic} ({level}, {describe_form(num_options)})",
         "field": field,
         "topic": name,
         "subtopic": subtopic,
         "difficulty": level,
         "demands": demands,
         "num_options": num_options,
-        "form": form_of(num_options),
+        "form": describe_form(num_options),
     }
 
 
 def _subtopics(
     topics: Path, expanded: Path | None, max_subtopics: int, dropped: Counter
 ) -> Iterator[tuple[dict[str, Any], str, bool]]:
-    """(topic, subtopic, whether a model named it) of every subtopic that is taken."""
+    """Yield (topic, subtopic, whether it is a model's) of every subtopic to use; count the others in `dropped`."""
     replies = {row["id"]: row["generation"] for row in read_solutions(expanded)} if expanded else {}
     for topic in files.read_jsonl(topics):
         known = topic["known"].split("; ")
         taken = known[: max_subtopics or len(known)]
         dropped["not_chosen"] += len(known) - len(taken)
         yield from ((topic, subtopic, False) for subtopic in taken)
-        seen = {folded(one) for one in known}
+        seen = {fold(one) for one in known}
         for subtopic in read_subtopics(replies.get(topic["id"], "")):
-            if folded(subtopic) in seen:
+            if fold(subtopic) in seen:
                 dropped["repeated"] += 1
             else:
-                seen.add(folded(subtopic))
+                seen.add(fold(subtopic))
                 yield topic, subtopic, True
 
 
 def read_subtopics(reply: str) -> list[str]:
-    """The subtopics of a reply, one a line, numbered or not; lines that are sentences or headings are left out."""
-    _, said = split_thinking(reply)
+    """Return the subtopics of a reply, one per line, numbered or not; sentences and headings are skipped."""
+    _, answer = split_thinking(reply)
     found = []
-    for line in said.splitlines():
-        item = " ".join(_ITEM.fullmatch(line)[1].replace("**", "").split()) if line.strip() else ""
-        if item and not item.endswith((":", "?", "!")) and 1 <= len(item.split()) <= _MOST_WORDS and folded(item):
+    for line in answer.splitlines():
+        match = _ITEM.fullmatch(line)
+        item = " ".join(match[1].replace("**", "").split()) if match else ""
+        if item and not item.endswith((":", "?", "!")) and len(item.split()) <= _MAX_WORDS and fold(item):
             found.append(item.rstrip(".;,"))
     return found
 
@@ -193,9 +192,10 @@ def grid_cost(
     tokens_per_s: float = 4000,
     gpus: int = 8,
 ) -> pd.DataFrame:
-    """What writing the whole grid takes: one row a level and one for all; columns requests, tokens, gpu_hours.
+    """Estimate what writing the whole grid costs: one row per level and one for all; requests, tokens, gpu_hours.
 
-    reply_tokens: of a question with its options; tokens_per_s: generated by one server of `gpus` GPUs at full load.
+    subtopics: their number. reply_tokens: of a question with its options. tokens_per_s: generated by one server of
+    `gpus` GPUs at full load.
     """
     requests = subtopics * len(num_options) * questions_each
     tokens = requests * reply_tokens

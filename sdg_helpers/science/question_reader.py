@@ -1,4 +1,4 @@
-"""Read a question and its options out of a model's reply, or say why it is none."""
+"""Read a question and its options from a model's reply, or say why there is none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sdg_helpers.answers.extraction import split_thinking
 from sdg_helpers.answers.options import LETTERS, text_key
 
-# Why a reply becomes no question.
+# Why a reply is dropped.
 REASONS = (
     "unfinished",
     "does_not_parse",
@@ -20,7 +20,7 @@ REASONS = (
     "copies_an_example",
     "repeated",
 )
-MAX_LENGTH = 8000  # characters; a longer reply is no exam question
+MAX_LENGTH = 8000  # characters of a reply; a longer one is not an exam question
 _OPTION = re.compile(r"[ \t]*(?:[-*+][ \t]+)?(\**)\(?([A-Z])\**[.):]\**(?:[ \t]+(.*))?")
 _HEADING = re.compile(r"[\s#*_]*(?:(?:new|exam|final)[ \t]+)?question[ \t]*\d*[*_ \t]*[:.][*_ \t]*", re.IGNORECASE)
 _OPTIONS_LINE = re.compile(r"[\s#*_]*(?:answer )?(?:options|choices)[\s*_:]*", re.IGNORECASE)
@@ -52,34 +52,34 @@ _WORDS = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Question:
-    """A question's own text and its options, without letters; no options: an open question."""
+    """A question and its options, without letters. An open question has no options."""
 
     text: str
     options: tuple[str, ...] = ()
 
     @property
     def problem(self) -> str:
-        """The whole text as a model is shown it: the question, an empty line, an option a line (`A. …`)."""
+        """The text that a model is shown: the question, an empty line, then one option per line (`A. …`)."""
         lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, self.options, strict=False)]
         return "\n\n".join([self.text, "\n".join(lines)]) if lines else self.text
 
 
 def read_question(reply: str, num_options: int, finish_reason: str = "stop") -> Question | str:
-    """The question of a reply, or the reason (one of REASONS) why it has none. Time is linear in the reply.
+    """Return the question in a reply, or the reason (one of REASONS) why there is none, in linear time.
 
-    num_options: how many were asked for; 0: an open question. What stands in the thinking does not count.
+    num_options: how many were asked for; 0 for an open question. Thinking is ignored.
     """
-    _, said = split_thinking(reply)
+    _, answer = split_thinking(reply)
     if finish_reason != "stop":
         return "unfinished"
-    if not said.strip() or len(said) > MAX_LENGTH:
+    if not answer.strip() or len(answer) > MAX_LENGTH:
         return "does_not_parse"
-    stem, options, marks, rest = _parts(said.strip().splitlines())
-    if any(_TELLS.search(line) for line in rest) or _TELLS_IN_STEM.search(stem) or _marked(options, marks):
+    stem, options, marks, rest = _split_reply(answer.strip().splitlines())
+    if any(_TELLS.search(line) for line in rest) or _TELLS_IN_STEM.search(stem) or _singles_out(options, marks):
         return "gives_its_answer_away"
     if rest or len(_WORDS.findall(stem)) < 3:
         return "does_not_parse"
-    if not options and num_options and not any(map(_HEADING.match, said.splitlines())):
+    if not options and num_options and not any(map(_HEADING.match, answer.splitlines())):
         return "does_not_parse"
     return _flaw(stem, options, num_options) or Question(stem, tuple(map(_bare, options)))
 
@@ -94,16 +94,16 @@ def _flaw(stem: str, options: list[str], num_options: int) -> str | None:
     return "needs_a_figure" if _FIGURE.search(stem) else None
 
 
-def _parts(lines: list[str]) -> tuple[str, list[str], list[bool], list[str]]:
-    """(question, options, whether each stands in bold, lines after them that say something)."""
+def _split_reply(lines: list[str]) -> tuple[str, list[str], list[bool], list[str]]:
+    """Return (question, options, whether each option's label is bold, the non-empty lines after the options)."""
     found = [(number, match) for number, line in enumerate(lines) if (match := _OPTION.fullmatch(line))]
     begin = max((place for place, (_, match) in enumerate(found) if match[2] == "A"), default=len(found))
     run: list[tuple[int, re.Match[str]]] = []
     for number, match in found[begin:]:
-        if match[2] == LETTERS[len(run) % len(LETTERS)]:  # any other label is text of the option before
+        if match[2] == LETTERS[len(run) % len(LETTERS)]:  # any other label belongs to the text of the previous option
             run.append((number, match))
     if not run:
-        stem, tail = _until_told(lines)
+        stem, tail = _split_at_answer(lines)
         return _stem(stem), [], [], tail
     options, marks = [match[3] or "" for _, match in run], [bool(match[1]) for _, match in run]
     for place, (number, _) in enumerate(run[:-1]):
@@ -115,8 +115,8 @@ def _parts(lines: list[str]) -> tuple[str, list[str], list[bool], list[str]]:
     return _stem(lines[: run[0][0]]), options, marks, [line for line in lines[last:] if not _RULE.fullmatch(line)]
 
 
-def _until_told(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Lines of an open question, and what follows from the line that tells its answer."""
+def _split_at_answer(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Split an open question from the lines that give its answer, if any."""
     for number, line in enumerate(lines):
         if number and re.match(r"[\s#*_]*(?:answer|solution|explanation)\b", line, re.IGNORECASE):
             return lines[:number], lines[number:]
@@ -135,9 +135,9 @@ def _stem(lines: list[str]) -> str:
     return "\n".join(kept).strip().removeprefix("**").removesuffix("**").strip()
 
 
-def _marked(options: list[str], marks: list[bool]) -> bool:
-    """Whether an option is singled out: by a word or a sign, or as the only bold one."""
-    return any(_MARK.search(option) for option in options) or (len(options) > 2 and sum(marks) == 1)
+def _singles_out(options: list[str], bold: list[bool]) -> bool:
+    """Return whether one option is marked as the right one: by a word or a sign, or as the only bold one."""
+    return any(_MARK.search(option) for option in options) or (len(options) > 2 and sum(bold) == 1)
 
 
 def _bare(option: str) -> str:

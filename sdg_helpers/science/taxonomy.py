@@ -1,4 +1,4 @@
-"""What science questions are about and how hard they are: fields, topics and subtopics, levels of difficulty, forms."""
+"""The taxonomy of science questions: fields, topics and subtopics; levels of difficulty; forms of a question."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from sdg_helpers import paths
 from sdg_helpers.answers.options import LETTERS
 from sdg_helpers.errors import SdgError, did_you_mean
 
-_MOST_OPTIONS = 10
+_MAX_OPTIONS = 10
 _FOLD = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """levels: name -> what a question of this level demands; fields: field -> topic -> subtopics."""
+    """Levels: name -> what such a question demands. Fields: field -> topic -> subtopics."""
 
     levels: dict[str, str]
     fields: dict[str, dict[str, list[str]]]
 
     def topics(self, fields: Sequence[str] = (), topics: Sequence[str] = ()) -> Iterator[tuple[str, str, list[str]]]:
-        """(field, topic, subtopics) of the named fields and topics, of all where none is named.
+        """Yield (field, topic, subtopics) of the named fields and topics; no names means all.
 
-        Raises SdgError for a name that is not there.
+        Raises SdgError for an unknown name.
         """
         known = [topic for inside in self.fields.values() for topic in inside]
-        _refuse_unknown("field", fields, list(self.fields))
-        _refuse_unknown("topic", topics, known)
+        _reject_unknown("field", fields, list(self.fields))
+        _reject_unknown("topic", topics, known)
         for field, inside in self.fields.items():
             for topic, subtopics in inside.items():
                 if (not fields or field in fields) and (not topics or topic in topics):
                     yield field, topic, subtopics
 
     def demands(self, levels: Sequence[str]) -> dict[str, str]:
-        """level -> what it demands, of the named levels; raises SdgError for a name that is not there."""
-        _refuse_unknown("difficulty", levels, list(self.levels))
+        """Return what each of the named levels demands. Raises SdgError for an unknown name."""
+        _reject_unknown("difficulty", levels, list(self.levels))
         return {level: self.levels[level] for level in levels}
 
     def table(self) -> pd.DataFrame:
-        """One row a field: topics, subtopics."""
+        """Return one row per field, with the numbers of its topics and subtopics."""
         rows = [(field, len(inside), sum(map(len, inside.values()))) for field, inside in self.fields.items()]
         return pd.DataFrame(rows, columns=["field", "topics", "subtopics"]).set_index("field")
 
@@ -64,8 +64,7 @@ def load_taxonomy(path: Path | str | None = None) -> Taxonomy:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise SdgError(
-            f"{path}: expected a taxonomy (YAML with `levels` and `fields`), found {error}. "
-            "Give the right path, or mend the file."
+            f"{path}: cannot read this taxonomy (YAML with `levels` and `fields`): {error}. Fix the file or its path."
         ) from None
     if not isinstance(content, dict) or set(content) != {"levels", "fields"}:
         raise SdgError(
@@ -76,8 +75,8 @@ def load_taxonomy(path: Path | str | None = None) -> Taxonomy:
     faults = [*_level_faults(content["levels"]), *_field_faults(content["fields"])]
     if faults:
         raise SdgError(
-            f"{path}: expected every name and subtopic to be a different text, found: "
-            f"{'; '.join(faults[:5])}. Mend the file."
+            f"{path}: not a valid taxonomy: {'; '.join(faults[:5])}. Every name and subtopic must be a text that "
+            "occurs once. Fix the file."
         )
     levels = {name: " ".join(text.split()) for name, text in content["levels"].items()}
     return Taxonomy(levels, content["fields"])
@@ -101,32 +100,30 @@ def _field_faults(fields: object) -> Iterator[str]:
     topics: set[str] = set()
     for field, inside in fields.items():
         for topic, subtopics in inside.items():
-            if folded(str(topic)) in topics:
+            if fold(str(topic)) in topics:
                 yield f"topic {topic!r} twice"
-            topics.add(folded(str(topic)))
+            topics.add(fold(str(topic)))
             if not isinstance(subtopics, list) or not all(isinstance(one, str) and one.strip() for one in subtopics):
                 yield f"{field} / {topic} is not a list of texts"
-            elif len({folded(one) for one in subtopics}) < len(subtopics) or not subtopics:
+            elif len({fold(one) for one in subtopics}) < len(subtopics) or not subtopics:
                 yield f"{field} / {topic} has no subtopics, or one twice"
 
 
-def folded(text: str) -> str:
-    """The text without case, spaces and signs: what two spellings of one subtopic share."""
+def fold(text: str) -> str:
+    """Return the text in lower case with its words separated by single spaces: equal for two spellings of a name."""
     return _FOLD.sub(" ", text.casefold()).strip()
 
 
-def form_of(num_options: int) -> str:
-    """How a prompt names the form of a question: with 4 or 10 options, or (0) without."""
+def describe_form(num_options: int) -> str:
+    """Return how a prompt describes a question with that many options; 0: an open question. Raises SdgError."""
     if num_options == 0:
         return "without options; its answer is a number, a formula or a few words"
-    if not 2 <= num_options <= _MOST_OPTIONS:
-        raise SdgError(
-            f"number of options: expected 0 (an open question) or 2 to {_MOST_OPTIONS}, found {num_options}."
-        )
+    if not 2 <= num_options <= _MAX_OPTIONS:
+        raise SdgError(f"number of options: must be 0 (an open question) or 2 to {_MAX_OPTIONS}, found {num_options}.")
     return f"with {num_options} options, A to {LETTERS[num_options - 1]}"
 
 
-def _refuse_unknown(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+def _reject_unknown(what: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            raise SdgError(f"{what} {name!r}: expected one of {', '.join(known)}.{did_you_mean(str(name), known)}")
+            raise SdgError(f"unknown {what} {name!r}.{did_you_mean(str(name), known)} Known: {', '.join(known)}.")

@@ -1,4 +1,4 @@
-"""Science, stage 05: the answer that most solutions of a question agree on becomes its expected answer."""
+"""Science, stage 05: the most frequent answer to a question becomes its expected answer."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ def vote(
     reasoning: bool = True,
 ) -> dict[str, Any]:
     """Write labels.parquet (id, expected_answer, votes, total, agreement, reason: "" for a kept question),
-    verdicts.parquet as a judging stage does, kept.jsonl and dropped.jsonl: the questions with their votes.
+    verdicts.parquet with the columns of a judging stage, kept.jsonl and dropped.jsonl: the questions with their votes.
 
-    Questions with options are voted on by letter, however it was written; others by equal answers. What names no option
-    does not vote. Most votes win; of equally many, the answer that the lowest seed gave. A question is kept when its
-    winner has min_votes votes and min_agreement of all. reasoning: the model that solved thinks, so that an answer
-    without closed thinking does not count. Returns the manifest; raises SdgError when no question is kept.
+    A question with options is voted on by letter, in any spelling; an open one by equal answers. An answer that names
+    no option does not vote. The answer with the most votes wins; in a tie, the answer of the lowest seed. A question is
+    kept when its winner has at least min_votes votes and min_agreement of all votes (0 to 1). reasoning: the solver
+    thinks, so an answer without closed thinking does not count. Returns the manifest. Raises SdgError when no question
+    is kept.
     """
     if min_votes < 1 or not 0 <= min_agreement <= 1:
         raise SdgError(
-            f"expected min_votes of 1 or more and min_agreement from 0 to 1, found {min_votes} and {min_agreement}."
+            f"MIN_VOTES must be 1 or more and MIN_AGREEMENT from 0 to 1, found {min_votes} and {min_agreement}."
         )
     solutions.require()
     seeds = seed_files.seed_files(solutions.folder)
@@ -62,35 +63,35 @@ def vote(
         partial = work.folder / "partial"
         extract_answers(solutions.folder, partial, reasoning)
         votes = _Votes(ExtractedAnswers(partial, list(seeds)), problems)
-        labels = _labels(votes, min_votes, min_agreement)
-        manifest = _finish(work, votes, labels)
+        labels = _choose_labels(votes, min_votes, min_agreement)
+        manifest = _write_outputs(work, votes, labels)
         shutil.rmtree(partial, ignore_errors=True)
         return manifest
 
 
 class _Votes:
-    """Who voted for what: the answers of all solutions, normalised."""
+    """The answers of all solutions, normalised to votes."""
 
     def __init__(self, answers: ExtractedAnswers, problems: Path):
         self.seeds, self.problems, self._answers = answers.seeds, problems, answers
         self.index = ProblemIndex.build(problems)
 
     def __iter__(self) -> Iterator[tuple[int, int, str, str | None, str | None]]:
-        """(seed, position of the question, its id, answer, answer as it votes), seed by seed."""
+        """Yield (seed, position of the question, its id, answer, vote), seed by seed; vote: None for no vote."""
         for seed in self.seeds:
             rows = enumerate(read_problems(self.problems))
             for problem_id, answer in self._answers.of_seed(seed):
                 position, row = next(((place, one) for place, one in rows if one["id"] == problem_id), (-1, {}))
                 if not row:
                     raise SdgError(
-                        f"{self.problems}: expected the question {problem_id!r} of a solution with seed "
-                        f"{seed}, in order, found none. Give the files of one run."
+                        f"{self.problems}: the question {problem_id!r} of a solution with seed {seed} is missing or "
+                        "not in the order of the solutions. Use files of the same run."
                     )
                 yield seed, position, problem_id, answer, normalise_vote(answer, row.get("options"))
 
 
-def _labels(votes: _Votes, min_votes: int, min_agreement: float) -> pd.DataFrame:
-    """One row a question, in their order; tied: another answer had as many votes as the winner."""
+def _choose_labels(votes: _Votes, min_votes: int, min_agreement: float) -> pd.DataFrame:
+    """Return one row per question, in order; tied: another answer has as many votes as the winner."""
     labels = pd.DataFrame({"id": list(votes.index)}).join(count_votes(_table(votes)))
     labels[["votes", "total"]] = labels[["votes", "total"]].fillna(0).astype("int32")
     labels["agreement"] = (labels["votes"] / labels["total"]).astype("float32")
@@ -101,8 +102,9 @@ def _labels(votes: _Votes, min_votes: int, min_agreement: float) -> pd.DataFrame
 
 
 def _table(votes: _Votes) -> pd.DataFrame:
-    """The votes as columns: problem (its position), seed, predicted_answer. A spelling is held once."""
-    problems, seeds, codes, known = array("i"), array("i"), array("i"), {}
+    """Return the votes as columns: problem (its position), seed, predicted_answer. Each spelling is stored once."""
+    problems, seeds, codes = array("i"), array("i"), array("i")
+    known: dict[str, int] = {}
     for seed, position, _, _, choice in votes:
         if choice:
             problems.append(position)
@@ -118,13 +120,13 @@ def _table(votes: _Votes) -> pd.DataFrame:
     )
 
 
-def _finish(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str, Any]:
+def _write_outputs(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str, Any]:
     dropped = labels.loc[labels["reason"] != "", "reason"].value_counts().to_dict()
     kept = len(labels) - sum(dropped.values())
     if not kept:
         raise SdgError(
-            f"{work.folder}: expected at least one question with an answer, found none of {len(labels)} "
-            f"({dropped}). Look at the solutions, or lower MIN_VOTES and MIN_AGREEMENT."
+            f"{work.folder}: none of the {len(labels)} questions has an answer with enough votes ({dropped}). Look at "
+            "the solutions, or lower MIN_VOTES and MIN_AGREEMENT."
         )
     outputs = [work.folder / name for name in ("labels.parquet", "verdicts.parquet", "kept.jsonl", "dropped.jsonl")]
     with files.atomic_writer(outputs[0]) as out:
@@ -143,7 +145,7 @@ def _finish(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str, Any]:
 
 
 def _write_verdicts(path: Path, votes: _Votes, labels: pd.DataFrame) -> tuple[dict[str, int], dict[str, int]]:
-    """A solution is right when it voted for the winner; of a question that is dropped, undecided."""
+    """Write verdicts.parquet: right for a vote for the winner, undecided for a dropped question. Return the counts."""
     winners, kept = labels["expected_answer"].tolist(), (labels["reason"] == "").tolist()
     value = lru_cache(maxsize=1 << 16)(canonical)
     with VerdictWriter(path) as table:
@@ -159,7 +161,7 @@ def _write_questions(problems: Path, labels: pd.DataFrame, kept: Path, dropped: 
     with files.atomic_writer(kept) as out, files.atomic_writer(dropped) as left_out:
         for row, label in zip(read_problems(problems), labels.itertuples(index=False), strict=True):
             agreement = round(float(label.agreement), 4) if label.total else None
-            told = {
+            voted = {
                 **row,
                 "expected_answer": label.expected_answer,
                 "votes": label.votes,
@@ -167,6 +169,6 @@ def _write_questions(problems: Path, labels: pd.DataFrame, kept: Path, dropped: 
                 "agreement": agreement,
             }
             if label.reason:
-                left_out.write(files.dumps({**told, "reason": label.reason}))
+                left_out.write(files.dumps({**voted, "reason": label.reason}))
             else:
-                out.write(files.dumps(told))
+                out.write(files.dumps(voted))
