@@ -1,4 +1,4 @@
-"""A stage is a folder with a manifest: begun once, finished once, refused when its inputs or parameters change."""
+"""A stage is a folder with a manifest. Once it has begun, other parameters or inputs are rejected."""
 
 from __future__ import annotations
 
@@ -43,12 +43,9 @@ class Stage:
         """Return the manifest. Raises SdgError, naming the notebook to run, when the stage is not complete."""
         manifest = self.manifest
         if manifest is None:
-            begun = "only begun" if (self.folder / "begun.json").exists() else "not begun"
-            first = f"notebook {self.notebook}" if self.notebook else f"the stage {self.name!r}"
-            raise SdgError(
-                f"{self.folder}: expected the complete stage {self.name!r} (a manifest.json), "
-                f"found it {begun}. Run {first} first."
-            )
+            state = "unfinished" if (self.folder / "begun.json").exists() else "not begun"
+            first = f"notebook {self.notebook}" if self.notebook else "it"
+            raise SdgError(f"{self.folder}: stage {self.name!r} is {state}. Run {first} first.")
         return manifest
 
     @contextmanager
@@ -67,7 +64,7 @@ class Stage:
                 "inputs": {name: self._input(path) for name, path in inputs.items()},
             }
             if known is not None:
-                self._refuse_changes(known, begun, finished=manifest is not None)
+                self._reject_changes(known, begun, finished=manifest is not None)
             else:
                 files.write_json(self.folder / "begun.json", {**begun, "begun_at": _now()})
             yield Work(self, begun, manifest)
@@ -75,23 +72,23 @@ class Stage:
     def _input(self, path: Path | str) -> dict[str, Any]:
         return {"path": os.path.relpath(path, self.folder), **known_fingerprint(path)}
 
-    def _refuse_changes(self, known: dict[str, Any], wanted: dict[str, Any], finished: bool) -> None:
+    def _reject_changes(self, known: dict[str, Any], wanted: dict[str, Any], finished: bool) -> None:
         changes = list(_changes(known["parameters"], wanted["parameters"]))
         for name in sorted({*known["inputs"], *wanted["inputs"]}):
             before, after = (side["inputs"].get(name) or {} for side in (known, wanted))
             if before.get("blake2b") != after.get("blake2b"):
                 changes.append(
-                    f"input {name}: its content differs ({before.get('bytes')} bytes then, "
+                    f"input {name}: its content has changed ({before.get('bytes')} bytes then, "
                     f"{after.get('bytes')} now, {after.get('path') or before.get('path')})"
                 )
         if changes:
-            state = "finished" if finished else "half done"
+            state = "finished" if finished else "begun"
             run, track = run_folder_of(self.folder).name, self.folder.parent.name
             raise SdgError(
-                f"{self.folder}: stage {self.name!r} is {state} with other settings.\n  "
+                f"{self.folder}: stage {self.name!r} was {state} with other settings.\n  "
                 + "\n  ".join(changes)
-                + "\nWays out: set them back; give the run another name; or drop this stage's results and "
-                f"what follows with `sdg reset {run} {track}/{self.folder.name}`."
+                + "\nEither restore them, or use another run name, or drop the results of this stage and of those "
+                f"that depend on it with `sdg reset {run} {track}/{self.folder.name}`."
             )
 
 
@@ -116,7 +113,7 @@ class Work:
         return self._manifest
 
     def progress(self, done: int, total: int | None, force: bool = False, **more: Any) -> None:
-        """Replace progress.json, at most once a second unless forced; `sdg run` and `sdg status` show it."""
+        """Replace progress.json, which `sdg run` and `sdg status` show: at most once a second unless forced."""
         now = time.time()
         if force or now - self._reported >= 1:
             self._reported = now
@@ -149,7 +146,7 @@ class Work:
         if rows_in != rows_out + sum(dropped.values()):
             raise SdgError(
                 f"{self.folder}: the counts of stage {self.stage.name!r} do not add up: {rows_in} rows in, "
-                f"{rows_out} out, dropped {dropped}. This is a fault of the cookbook: please report it."
+                f"{rows_out} out, dropped {dropped}. This is a bug in the cookbook: please report it."
             )
         more.setdefault("seconds", round(time.time() - self._start, 3))
         manifest = {
@@ -181,7 +178,7 @@ def known_fingerprint(path: Path | str) -> dict[str, Any]:
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise SdgError(f"{path}: expected this input file, found none. Run the stage that makes it first.") from None
+        raise SdgError(f"{path}: input file not found. Run the stage that writes it first.") from None
     manifest = files.read_json(path.parent / "manifest.json") or {}
     known = manifest.get("outputs", {}).get(path.name)
     if known is None or (known["bytes"], known["mtime_ns"]) != (status.st_size, status.st_mtime_ns):
@@ -190,7 +187,7 @@ def known_fingerprint(path: Path | str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that shape the data."""
+    """Return the versions of Python and of the packages that influence the data."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):

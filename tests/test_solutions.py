@@ -126,7 +126,7 @@ def test_changes_over_a_half_done_stage_are_refused(problems, tmp_path, change, 
         server.kill()
         with pytest.raises(SdgError, match="reach"):
             generate(problems, tmp_path / "s", server.base_url, limits=Limits(outage_deadline_s=0.1))
-        with pytest.raises(SdgError, match=f"half done with other settings(.|\n)*{said}"):
+        with pytest.raises(SdgError, match=f"begun with other settings(.|\n)*{said}"):
             generate(problems, tmp_path / "s", server.base_url, **change)
 
 

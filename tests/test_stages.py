@@ -1,4 +1,4 @@
-"""A manifest means complete; a change is refused and named; counts add up."""
+"""A manifest means complete; a change is rejected with its name; counts must add up."""
 
 import os
 
@@ -36,17 +36,17 @@ def test_a_finished_stage_does_nothing_again(source):
     assert first["outputs"]["labels.jsonl"]["bytes"] == 3
 
 
-def test_touching_an_input_is_no_change_but_editing_is(source):
+def test_an_edited_input_is_rejected_but_not_a_touched_one(source):
     make(source)
     os.utime(source, ns=(1, 1))
     make(source)
     source.write_bytes(files.dumps({"id": "b"}))
-    with pytest.raises(SdgError, match=r"finished with other settings(.|\n)*input problems: its content differs"):
+    with pytest.raises(SdgError, match=r"finished with other settings(.|\n)*input problems: its content has changed"):
         make(source)
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_other_parameters_are_refused_with_the_ways_out(source, finished):
+def test_other_parameters_are_rejected_with_what_to_do(source, finished):
     make(source)
     manifest = source.parent.parent / "relabeled" / "manifest.json"
     if not finished:
@@ -55,10 +55,10 @@ def test_other_parameters_are_refused_with_the_ways_out(source, finished):
     with pytest.raises(SdgError) as error:
         make(source, {"min_votes": 2})
     assert "min_votes: was 1, now 2" in str(error.value) and "sdg reset run math/relabeled" in str(error.value)
-    assert ("finished" if finished else "half done") in str(error.value)
+    assert ("was finished with" if finished else "was begun with") in str(error.value)
 
 
-def test_of_a_mapping_only_what_differs_is_told(source):
+def test_the_error_names_only_the_changed_keys_of_a_mapping(source):
     make(source, {"filters": {"deduplicate": True, "trim": True, "bounds": {"low": 1}}})
     with pytest.raises(SdgError) as error:
         make(source, {"filters": {"deduplicate": False, "trim": True, "bounds": {"low": 2}, "new": "x"}})
@@ -69,7 +69,7 @@ def test_of_a_mapping_only_what_differs_is_told(source):
     ]
 
 
-def test_counts_that_do_not_add_up_are_refused_and_leave_no_manifest(source):
+def test_counts_that_do_not_add_up_are_rejected_and_leave_no_manifest(source):
     stage = Stage(source.parent.parent / "sft", "export")
     with stage.work(parameters={}, inputs={}) as work, pytest.raises(SdgError, match="do not add up"):
         work.finish(rows_in=3, rows_out=1, dropped={"repeated": 1})
@@ -77,11 +77,11 @@ def test_counts_that_do_not_add_up_are_refused_and_leave_no_manifest(source):
 
 
 def test_require_says_which_notebook_to_run(source):
-    with pytest.raises(SdgError, match="found it not begun. Run notebook math/03_generate_solutions first"):
+    with pytest.raises(SdgError, match="stage 'solutions' is not begun. Run notebook math/03_generate_solutions first"):
         Stage(source.parent.parent / "solutions", "solutions", "math/03_generate_solutions").require()
 
 
-def test_two_workers_refuse_each_other(source):
+def test_a_second_worker_is_rejected(source):
     stage = Stage(source.parent.parent / "sft", "export")
     with (
         stage.work(parameters={}, inputs={}),
@@ -93,7 +93,7 @@ def test_two_workers_refuse_each_other(source):
 
 def test_a_missing_input_is_a_clear_error(tmp_path):
     with (
-        pytest.raises(SdgError, match="expected this input file, found none"),
+        pytest.raises(SdgError, match="none: input file not found"),
         Stage(tmp_path / "s", "s").work(parameters={}, inputs={"x": tmp_path / "none"}),
     ):
         pass

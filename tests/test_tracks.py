@@ -16,7 +16,7 @@ def test_manifest_folder_and_error_agree_with_the_list_of_tracks(tmp_path, name)
     track = runs.Track(tmp_path / name, name)
     for info in runs.STAGES[name]:
         stage = track.stage(info.name)
-        with pytest.raises(SdgError, match=f"{info.name}: expected .* Run notebook {info.notebook} first"):
+        with pytest.raises(SdgError, match=f"stage {info.name!r} is not begun. Run notebook {info.notebook} first"):
             stage.require()
         with stage.work({}, {}) as work:
             work.finish(rows_in=0, rows_out=0)

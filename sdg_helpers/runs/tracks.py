@@ -1,4 +1,4 @@
-"""The tracks and their stages: which notebook makes which, from what."""
+"""The tracks and their stages: the one place that lists the name, notebook and inputs of every stage."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StageInfo:
-    """A stage's folder name, the notebook that makes it, and the stages of the track that it is made from."""
+    """One stage. name: also its folder's; notebook: the one that runs it; needs: the stages that it reads."""
 
     name: str
     notebook: str
     needs: tuple[str, ...] = ()
 
 
-# The one place that knows which stages there are; a track's stages are in the order in which its notebooks run.
+# A track's stages are in the order in which its notebooks run them.
 STAGES: dict[str, tuple[StageInfo, ...]] = {
     "math": (
         StageInfo("problems", "math/01_download_problems"),
-        StageInfo("checkpoint", "math/02_shard_checkpoint"),  # other shards of the same model: nothing to redo after
+        StageInfo(
+            "checkpoint", "math/02_shard_checkpoint"
+        ),  # no other stage depends on it: sharding does not change the model
         StageInfo("solutions", "math/03_generate_solutions", ("problems",)),
         StageInfo("judged", "math/04_judge_solutions", ("solutions",)),
         StageInfo("relabeled", "math/05_relabel_with_majority", ("judged",)),
