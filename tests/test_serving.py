@@ -244,7 +244,9 @@ def test_weights_that_do_not_load_show_the_servers_own_words(folder, tmp_path, m
         broken.write_bytes(whole.read(10_000_000))
     monkeypatch.setenv("SDG_GGUF", str(broken))
     assert SPEC.served_model == "broken"
-    with pytest.raises(SdgError, match=r"ended with status 1(.|\n)*embedded-\w+\.log:\n(.|\n)*corrupted or incomplete"):
+    with pytest.raises(
+        SdgError, match=r"exited with status 1(.|\n)*embedded-\w+\.log:\n(.|\n)*corrupted or incomplete"
+    ):
         open_server(SPEC, folder)
     assert not list(folder.glob("*.json"))
 
@@ -306,19 +308,23 @@ def models(*names):
 @pytest.mark.parametrize(
     ("pages", "path", "said"),
     [
-        ({"/v1/models": models("Qwen/Qwen3-8B", "b")}, "/v1", r"it serves Qwen/Qwen3-8B, b\. Did you mean Qwen/Q"),
-        ({"/v1/models": models(*map(str, range(20)))}, "/v1", "serves 0, 1, 2, 3, 4, 5, 6, 7 and 12 more"),
-        ({"/v1/models": models()}, "/v1", "serves none"),
+        ({"/v1/models": models("Qwen/Qwen3-8B", "b")}, "/v1", r"only Qwen/Qwen3-8B, b\. Did you mean Qwen/Q"),
+        ({"/v1/models": models(*map(str, range(20)))}, "/v1", "only 0, 1, 2, 3, 4, 5, 6, 7 and 12 more"),
+        ({"/v1/models": models()}, "/v1", "only none"),
         (
             {"/v1/models": (401, {"error": {"message": "bad key sk-mine"}})},
             "/v1",
             r"key in MY_KEY.*401.*bad key \(key\)",
         ),
         ({"/v1/models": (403, {})}, "/v1", "key in MY_KEY.*403"),
-        ({"/v1/models": (500, {})}, "/v1", r"answers within 1 s, found InternalServerError.*ends in /v1"),
+        (
+            {"/v1/models": (500, {})},
+            "/v1",
+            r"no reply from a model server within 1 s: InternalServerError.*ends in /v1",
+        ),
         ({"/v1/models": (400, {"error": "odd"})}, "/v1", "BadRequestError"),
-        ({"/v1/models": models("Qwen/Qwen3-8B-FP8")}, "", r"one step further\. Did you mean http://127.0.0.1:\d+/v1\?"),
-        ({"/models": (200, "<html>"), "/v1/models": models("m")}, "/", "one step further"),
+        ({"/v1/models": models("Qwen/Qwen3-8B-FP8")}, "", r"but http://127.0.0.1:\d+/v1 is\. Did you mean that one\?"),
+        ({"/models": (200, "<html>"), "/v1/models": models("m")}, "/", "Did you mean that one"),
     ],
 )
 def test_endpoints_that_will_not_do(pages, path, said, monkeypatch, tmp_path):
@@ -354,13 +360,13 @@ def test_an_endpoint_on_this_machine_needs_no_key(tmp_path):
     [
         ({}, {}, "base_url in the profile, or the environment variable OPENAI_BASE_URL"),
         ({}, {"OPENAI_BASE_URL": "localhost:8000/v1"}, "OPENAI_BASE_URL: base_url must be an address such as"),
-        ({"base_url": "https://models.example/v1"}, {}, r"OPENAI_API_KEY, found none.*export OPENAI_API_KEY="),
+        ({"base_url": "https://models.example/v1"}, {}, r"OPENAI_API_KEY, .*is not set.*export OPENAI_API_KEY="),
         (
             {"base_url": "https://models.example/v1", "api_key_env": "K"},
             {"OPENAI_API_KEY": "k", "K": " "},
             "variable K,",
         ),
-        ({"base_url": "http://127.0.0.1:9/v1"}, {}, r"found APIConnectionError: .*refused.*Check the address"),
+        ({"base_url": "http://127.0.0.1:9/v1"}, {}, r"within 0.5 s: APIConnectionError: .*refused.*Check the address"),
     ],
 )
 def test_endpoints_that_cannot_be_asked(spec, environment, said, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Open a model server, whatever its engine, and get an openai client for it."""
+"""Open a model server of any engine, and get an openai client for it."""
 
 import lazy_loader
 

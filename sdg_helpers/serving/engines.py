@@ -1,4 +1,4 @@
-"""Open a model server, whichever engine stands behind it, and get an openai client for it."""
+"""Open, follow and stop model servers of any engine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sdg_helpers.serving.server_specs import ServerSpec
 
 
 def open_server(spec: ServerSpec, folder: Path | str, on_progress: Callable[[int, int], None] | None = None) -> Server:
-    """Start a server, or attach to the one with this spec that lives in `folder`; returns when it answers.
+    """Start a server, or attach to a running one with this spec in `folder`; return once it answers.
 
-    on_progress(bytes done, bytes in all): called while weights are fetched. The server ends by itself when every
-    process that opened it has ended (or the driver that SDG_OWNER_PID names), however they ended.
+    on_progress(bytes done, total bytes): called while weights are downloaded. The server exits by itself once every
+    process that opened it (or the driver named by SDG_OWNER_PID) has died.
     Raises SdgError: no weights, not ready by the deadline (with the end of its log), the model is not served.
     """
     from sdg_helpers.serving.embedded import launching
@@ -28,8 +28,10 @@ def open_server(spec: ServerSpec, folder: Path | str, on_progress: Callable[[int
 
 
 def follow(spec: ServerSpec, folder: Path | str) -> None:
-    """What every rank of a job but the first calls in place of open_server: this node's part of the server, until the
-    first rank has no more use for it. An engine that lives on one node has no part elsewhere: then this only waits."""
+    """Run this node's part of a server until the first rank is done with it. All ranks of a job but the first call it.
+
+    Engines that run on one node have no part here: then it only waits.
+    """
     from sdg_helpers.cluster import ranks
     from sdg_helpers.serving.sglang import supervision
 
@@ -40,7 +42,7 @@ def follow(spec: ServerSpec, folder: Path | str) -> None:
 
 
 def stop_servers(folder: Path | str) -> int:
-    """End every server that was started in `folder`, whoever uses it; returns how many were alive."""
+    """Stop every embedded server started in `folder`, even if in use; return how many were alive."""
     from sdg_helpers.serving.embedded import launching
 
     return launching.stop_all(Path(folder))

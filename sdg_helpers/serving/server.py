@@ -1,4 +1,4 @@
-"""A server that answers: its address, its key, an openai client for it, and what it says of itself."""
+"""A running server: its address, its key, openai clients for it, and questions to it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Server:
-    """A server that answers. `slots`: requests it works on at once, None when unknown; the key shows nowhere.
-    `restart_s`: how long it may be away while somebody starts it anew; 0 when nobody does."""
+    """A running server. Its key is never shown.
+
+    slots: how many requests it serves at once, None when unknown; restart_s: how long it may be unreachable while it is
+    restarted, 0 when nobody restarts it.
+    """
 
     base_url: str
     model: str
@@ -32,8 +35,8 @@ class Server:
     _check: Callable[[], None] | None = field(default=None, repr=False)
     _stop: Callable[[], None] | None = field(default=None, repr=False)
 
-    def client(self, timeout_s: float = 3600, max_retries: int = 0) -> openai.AsyncOpenAI:
-        """An async client; long time-outs because a long answer is not a lost one. Retries belong to `complete`."""
+    def client(self, timeout_s: float | None = 3600, max_retries: int = 0) -> openai.AsyncOpenAI:
+        """Return an async client. The timeout is long because replies may be; retries are up to `complete`."""
         import openai
 
         return openai.AsyncOpenAI(
@@ -45,7 +48,7 @@ class Server:
         )
 
     def blocking_client(self, timeout_s: float = 600) -> openai.OpenAI:
-        """A client for a question or two; no proxy stands between us and one's own machines (http addresses)."""
+        """Return a synchronous client for a question or two. It uses environment proxies for https addresses only."""
         import openai
 
         return openai.OpenAI(
@@ -59,8 +62,10 @@ class Server:
     def complete(
         self, requests: Iterable[Request], *, limits: Limits, on_progress: Callable[[Progress], None], **more: Any
     ) -> Progress:
-        """completions.complete through this server: waits while it is started anew, and ends when there will be no
-        server any more (what was answered is with its caller by then)."""
+        """Run completions.complete through this server, waiting while it is restarted.
+
+        Raises TryAgain when the server is down for good; replies have been passed to the callbacks by then.
+        """
         from sdg_helpers import completions
 
         def report(progress: Progress) -> None:
@@ -71,18 +76,18 @@ class Server:
         return completions.complete(requests, self.client(limits.timeout_s), limits=limits, on_progress=report, **more)
 
     def check(self) -> None:
-        """Raise TryAgain when the server has died for good; an endpoint's owner alone knows that."""
+        """Raise TryAgain when the server is down for good. An endpoint never is: only its owner would know."""
         if self._check is not None:
             self._check()
 
     def stop(self) -> None:
-        """Say that this process needs the server no longer; it ends when nobody else does. An endpoint goes on."""
+        """Release the server; it exits when no other process uses it. Does nothing to an endpoint."""
         if self._stop is not None:
             self._stop()
 
 
 def ask(server: Server, text: str, *, max_tokens: int = 64, temperature: float = 0.0, timeout_s: float = 600) -> str:
-    """One short question, one answer, waiting for it: to see that a server really works."""
+    """Ask one question and return the reply, to check that a server works. Raises SdgError when there is none."""
     import openai
 
     with server.blocking_client(timeout_s) as client:
@@ -95,29 +100,29 @@ def ask(server: Server, text: str, *, max_tokens: int = 64, temperature: float =
             )
         except openai.OpenAIError as error:
             raise SdgError(
-                f"{server.base_url}: expected an answer of {server.model} to a test question, found "
-                f"{told(error, server)}. See {server.log_path or 'the log of that server'}."
+                f"{server.base_url}: {server.model} did not answer a test question: {describe_error(error, server)}. "
+                f"See {server.log_path or 'the log of that server'}."
             ) from None
     if not reply.choices or reply.choices[0].message.content is None:
         raise SdgError(
-            f"{server.base_url}: expected an answer of {server.model} to a test question, found a reply "
-            f"without text. See {server.log_path or 'the log of that server'}."
+            f"{server.base_url}: {server.model} answered a test question with a reply without text. See "
+            f"{server.log_path or 'the log of that server'}."
         )
     return reply.choices[0].message.content
 
 
 def served_models(server: Server, timeout_s: float = 5) -> list[str] | None:
-    """Names that /v1/models lists; None when the server has no such page (404). Raises openai.OpenAIError."""
+    """Return the names that /v1/models lists; None when the server does not have it. Raises openai.OpenAIError."""
     import openai
 
     with server.blocking_client(timeout_s) as client:
         try:
             return [model.id for model in client.models.list().data or []]
-        except (openai.NotFoundError, AttributeError):  # a page of another kind has no `data`
+        except (openai.NotFoundError, AttributeError):  # some other page, without `data`
             return None
 
 
-def told(error: Exception, server: Server) -> str:
-    """An openai error in one line: status and the server's words, or why there was no connection."""
+def describe_error(error: Exception, server: Server) -> str:
+    """Return an openai error in one line, without the key: status and message, or why the connection failed."""
     text = str(error.__cause__ or error) if type(error).__name__ == "APIConnectionError" else str(error)
     return f"{type(error).__name__}: {' '.join(text.split())[:300]}".replace(server.api_key, "(key)")

@@ -1,4 +1,4 @@
-"""Start, share, await and end the embedded server's process: one for equal settings in a run's servers folder."""
+"""Start, share and stop embedded servers: one process for equal settings in a run's servers folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from sdg_helpers import files, processes
 from sdg_helpers.errors import SdgError
@@ -21,51 +21,53 @@ from sdg_helpers.files import write_private
 from sdg_helpers.paths import PACKAGE
 from sdg_helpers.processes import usable_cores
 from sdg_helpers.serving.embedded import weights
-from sdg_helpers.serving.embedded.server_process import Place
+from sdg_helpers.serving.embedded.server_process import ServerFiles
 from sdg_helpers.serving.server import Server, served_models
 from sdg_helpers.serving.server_specs import EmbeddedSpec
 
 _TAIL_LINES = 20
-_children: list[subprocess.Popen] = []  # started here; collected after they have ended (_collect)
+_children: list[subprocess.Popen[bytes]] = []  # started here; reaped once they exit (_reap_children)
 
 
 def open_embedded(spec: EmbeddedSpec, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Server:
-    """Start the embedded server of this spec, or attach to the one that lives in `folder`. See serving.open_server."""
+    """Start the embedded server of this spec, or attach to the one in `folder`. See serving.open_server."""
     if importlib.util.find_spec("xllamacpp") is None:
         raise SdgError(
-            "The engine 'embedded' expected the package xllamacpp, found none. "
-            "Install it: pip install 'sdg-helpers[demo]'."
+            "The engine 'embedded' needs the package xllamacpp, which is not installed: pip install "
+            "'sdg-helpers[demo]'."
         )
     gguf, owner = weights.fetch(spec.model, on_progress), processes.owner_pid()
-    place = _place(spec, folder.absolute(), gguf)
-    with place.locked():
-        processes.register_owner(place.owners, owner)
+    paths = _server_files(spec, folder.absolute(), gguf)
+    with paths.locked():
+        processes.register_owner(paths.owners, owner)
         try:
-            record = _living(place) or _start(place, spec, gguf)
+            record = _find_running(paths) or _start(paths, spec, gguf)
         except BaseException:
-            processes.remove_owner(place.owners, owner)
+            processes.remove_owner(paths.owners, owner)
             raise
-    return _server(record, place, partial(_release, place, owner))
+    return _server(record, paths, partial(_release, paths, owner))
 
 
 def stop_all(folder: Path) -> int:
-    """End every embedded server of a folder; returns how many were alive."""
+    """Stop every embedded server of a folder; return how many were alive."""
     alive = 0
     for path in sorted(folder.glob("embedded-*.json")):
-        place = Place(folder, path.stem)
-        with place.locked():
-            alive += _end(place)
+        paths = ServerFiles(folder, path.stem)
+        with paths.locked():
+            alive += _stop(paths)
     return alive
 
 
-def _place(spec: EmbeddedSpec, folder: Path, gguf: Path) -> Place:
-    """Equal settings and weights on one host give one server; a run folder may be shared between hosts."""
+def _server_files(spec: EmbeddedSpec, folder: Path, gguf: Path) -> ServerFiles:
+    """Name a server by its settings, weights and host, since hosts may share a run folder."""
     settings = spec.model_dump(include={"engine", "model", "slots", "context_length", "threads"})
-    weighed = f"{gguf} {gguf.stat().st_size}"
-    return Place(folder, f"embedded-{files.content_id(repr(sorted(settings.items())), weighed, socket.gethostname())}")
+    weights_id = f"{gguf} {gguf.stat().st_size}"
+    return ServerFiles(
+        folder, f"embedded-{files.content_id(repr(sorted(settings.items())), weights_id, socket.gethostname())}"
+    )
 
 
-def _server(record: dict[str, Any], place: Place, stop: Callable[[], None] | None = None) -> Server:
+def _server(record: dict[str, Any], paths: ServerFiles, stop: Callable[[], None] | None = None) -> Server:
     return Server(
         record["base_url"],
         record["model"],
@@ -73,29 +75,29 @@ def _server(record: dict[str, Any], place: Place, stop: Callable[[], None] | Non
         record["api_key"],
         slots=record["slots"],
         pid=record["pid"],
-        log_path=place.log,
+        log_path=paths.log,
         _stop=stop,
     )
 
 
-def _living(place: Place) -> dict[str, Any] | None:
-    """The record of the server that answers here; what is left of one that does not is cleared away."""
+def _find_running(paths: ServerFiles) -> dict[str, Any] | None:
+    """Return the record of the running server, or None after removing what is left of one that does not answer."""
     import openai
 
-    record = files.read_json(place.record)
+    record = files.read_json(paths.record)
     if record and record.get("base_url") and processes.is_alive(record["pid"], record["started"]):
         try:
-            if served_models(_server(record, place), timeout_s=30) == [record["model"]]:
+            if served_models(_server(record, paths), timeout_s=30) == [record["model"]]:
                 return record
         except openai.OpenAIError:
             pass
-    _end(place)
+    _stop(paths)
     return None
 
 
-def _start(place: Place, spec: EmbeddedSpec, gguf: Path) -> dict[str, Any]:
+def _start(paths: ServerFiles, spec: EmbeddedSpec, gguf: Path) -> dict[str, Any]:
     write_private(
-        place.record,
+        paths.record,
         {
             "model": spec.served_model,
             "gguf": str(gguf),
@@ -105,82 +107,81 @@ def _start(place: Place, spec: EmbeddedSpec, gguf: Path) -> dict[str, Any]:
             "api_key": secrets.token_urlsafe(24),
         },
     )
-    paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    with open(place.log, "ab") as log:
-        begin = log.tell()
-        # A session of its own: an interrupt in Jupyter or a closed terminal is not meant for the server.
-        command = [sys.executable, "-m", "sdg_helpers.serving.embedded.server_process", str(place.record)]
+    import_path = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(filter(None, import_path))}
+    with open(paths.log, "ab") as log:
+        log_start = log.tell()
+        # A new session: an interrupt in Jupyter or a closed terminal must not reach the server.
+        command = [sys.executable, "-m", "sdg_helpers.serving.embedded.server_process", str(paths.record)]
         child = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     _children.append(child)
     try:
-        return _await(place, spec, child, begin)
+        return _wait_until_ready(paths, spec, child, log_start)
     except BaseException:
         child.kill()
         child.wait()
-        place.record.unlink(missing_ok=True)
+        paths.record.unlink(missing_ok=True)
         raise
 
 
-def _await(place: Place, spec: EmbeddedSpec, child: subprocess.Popen, begin: int) -> dict[str, Any]:
+def _wait_until_ready(
+    paths: ServerFiles, spec: EmbeddedSpec, child: subprocess.Popen[bytes], log_start: int
+) -> dict[str, Any]:
+    """Return the record once the server answers. Raises SdgError when it exits or misses its deadline."""
     import openai
 
-    deadline_s = spec.deadline_s
-    end, found = time.monotonic() + deadline_s, "it was still loading"
+    end, state = time.monotonic() + spec.deadline_s, "was still loading"
     while time.monotonic() < end:
         if (status := child.poll()) is not None:
-            _refuse(place, begin, f"it ended with status {status}")
-        record = files.read_json(place.record)
+            raise _start_failed(paths, log_start, f"exited with status {status}")
+        record = files.read_json(paths.record)
         if record.get("base_url"):
             try:
-                if (names := served_models(_server(record, place))) == [record["model"]]:
+                if (names := served_models(_server(record, paths))) == [record["model"]]:
                     return record
-                found = f"it serves {names}"
+                state = f"served {names}"
             except openai.OpenAIError as error:
-                found = f"{type(error).__name__}: {error}"
+                state = f"did not answer ({type(error).__name__}: {error})"
         time.sleep(0.05)
-    _refuse(place, begin, f"{found} after {deadline_s:g} s")
+    raise _start_failed(paths, log_start, f"{state} after {spec.deadline_s:g} s")
 
 
-def _refuse(place: Place, begin: int, found: str) -> NoReturn:
-    with open(place.log, "rb") as log:
-        log.seek(begin)
-        tail = log.read().decode("utf-8", "replace").splitlines()[-_TAIL_LINES:]
-    raise SdgError(
-        f"Expected that the embedded server starts, found: {found}. The end of its log, {place.log}:\n  "
-        + "\n  ".join(tail)
-        + "\nMend what the log tells; if it only needed longer, raise start_deadline_s."
+def _start_failed(paths: ServerFiles, log_start: int, state: str) -> SdgError:
+    tail = "\n  ".join(files.read_tail(paths.log, _TAIL_LINES, log_start))
+    return SdgError(
+        f"The embedded server did not start: it {state}. The end of its log, {paths.log}:\n  {tail}\n"
+        "Fix what the log reports; if it only needed longer, raise start_deadline_s."
     )
 
 
-def _release(place: Place, owner: int) -> None:
-    """Server.stop: only this process's claim goes. A driver that owns the server ends it with stop_servers."""
+def _release(paths: ServerFiles, owner: int) -> None:
+    """Remove this process as an owner (Server.stop). A driver that owns servers stops them with stop_servers."""
     if owner == os.getpid():
-        with place.locked():
-            processes.remove_owner(place.owners, owner)
-            if not processes.any_owner_alive(place.owners):
-                _end(place)
+        with paths.locked():
+            processes.remove_owner(paths.owners, owner)
+            if not processes.any_owner_alive(paths.owners):
+                _stop(paths)
 
 
-def _end(place: Place) -> bool:
-    """End the server of a place, if it lives, and remove its record; True when it was alive."""
-    record = files.read_json(place.record) or {}
+def _stop(paths: ServerFiles) -> bool:
+    """Stop a server if it is alive, and remove its record; return whether it was alive."""
+    record = files.read_json(paths.record) or {}
     alive = "pid" in record and processes.is_alive(record["pid"], record["started"])
     if alive:
-        for number, patience_s in ((signal.SIGTERM, 5), (signal.SIGKILL, 30)):
+        for number, timeout_s in ((signal.SIGTERM, 5), (signal.SIGKILL, 30)):
             if not processes.is_alive(record["pid"], record["started"]):
                 break
             os.kill(record["pid"], number)
-            end = time.monotonic() + patience_s
+            end = time.monotonic() + timeout_s
             while processes.is_alive(record["pid"], record["started"]) and time.monotonic() < end:
                 time.sleep(0.02)
-    _collect()
-    place.record.unlink(missing_ok=True)
+    _reap_children()
+    paths.record.unlink(missing_ok=True)
     return alive
 
 
-def _collect() -> None:
-    """Let go of children that have ended: no zombies, no warnings about them."""
+def _reap_children() -> None:
+    """Forget children that have exited, so that no zombies are left."""
     _children[:] = [child for child in _children if child.poll() is None]

