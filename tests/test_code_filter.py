@@ -1,4 +1,4 @@
-"""Code 03: which solutions hold a program. Each false drop of the reference (its fault 9) is a case."""
+"""Code 03: which solutions have a usable program. Every false drop of the reference (its fault 9) is a case."""
 
 import pandas as pd
 import pytest
@@ -33,12 +33,12 @@ SOLUTIONS = [
     ("", row(f"<think>\na\n</think>\n```python\n{GOOD['python']}```**\n\nDone.")),
     ("", row(f"<think>\na\n</think>\n**```python\n{GOOD['python']}``` **\n\nDone.")),
     ("unclosed_block", row(f"<think>\na\n</think>\n```python\n{GOOD['python']}**\n``*\n")),
-    # the reference looks at the first block only
+    # the reference considers the first block only
     ("", row(answer(("", "3\n1 2 3\n"), ("text", "6\n"), ("python", GOOD["python"])))),
     ("", row(answer(("python", "def broken(\n"), ("python", GOOD["python"])))),
     ("syntax_error", row(answer(("python", GOOD["python"]), ("python", "def broken(\n")))),
     ("", row(answer(("python", GOOD["python"]), ("", "4\n")))),
-    # the thinking's code is not the answer's
+    # code in the thinking does not count
     ("no_code_block", row("<think>\n```python\nprint(input())\n```\n</think>\n\nThe program is above.")),
     ("", row(answer(("python", GOOD["python"]), thinking="```python\nx = (\n```"))),
     ("unfinished", row(answer(("python", GOOD["python"])), finish_reason="length")),
@@ -53,7 +53,7 @@ SOLUTIONS = [
 ]
 
 PYTHON = [
-    # the reference drops what holds the letters of `pass`
+    # the reference drops any program that contains `pass`, even in a word
     ("", "passengers = int(input())\nprint(passengers)"),
     ("", "n = input()\nprint('pass' if n else 'bypass')"),
     ("", "class Node:\n    pass\nn = int(input())\nprint(n)"),
@@ -68,11 +68,11 @@ PYTHON = [
     ("", "from typing import Protocol\nclass P(Protocol):\n    def f(self): ...\nprint(input())"),
     ("", "if __name__ == '__main__':\n    print(input())"),
     ("", "x: tuple[int, ...] = (int(input()),)\nprint(x[0])"),
-    # `...` alone is `pass`
+    # `...` alone means `pass`
     ("", "try:\n    while True:\n        print(input())\nexcept EOFError:\n    ..."),
     ("", "n = int(input())\nif n < 0:\n    ...\nelse:\n    print(n)"),
     ("", "n = input()\nwhile n == 'x': ...\nprint(n)"),
-    # a stub that something else stands for
+    # a stub that is overridden or overloaded
     (
         "",
         "class A:\n    def solve(self):\n        pass\nclass B(A):\n    def solve(self):\n        print(input())\n"
@@ -85,14 +85,14 @@ PYTHON = [
     ),
     ("", "def solve():\n    raise NotImplementedError\ndef solve():\n    print(input())\nsolve()"),
     ("placeholder", "class A:\n    def solve(self): ...\nclass B(A):\n    def solve(self): pass\nprint(input())"),
-    # what is decorated is called, unless its decorator only keeps it
+    # a decorated function is called, unless the decorator is passive
     ("", "def deco(f):\n    f()\n@deco\ndef main():\n    print(input())"),
     ("", "import atexit\n@atexit.register\ndef main():\n    print(input())"),
     ("", "@lambda c: c().f()\nclass A:\n    def f(self):\n        print(input())"),
     ("runs_nothing", "from functools import lru_cache\n@lru_cache(maxsize=None)\ndef main():\n    print(input())"),
     ("runs_nothing", "class Solution:\n    @staticmethod\n    def f(n):\n        print(input())"),
     ("runs_nothing", "import dataclasses\n@dataclasses.dataclass\nclass A:\n    def f(self):\n        print(input())"),
-    # the reference lets syntax errors pass where no `def` is
+    # the reference accepts syntax errors where there is no `def`
     ("syntax_error", "n = int(input()\nprint(n)"),
     ("syntax_error", "print 'n', input()"),
     ("syntax_error", "n = input()\nreturn n\nprint(n)"),
@@ -118,7 +118,7 @@ REP = HEAD + "#define rep(i, a, b) for (int i = a; i < b; i++)\n"  # read by no 
 GETS = "p1 == p2 && (p2 = (p1 = buf) + fread(buf, 1, 1 << 16, stdin), p1 == p2) ? EOF : *p1++"
 CPP = [
     ("", HEAD + "int passengers;\nint main() { cin >> passengers; cout << passengers; }"),
-    # C++ only after its macros
+    # C++ only after macro expansion
     (
         "",
         HEAD + "#define rep(i, a, b) for (int i = (a); i < (b); ++i)\n#define FOR(i, n) rep(i, 0, n)\nint a[9];\n"
@@ -186,7 +186,7 @@ CPP = [
         REP + '#define debug(x) cout << "x: " << (x)\n#define ll long long\n#define out(c) putchar(c)\n'
         "int main() { ll n; cin >> n; rep(i, 0, n) { debug(\"a\"); out('('); out(','); } cout << n * 1ll; }",
     ),
-    # what tree-sitter's grammar does not have
+    # syntax that tree-sitter's grammar lacks
     (
         "",
         HEAD + "int main() { int n; cin >> n; int** g = new int*[n]; char **c; c = new char * [n + 2];\n"
@@ -225,7 +225,7 @@ CPP = [
         "  case 'a'...'f': cout << 2; default: cout << 0; } }",
     ),
     ("", HEAD + "int main() { int n; cin >> n; n > 0 ? void() : throw 1; cout << n; }"),
-    # with all that, what is broken stays so
+    # the rewriting does not repair broken programs
     *(
         ("syntax_error", REP + program)
         for program in (
@@ -270,12 +270,12 @@ def test_the_program_is_the_last_block_of_the_language(reason, solution):
 
 
 @pytest.mark.parametrize("reason, program", PYTHON)
-def test_python_is_read_as_a_syntax_tree(reason, program):
+def test_python_is_checked_by_its_syntax_tree(reason, program):
     assert program_flaw(program, "python") == reason
 
 
 @pytest.mark.parametrize("reason, program", CPP)
-def test_cpp_is_read_with_its_macros_in_place(reason, program):
+def test_cpp_is_checked_with_its_macros_expanded(reason, program):
     assert program_flaw(program, "cpp") == reason
 
 
@@ -283,12 +283,12 @@ def test_every_reason_has_a_case():
     assert {case[0] for case in (*SOLUTIONS, *PYTHON, *CPP)} == {"", *REASONS}
 
 
-def test_a_model_that_does_not_think_needs_no_thinking():
+def test_a_model_without_thinking_needs_no_think_tags():
     assert program_of(row("```python\nprint(input())\n```"), reasoning=False) == ("print(input())\n", "")
     assert program_of(row("<think>\n```python\nprint(input())\n```"), reasoning=False)[1] == "thinking_not_closed"
 
 
-def test_fences_as_models_write_them():
+def test_fences_in_all_forms_that_models_write():
     text = (
         "1. So:\n   ```python\n   if input():\n       print(1)\n   ```\n~~~cpp\nint x; // ```\n~~~\n"
         '````python\ns = """\n```\n"""\nprint(s)\n````\n```python title="a.py"\r\nprint(2)\r\n```\r\n'
@@ -359,7 +359,7 @@ def test_every_solution_has_a_verdict_and_the_counts_add_up(tmp_path):
     assert filter_solutions(stage_at(solutions), stage_at(tmp_path / "filtered")) == manifest
 
 
-def test_a_row_without_a_language_is_refused(tmp_path):
+def test_a_row_without_a_known_language_is_rejected(tmp_path):
     solutions = write_solutions(tmp_path / "solutions", [[{**full_row("a", 0, "x"), "language": "rust"}]])
     with pytest.raises(SdgError, match="'a-python': `language` must be one of python, cpp, found 'rust'"):
         filter_solutions(stage_at(solutions), stage_at(tmp_path / "filtered"))

@@ -1,5 +1,5 @@
-"""Code 01: questions through references, each dataset in the layout and schema that it has on the hub (a stand-in on
-loopback serves the files), from one's own file, from the demo."""
+"""Code 01: questions from references (each dataset in its layout and schema on the hub, served by a stand-in on
+loopback), from your own file, and from the demo."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ from tests.helpers.stages import stage_at
 HEAVY = "a trace that must not be fetched " * 200
 
 
-# -- the datasets as they lie on the hub -------------------------------------------------------------------------------
+# -- the datasets in their layout on the hub ---------------------------------------------------------------------------
 
 
 def reference(question_id, dataset, split, index, number=0):
@@ -135,7 +135,7 @@ def write(path, rows, row_group_size=50):
 
 
 def publish(folder, references=None):
-    """All five repositories."""
+    """Write all five repositories."""
     own = folder / "datasets"
     references = references or {
         "python": [
@@ -177,7 +177,7 @@ print(orjson.dumps({**manifest, "peak_mb": resource.getrusage(resource.RUSAGE_SE
 
 
 def prepare(folder, url, tmp_path, **options):
-    """In a process of its own: the hub's address is read when its library is imported."""
+    """Run in another process: the hub's library reads its address when it is imported."""
     environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
     return subprocess.run(
         [sys.executable, "-c", CODE, str(folder), orjson.dumps(options).decode()],
@@ -189,7 +189,7 @@ def prepare(folder, url, tmp_path, **options):
     )
 
 
-def test_references_become_questions_each_once_in_order_without_the_heavy_columns(tmp_path):
+def test_references_become_distinct_questions_in_order(tmp_path):
     publish(tmp_path / "hub")
     with Hub(tmp_path / "hub") as hub:
         done = prepare(tmp_path / "q", hub.url, tmp_path)
@@ -234,8 +234,8 @@ def test_references_become_questions_each_once_in_order_without_the_heavy_column
     assert not (tmp_path / "q" / "partial").exists()
 
 
-def test_what_is_fetched_is_the_small_columns_only(tmp_path):
-    """Texts of a megabyte a row that no reader needs."""
+def test_only_the_small_columns_are_downloaded(tmp_path):
+    """Each row has a megabyte of text that no reader needs."""
     rows = [
         {**reference(f"q{number}", "apps", "test", number % 3), "r1_generation": os.urandom(500_000).hex()}
         for number in range(6)
@@ -248,7 +248,7 @@ def test_what_is_fetched_is_the_small_columns_only(tmp_path):
     assert fetched < 1_000_000  # of 6 MB
 
 
-def test_taco_as_arrow_files_is_read_too(tmp_path):
+def test_taco_is_also_read_from_arrow_files(tmp_path):
     publish(tmp_path / "hub", {"python": [reference("q", "taco", "train", 3)]})
     folder = tmp_path / "hub" / "datasets" / "BAAI" / "TACO"
     for path in (folder / "ALL").iterdir():
@@ -276,7 +276,7 @@ def test_taco_as_arrow_files_is_read_too(tmp_path):
         ({"languages": ["pyhton"]}, "Did you mean python?"),
     ],
 )
-def test_what_the_hub_does_not_have_is_named(tmp_path, options, said):
+def test_errors_name_what_the_hub_does_not_have(tmp_path, options, said):
     publish(tmp_path / "hub")
     with Hub(tmp_path / "hub") as hub:
         done = prepare(tmp_path / "q", hub.url, tmp_path, **options)
@@ -293,7 +293,7 @@ def test_what_the_hub_does_not_have_is_named(tmp_path, options, said):
         ({"question_id": None}, "but one is without question_id"),
     ],
 )
-def test_references_of_another_kind_are_refused_before_anything_is_fetched(tmp_path, change, said):
+def test_bad_references_are_rejected_before_any_download(tmp_path, change, said):
     publish(
         tmp_path / "hub",
         {"python": [reference("p", "apps", "test", 0), {**reference("q", "apps", "test", 1), **change}]},
@@ -317,7 +317,7 @@ def test_memory_does_not_grow_with_the_solutions_of_a_question(tmp_path):
     assert peaks[1] < peaks[0] + 60
 
 
-# -- one's own file ----------------------------------------------------------------------------------------------------
+# -- your own file -----------------------------------------------------------------------------------------------------
 
 
 def own(tmp_path, text, **options):
@@ -325,7 +325,7 @@ def own(tmp_path, text, **options):
     return prepare_questions(stage_at(tmp_path / "q"), source=str(tmp_path / "own.jsonl"), **options)
 
 
-def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
+def test_your_own_file_keeps_its_ids_and_keys(tmp_path):
     manifest = own(
         tmp_path,
         '{"id": 7, "problem": "A?", "level": 2, "tests": [{"input": "1", "output": "2"}]}\n'
@@ -372,13 +372,13 @@ def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
         ('{"id": 1, "problem": "A?"}\n{"id": 1, "problem": "B?"}\n', "row 2: the id '1' was used before"),
     ],
 )
-def test_bad_input_is_refused_with_its_place(tmp_path, text, said):
+def test_bad_input_is_rejected_with_its_row(tmp_path, text, said):
     with pytest.raises(SdgError, match=said):
         own(tmp_path, text)
     assert not (tmp_path / "q" / "problems.jsonl").exists()
 
 
-def test_tests_that_a_program_can_read_are_kept_and_no_others():
+def test_only_tests_with_text_input_are_kept():
     pairs = [
         ("1\n", "2\n"),
         (["a", "b"], ["c"]),
@@ -424,7 +424,7 @@ def coins(text):
     return steps if amount in reached else -1
 
 
-# What is true of the demo's tests, worked out in another way than by the programs that made them.
+# Properties of the demo's tests, computed in a different way than by the programs that wrote them.
 TRUTH = {
     "boxes of nails": lambda text: sum(numbers(text)),
     "sum of the digits": lambda text: sum(map(int, text.strip())),
@@ -446,7 +446,7 @@ TRUTH = {
 }
 
 
-def test_the_demo_has_tests_that_are_right_and_work_for_every_stage(tmp_path):
+def test_the_demos_tests_are_correct(tmp_path):
     manifest = prepare_questions(stage_at(tmp_path / "q"), source="demo")
     assert manifest["counts"] == {
         "rows_in": 15,
@@ -465,6 +465,6 @@ def test_the_demo_has_tests_that_are_right_and_work_for_every_stage(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["code/solve", "code/solve-few-shot"])
-def test_the_prompts_ask_for_the_language(name):
+def test_the_prompts_name_the_language(name):
     text = load_prompt(name).user_text({"problem": "Add {1}.", "language": "cpp"})
     assert "```cpp" in text and "Add {1}." in text and "{{" not in text

@@ -1,5 +1,5 @@
-"""Seeded schedules of disasters over the solving stage: kills, torn and doubled lines, full disks, servers that fail,
-lie and die. Whatever happens, the files end as those of an undisturbed run.
+"""Seeded schedules of faults during the solving stage: kills, torn and duplicate lines, full disks, servers that fail,
+send garbage and die. In the end the files have the same bytes as after an undisturbed run.
 
     SCHEDULES=1000 python -m pytest tests/test_fault_schedules.py      # `make bench` does it
 """
@@ -42,7 +42,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def servers():
-    """One stand-in a set of faults; the texts depend on prompt and seed alone, so all of them say the same."""
+    """One stand-in per set of faults. Texts depend on prompt and seed alone, so all stand-ins give the same ones."""
     started = [StandIn(latency="tail:0.003:0.03:0.1", faults=faults).start() for faults in FAULTS]
     yield started
     for server in started:
@@ -68,7 +68,7 @@ def full_disk(rng, problems, folder, server, num_seeds):
 
 
 def torn(rng, problems, folder, server, num_seeds):
-    """The power went while a line was written: any part of the last line of any partial file is left."""
+    """A power cut during a write: only a part of the last line of any partial file is left."""
     partial = sorted((folder / "partial").glob("rs*/*.jsonl"))
     if partial:
         path = rng.choice(partial)
@@ -78,7 +78,7 @@ def torn(rng, problems, folder, server, num_seeds):
 
 
 def doubled(rng, problems, folder, server, num_seeds):
-    """A node that was thought lost wrote some of the same rows, too."""
+    """A node that was thought lost wrote some of the same rows."""
     partial = sorted((folder / "partial").glob("rs*/*.jsonl"))
     if partial:
         path = rng.choice(partial)
@@ -89,7 +89,7 @@ def doubled(rng, problems, folder, server, num_seeds):
 
 
 def two_drivers(rng, problems, folder, server, num_seeds):
-    """Two at once: one works, or both refuse to lose anything."""
+    """Two drivers at once: one works and the other one is rejected, or both are."""
     pids = [in_a_child(lambda: solve(problems, folder, server.base_url, num_seeds)) for _ in range(2)]
     assert set(map(ended, pids)) <= {0, 3}
 
@@ -99,7 +99,7 @@ DISASTERS = (killed, killed, killed, full_disk, torn, torn, doubled, two_drivers
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks with libraries loaded: Linux only")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_whatever_happens_the_files_end_as_undisturbed(tmp_path, servers):
+def test_files_are_the_same_after_every_schedule(tmp_path, servers):
     calm = {}
     for number in range(SCHEDULES):
         rng = random.Random(number)
@@ -120,8 +120,8 @@ def test_whatever_happens_the_files_end_as_undisturbed(tmp_path, servers):
         shutil.rmtree(folder)
 
 
-def test_a_server_that_dies_and_comes_back_costs_nothing_but_time(tmp_path):
-    """kill -9 of the server in the middle, twice; the same client goes on."""
+def test_a_server_that_dies_and_returns_loses_no_request(tmp_path):
+    """Kill -9 the server twice; the same client continues."""
     from sdg_helpers.completions.types import Request
 
     server, rng, answered = StandIn(latency="0.02").start(), random.Random(5), []

@@ -1,4 +1,4 @@
-"""Exchange with NeMo-Skills: what we write reads back to the same bytes; what it writes is read as it is meant."""
+"""Exchange with NeMo-Skills: our files read back to the same bytes, and its own files are imported correctly."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from tests.helpers.standin import StandIn
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of the demo's problems by the scripted model, complete to the export."""
+    """Return a complete run of the demo's problems by the scripted model."""
     folder = tmp_path_factory.mktemp("outputs") / "first"
     math = runs.Track(folder / "math", "math")
     problems = math.problems / "problems.jsonl"
@@ -81,7 +81,7 @@ def test_a_run_is_exchanged_after_every_stage(run, tmp_path, last):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_rows_are_the_references(run, tmp_path):
+def test_rows_have_the_references_keys(run, tmp_path):
     nemo_skills.export_nemo_skills(run, tmp_path / "a")
     judged = list(files.read_jsonl(tmp_path / "a" / "judged" / "output-rs0.jsonl"))
     assert {
@@ -100,7 +100,7 @@ def test_rows_are_the_references(run, tmp_path):
     assert (tmp_path / "a" / "solutions" / "output-rs1.jsonl.done").read_bytes() == b""
 
 
-def test_going_on_after_an_import_asks_only_what_is_new(run, tmp_path):
+def test_rejudging_an_imported_run_asks_only_new_comparisons(run, tmp_path):
     nemo_skills.export_nemo_skills(run, tmp_path / "a")
     import_nemo_skills(tmp_path / "a", tmp_path / "second")
     math = runs.Track(tmp_path / "second" / "math", "math")
@@ -118,7 +118,7 @@ def test_going_on_after_an_import_asks_only_what_is_new(run, tmp_path):
     assert [row[:5] for row in verdicts(tmp_path / "again")] == [row[:5] for row in verdicts(first.rejudged)]
 
 
-def theirs(folder, rows, name="output-rs0.jsonl", done=True):
+def write_their_files(folder, rows, name="output-rs0.jsonl", done=True):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(b"".join(map(files.dumps, rows)))
     if done:
@@ -127,8 +127,8 @@ def theirs(folder, rows, name="output-rs0.jsonl", done=True):
 
 
 def test_files_that_nemo_skills_wrote_itself(tmp_path):
-    """Rows without id or seed, thinking apart, times beside them; a problem that stands twice; seeds of unequal length
-    (fault 2 of the reference: it crashed on them)."""
+    """Rows without id or seed, with separate thinking and with times; a repeated problem; seeds of unequal length, on
+    which the reference crashed (its fault 2)."""
     row = {
         "problem": "What is 1 + 1?",
         "expected_answer": "2",
@@ -141,9 +141,9 @@ def test_files_that_nemo_skills_wrote_itself(tmp_path):
         "judgement": "**Judgement:** Yes",
     }
     other = {**row, "problem": "What is 2 + 2?", "expected_answer": 4, "judgement": None}
-    theirs(tmp_path / "a" / "solutions", [row, other, row])
-    theirs(tmp_path / "a" / "solutions", [other], "output-rs3.jsonl")
-    theirs(tmp_path / "a" / "judged", [row, other])
+    write_their_files(tmp_path / "a" / "solutions", [row, other, row])
+    write_their_files(tmp_path / "a" / "solutions", [other], "output-rs3.jsonl")
+    write_their_files(tmp_path / "a" / "judged", [row, other])
     assert import_nemo_skills(tmp_path / "a", tmp_path / "r") == {"problems": 2, "solutions": 3, "judged": 2}
     math = runs.Track(tmp_path / "r" / "math", "math")
     rows = list(files.read_jsonl(math.solutions / "output-rs0.jsonl"))
@@ -168,20 +168,20 @@ def test_files_that_nemo_skills_wrote_itself(tmp_path):
         ("output-rs0.jsonl-async", False, "Let NeMo-Skills finish it first"),
     ],
 )
-def test_what_is_half_done_is_refused(tmp_path, name, done, said):
-    """Fault 5 of the reference: work in progress and stale chunks were taken for finished."""
-    theirs(tmp_path / "a" / "solutions", [{"problem": "x"}], name, done)
+def test_unfinished_files_are_rejected(tmp_path, name, done, said):
+    """Fault 5 of the reference: it took work in progress and stale chunks for finished files."""
+    write_their_files(tmp_path / "a" / "solutions", [{"problem": "x"}], name, done)
     with pytest.raises(SdgError, match=said):
         import_nemo_skills(tmp_path / "a", tmp_path / "r")
 
 
-def test_torn_rows_rows_out_of_order_and_empty_folders_are_named(tmp_path):
+def test_errors_name_torn_rows_misplaced_rows_and_empty_folders(tmp_path):
     a, b = ({"problem": name, "generation": "x", "finish_reason": "stop"} for name in "ab")
-    theirs(tmp_path / "o" / "solutions", [a, b])
-    theirs(tmp_path / "o" / "solutions", [b, a], "output-rs1.jsonl")
+    write_their_files(tmp_path / "o" / "solutions", [a, b])
+    write_their_files(tmp_path / "o" / "solutions", [b, a], "output-rs1.jsonl")
     with pytest.raises(SdgError, match=r"output-rs1.jsonl, row 2: the problem .* is out of order or unknown"):
         import_nemo_skills(tmp_path / "o", tmp_path / "r")
-    path = theirs(tmp_path / "t" / "solutions", [a]) / "output-rs0.jsonl"
+    path = write_their_files(tmp_path / "t" / "solutions", [a]) / "output-rs0.jsonl"
     path.write_bytes(path.read_bytes() + b'{"problem": "b", "gen')
     with pytest.raises(SdgError, match="output-rs0.jsonl, line 2: invalid JSON"):
         import_nemo_skills(tmp_path / "t", tmp_path / "r2")
@@ -190,7 +190,7 @@ def test_torn_rows_rows_out_of_order_and_empty_folders_are_named(tmp_path):
         import_nemo_skills(tmp_path / "e", tmp_path / "r3")
 
 
-def test_by_the_command_line(run, tmp_path, monkeypatch, capsys):
+def test_the_command_line_exports_and_imports(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SDG_OUTPUTS", str(run.parent))
     (run / "run.yaml").write_text("run: first\nprofile: demo\nbegun_at: now\nsessions: []\n")
     assert cli_main(["export", "nemo-skills", "first", str(tmp_path / "a")]) == 0

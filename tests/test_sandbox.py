@@ -1,4 +1,4 @@
-"""The sandbox against programs that want out, and the check of programs by their tests in it."""
+"""The sandbox against hostile programs, and the stage that runs programs on their tests."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ OURS = open_sandbox() if BWRAP else None
 SECOND = RunLimits(seconds=1, memory_mb=256, processes=16, files_mb=8, output_mb=1)
 SHORT = replace(SECOND, seconds=0.25)
 
-# name: (program, its reason; "" where it ends by itself without harm)
+# name: (program, allowed reasons; "": it ends by itself and does no harm)
 HOSTILE = {
     "fork bomb": ("import os\nwhile True:\n    os.fork()", "process_limit"),
     "patient fork bomb": (
@@ -50,13 +50,13 @@ HOSTILE = {
         "memory_limit",
     ),
     "endless loop": ("while True:\n    pass", "time_limit"),
-    "loop that heeds no signal": (
+    "loop that ignores signals": (
         "import signal\nfor n in range(1, 65):\n    try:\n        signal.signal(n, signal.SIG_IGN)\n"
         "    except (OSError, ValueError):\n        pass\nwhile True:\n    pass",
         "time_limit",
     ),
     "sleep": ("import time\ntime.sleep(99)", "time_limit"),
-    "deaf and dumb loop": ("import os\nos.close(1)\nos.close(2)\nwhile True:\n    pass", "time_limit"),
+    "loop with closed outputs": ("import os\nos.close(1)\nos.close(2)\nwhile True:\n    pass", "time_limit"),
     "endless output": ("while True:\n    print('x' * 1000)", "output_limit"),
     "endless errors": ("import sys\nwhile True:\n    print('x' * 1000, file=sys.stderr)", "output_limit"),
     "large file": ("f = open('/work/f', 'wb')\nwhile True:\n    f.write(bytes(1 << 16))", "output_limit"),
@@ -89,14 +89,14 @@ HOSTILE = {
 
 @pytest.fixture
 def folder():
-    """A folder that everybody may read: as root, programs run as nobody, and pytest's own folders are root's alone."""
+    """A world-readable folder: under root, programs run as nobody, who cannot read pytest's folders."""
     with tempfile.TemporaryDirectory() as path:
         os.chmod(path, 0o755)
         yield Path(path)
 
 
 def machine(folder):
-    """What a program of this folder might have changed: processes of its sandbox, files where it tried to write."""
+    """Return what a program of this folder may have left: processes of its sandbox, and files outside it."""
     left = [
         one.info["name"]
         for one in psutil.process_iter(["name", "cmdline"])
@@ -127,13 +127,13 @@ def test_a_hostile_program_ends_within_its_limit_with_its_reason(name, folder, m
 
 
 @needs_sandbox
-def test_what_cannot_be_begun_is_no_verdict_on_the_program(tmp_path):
+def test_a_failure_to_start_is_no_verdict_on_the_program(tmp_path):
     with pytest.raises(SdgError, match="bubblewrap could not start a program in .*Can't find source path"):
         OURS.run([OURS.python, "-c", "print(1)"], tmp_path / "nowhere", SHORT)
     with pytest.raises(SdgError, match="a one-line program does not run within .*memory_mb=1"):
         OURS.check_limits(replace(SHORT, memory_mb=1))
     fds = OURS.run([OURS.python, "-c", "import os\nprint(len(os.listdir('/proc/self/fd')))"], Path("/usr/share"), SHORT)
-    assert fds.stdout == b"4\n"  # its own three, and the listing: none of ours
+    assert fds.stdout == b"4\n"  # its own three and the directory listing, none of ours
 
 
 @needs_sandbox
@@ -147,7 +147,7 @@ def test_input_and_output_larger_than_a_pipe(folder):
 
 
 @needs_sandbox
-def test_a_sandbox_that_is_left_alone_ends_by_itself(folder):
+def test_an_abandoned_sandbox_ends_by_itself(folder):
     (folder / "main.py").write_text("import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(60)")
     command = OURS._command([OURS.python, "/program/main.py"], folder, RunLimits(seconds=0.5), False, 2)
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, **sandbox._drop_root()) as process:
@@ -155,7 +155,7 @@ def test_a_sandbox_that_is_left_alone_ends_by_itself(folder):
 
 
 @needs_sandbox
-def test_killed_with_our_process_nothing_is_left(folder):
+def test_no_process_survives_when_ours_is_killed(folder):
     (folder / "main.py").write_text("import time\ntime.sleep(600)")
     code = (
         "import sys\nfrom pathlib import Path\nfrom sdg_helpers.coding.sandbox import open_sandbox\n"
@@ -203,7 +203,7 @@ PROGRAMS = [
         3,
     ),
     ("cpp", '#include "/dev/zero"\nint main() { }', "compile_error", 0),
-    # as the judges of contests compile
+    # compiled as contest judges do
     (
         "cpp",
         STD + 'int main() {\n#ifndef ONLINE_JUDGE\n  freopen("in.txt", "r", stdin);\n#endif\n'
@@ -213,7 +213,7 @@ PROGRAMS = [
     ),
     ("cpp", STD + "int main() { long long n; cin >> n; typeof(n) m = 1; cout << n + m; }", "tests", 3),
     ("cpp", STD + "int main() { long long n; cin >> n; __int128 x = -n; cout << (long long) abs(x) + 1; }", "tests", 3),
-    # C++14 and no later
+    # valid up to C++14 only
     (
         "cpp",
         STD + "typedef unsigned char byte;\nint data[100], size;\n"
@@ -308,7 +308,7 @@ def test_each_program_is_run_once_and_its_verdict_reaches_every_row(stages, tmp_
         ("c", 2, True, "filter"),
     ]
     log = list(files.read_jsonl(tmp_path / "checked" / "checks.jsonl"))
-    assert len(log) == manifest["programs_run"] == 4  # equal programs of a problem once
+    assert len(log) == manifest["programs_run"] == 4  # one report per distinct program of a problem
     assert manifest["sandbox"]["used"] and manifest["rows_by_how"] == {
         "tests": 4,
         "wrong_output": 2,
@@ -324,7 +324,7 @@ def test_each_program_is_run_once_and_its_verdict_reaches_every_row(stages, tmp_
 
 
 @needs_sandbox
-def test_killed_in_the_middle_it_goes_on_where_it_stopped(stages, tmp_path, monkeypatch):
+def test_a_killed_check_resumes_where_it_stopped(stages, tmp_path, monkeypatch):
     ran, lock, real = [], threading.Lock(), checks.run_tests
 
     def dies_at_the_third(ours, program, *more):
@@ -359,8 +359,8 @@ def test_without_a_sandbox_no_program_is_run(stages, tmp_path, monkeypatch):
 
 
 @needs_sandbox
-def test_a_bubblewrap_that_keeps_nothing_away_is_refused(folder, monkeypatch):
-    """A bwrap that just runs its command, as one might put there to make a container happy."""
+def test_a_bubblewrap_that_does_not_isolate_is_rejected(folder, monkeypatch):
+    """A fake bwrap that only runs its command, as someone might install in a container without namespaces."""
     fake = folder / "bwrap"
     fake.write_text('#!/bin/bash\necho exit-code >&"$2"\nwhile [ "$1" != "--" ]; do shift; done\nshift\nexec "$@"\n')
     fake.chmod(0o755)
@@ -369,14 +369,14 @@ def test_a_bubblewrap_that_keeps_nothing_away_is_refused(folder, monkeypatch):
         open_sandbox()
 
 
-def test_a_check_that_nobody_knows(stages, tmp_path):
+def test_unknown_checks_and_bad_limits_are_rejected(stages, tmp_path):
     with pytest.raises(SdgError, match="must be one of auto, yes, no, found 'on'"):
         check_programs(*stages, stage_at(tmp_path / "checked"), check="on")
     with pytest.raises(SdgError, match="seconds: must be greater than 0, found 0"):
         RunLimits(seconds=0)
 
 
-def test_the_store_finds_what_the_log_holds(tmp_path):
+def test_the_store_finds_every_report_of_the_log(tmp_path):
     with files.AppendLog(tmp_path / "checks.jsonl") as log:
         for number in range(500):
             log.append({"id": f"p{number}", "program": "aa", "reason": ("tests", *REASONS)[number % 9]})

@@ -1,4 +1,4 @@
-"""Solutions on disk: as many files as attempts, read with few of them open, and in the order of their making."""
+"""Solutions on disk: one file per attempt, sorted by age, and merged with few of them open at once."""
 
 import subprocess
 import sys
@@ -38,11 +38,11 @@ def row(number, text="x"):
     )
 
 
-def test_a_seed_of_more_files_than_may_be_open_is_merged(problems, tmp_path):
-    """Sixteen chunks that were put back on the queue a hundred times have a file each time."""
+def test_a_seed_with_more_files_than_may_be_open_is_merged(problems, tmp_path):
+    """Sixteen chunks that were requeued many times have a file for each attempt."""
     for number in range(600):
         writer = seed_files.PartialWriter(tmp_path, f"solve-{number % 16:04d}of0016")
-        writer.append(0, row(number) + row((7 * number + 1) % 600))  # the merge has to go back to files it has closed
+        writer.append(0, row(number) + row((7 * number + 1) % 600))  # so the merge returns to files that it has closed
         writer.close()
     assert len(list((tmp_path / "partial" / "rs0").iterdir())) == 600
     merged = subprocess.run([sys.executable, "-c", MERGE, tmp_path, problems], cwd=REPO, capture_output=True, text=True)
@@ -50,7 +50,7 @@ def test_a_seed_of_more_files_than_may_be_open_is_merged(problems, tmp_path):
     assert (tmp_path / "output-rs0.jsonl").read_bytes() == b"".join(map(row, range(600)))
 
 
-def test_a_merge_that_fails_leaves_no_file_open(problems, tmp_path, monkeypatch):
+def test_a_failed_merge_leaves_no_file_open(problems, tmp_path, monkeypatch):
     writer = seed_files.PartialWriter(tmp_path, "solve")
     writer.append(0, row(1))
     writer.close()
@@ -61,7 +61,7 @@ def test_a_merge_that_fails_leaves_no_file_open(problems, tmp_path, monkeypatch)
     assert set(Path("/proc/self/fd").iterdir()) == before
 
 
-def test_attempts_sort_by_age_and_are_found_by_their_name(problems, tmp_path):
+def test_attempts_sort_by_age_and_are_found_by_writer_name(problems, tmp_path):
     names = []
     for number, name in enumerate(["solve-0003of0016", "solve-0001of0004", "solve", "solve-0000of0001"] * 3):
         writer = seed_files.PartialWriter(tmp_path, name)
@@ -77,7 +77,7 @@ def test_attempts_sort_by_age_and_are_found_by_their_name(problems, tmp_path):
 
 
 @pytest.mark.parametrize("tokens", [lambda n: n, lambda n: 9 - n])
-def test_a_solution_that_failed_several_times_counts_with_its_last_reason(tmp_path, monkeypatch, tokens):
+def test_a_repeated_failure_counts_with_its_last_reason(tmp_path, monkeypatch, tokens):
     problems = tmp_path / "problems.jsonl"
     problems.write_bytes(files.dumps({"id": "a", "problem": "?", "expected_answer": "1"}))
     for number, reason in enumerate(REASONS):

@@ -1,4 +1,4 @@
-"""Stage 07: which solutions become rows, what a row looks like, and that bytes depend on data and seed alone."""
+"""Stage 07: which solutions become rows, what a row looks like, and that the bytes depend only on data and seed."""
 
 import json
 import os
@@ -47,7 +47,7 @@ PROBLEM = {
 
 
 def write_stages(folder, generations, problem=PROBLEM, relabel=None):
-    """(solutions folder, verdicts.parquet): one seed a generation; generations: (text, finish_reason, verdict)."""
+    """Return (solutions folder, verdicts.parquet) with one seed per generation (text, finish_reason, verdict)."""
     verdicts = folder / "verdicts.parquet"
     with Stage(folder / "solutions", "solutions").work({}, {}) as work, VerdictWriter(verdicts) as table:
         paths = []
@@ -93,7 +93,7 @@ def rows_in(path):
     return list(files.read_jsonl(path))
 
 
-def test_every_solution_is_a_row_or_has_the_first_reason_that_applies(stages, tmp_path):
+def test_every_solution_is_kept_or_counted_under_its_first_reason(stages, tmp_path):
     """Faults 7 and 13 of the reference: truncated solutions got an end-of-turn token, and its filter dropped all."""
     manifest = export(stages, tmp_path / "sft")
     reasons = [reason for *_, reason in CASES.values() if reason]
@@ -122,16 +122,16 @@ def test_every_solution_is_a_row_or_has_the_first_reason_that_applies(stages, tm
         ({"remove_len_outlier_solutions": True, "max_solution_length": 10}, {"kept"}),
     ],
 )
-def test_filters_by_the_names_of_the_recipe(stages, tmp_path, filters, kept):
+def test_filters_go_by_the_names_of_the_recipe(stages, tmp_path, filters, kept):
     export(stages, tmp_path / "sft", filters=filters)
     outputs = {row["output"] for row in rows_in(tmp_path / "sft" / "sft-data-math.jsonl")}
     assert outputs == {
         text + ("<|im_end|>" if finish == "stop" else "") for name, (text, finish, *_) in CASES.items() if name in kept
-    }, "a solution that was cut off has no end token"
+    }, "a truncated solution has no end token"
 
 
-def test_trimming_leaves_the_thinking_alone(tmp_path):
-    """Fault 7 of the reference: an answer boxed only in the thinking cut </think> off."""
+def test_trimming_does_not_touch_the_thinking(tmp_path):
+    """Fault 7 of the reference: if only the thinking had a box, </think> was cut off."""
     texts = ["<think>\n\\boxed{4}\nand more\n</think>\n\nI am done.", f"<think>\na\n</think>\n\n{ANSWER}.\nGood luck!"]
     stages = write_stages(tmp_path, [(text, "stop", True) for text in texts])
     export(stages, tmp_path / "sft")
@@ -139,12 +139,12 @@ def test_trimming_leaves_the_thinking_alone(tmp_path):
     assert outputs == {texts[0], f"<think>\na\n</think>\n\n{ANSWER}."}
 
 
-def test_the_answer_alone_without_its_thinking(stages, tmp_path):
+def test_text_part_answer_exports_no_thinking(stages, tmp_path):
     export(stages, tmp_path / "sft", text_part="answer")
     assert [row["output"] for row in rows_in(tmp_path / "sft" / "sft-data-math.jsonl")] == [f"{ANSWER}<|im_end|>"]
 
 
-def test_messages_and_more_keys_in_the_same_order(stages, tmp_path):
+def test_messages_and_extra_keys_are_in_the_same_order(stages, tmp_path):
     export(stages, tmp_path / "sft", forms=("input_output", "messages"), extra_keys=("seed", "problem_source"))
     plain = rows_in(tmp_path / "sft" / "sft-data-math.jsonl")
     chat = rows_in(tmp_path / "sft" / "sft-data-math-messages.jsonl")
@@ -160,7 +160,7 @@ def test_repaired_answers_are_counted_and_exported(tmp_path):
     assert rows_in(tmp_path / "sft" / "sft-data-math.jsonl")[0]["expected_answer"] == "4"
 
 
-def test_the_card_says_what_is_in_it_and_cannot_be_taken_over(tmp_path):
+def test_the_card_describes_the_data_and_resists_injected_markup(tmp_path):
     stages = write_stages(tmp_path, [CASES["kept"][:3]], problem={**PROBLEM, "problem_source": "| x |\n# Mine <b>"})
     export(stages, tmp_path / "sft", provenance={"problems": "our own"})
     card = (tmp_path / "sft" / "README.md").read_text()
@@ -187,23 +187,23 @@ def test_the_card_says_what_is_in_it_and_cannot_be_taken_over(tmp_path):
     ],
     ids=["code", "science", "answer"],
 )
-def test_the_card_says_of_each_key_what_it_holds(stages, tmp_path, more, said):
+def test_the_card_describes_every_field(stages, tmp_path, more, said):
     export(stages, tmp_path / "sft", **more)
     card = (tmp_path / "sft" / "README.md").read_text().splitlines()
     assert [line for line in said if line not in card] == []
 
 
-def test_the_rl_form_counts_all_that_was_decided(stages, tmp_path):
+def test_pass_rates_of_the_rl_form_count_every_decided_solution(stages, tmp_path):
     (tmp_path / "problems.jsonl").write_bytes(files.dumps(PROBLEM) + files.dumps({**PROBLEM, "id": "q"}))
     export(stages, tmp_path / "sft", rl_problems=tmp_path / "problems.jsonl")
-    assert rows_in(tmp_path / "sft" / "rl-data-math.jsonl") == [  # nobody decided on the ninth
+    assert rows_in(tmp_path / "sft" / "rl-data-math.jsonl") == [  # two of the ten have no decision
         {"problem": PROBLEM["problem"], "expected_answer": "4", "pass_rate": round(5 / 8, 4)}
     ]
     card = (tmp_path / "sft" / "README.md").read_text()
     assert "**rl-data-math.jsonl**, 1 row, one per problem; dropped: 1 no_answer (no expected answer)" in card
 
 
-def test_the_rl_form_holds_nothing_that_the_filters_bar_or_that_nobody_decided(tmp_path):
+def test_the_rl_form_drops_filtered_and_undecided_problems(tmp_path):
     texts = {"kept": "What is 2 + 2?", "leaked": "AIME 2024 I, problem 1", "undecided": "Which?", "unanswered": "Why?"}
     (tmp_path / "problems.jsonl").write_bytes(
         b"".join(files.dumps({**PROBLEM, "id": name, "problem": text}) for name, text in texts.items())
@@ -244,11 +244,11 @@ def test_the_rl_form_holds_nothing_that_the_filters_bar_or_that_nobody_decided(t
         ("no box\nat all", None),
     ],
 )
-def test_answers_are_cut_where_no_formula_is_open(answer, kept):
+def test_answers_are_cut_after_the_boxed_line_or_formula(answer, kept):
     assert Filters().trim(answer) == (answer if kept is None else kept)
 
 
-def test_the_order_depends_on_the_seed_and_the_data_alone(tmp_path):
+def test_the_order_depends_only_on_seed_and_data(tmp_path):
     generations = [(f"<think>\n{number}\n</think>\n\n{ANSWER}", "stop", True) for number in range(40)]
     stages = write_stages(tmp_path, generations)
     orders = []
@@ -259,7 +259,7 @@ def test_the_order_depends_on_the_seed_and_the_data_alone(tmp_path):
     assert orders[0] != list(range(40))
 
 
-def test_shuffling_is_the_same_whatever_the_buckets(tmp_path):
+def test_the_shuffled_order_does_not_depend_on_the_buckets(tmp_path):
     rng, results = random.Random(1), []
     rows = [(rng.randbytes(16), f"line {number}\n".encode(), number) for number in range(3000)]
     for bucket, buffer in ((10**9, 10**9), (2000, 5000), (500, 700)):
@@ -270,15 +270,15 @@ def test_shuffling_is_the_same_whatever_the_buckets(tmp_path):
     assert results[0] == results[1] == results[2] == [(line, note, False) for _, line, note in sorted(rows)]
 
 
-def test_pass_rates_are_counted_from_the_verdicts_where_no_table_has_them(stages, tmp_path):
-    """Five of the eight solutions that were decided on are right."""
+def test_pass_rates_are_counted_from_the_verdicts_without_a_table(stages, tmp_path):
+    """Five of the eight decided solutions are correct."""
     export(stages, tmp_path / "kept", filters={"max_pass_rate": 0.63}, extra_keys=("pass_rate",))
     assert {row["pass_rate"] for row in rows_in(tmp_path / "kept" / "sft-data-math.jsonl")} == {5 / 8}
     with pytest.raises(SdgError, match="3 × pass_rate"):
         export(stages, tmp_path / "dropped", filters={"max_pass_rate": 0.62})
 
 
-def test_every_filter_says_what_it_does():
+def test_every_filter_has_a_description():
     fields = Filters.model_fields.values()
     assert len(fields) == 17 and all(field.description for field in fields)
 
@@ -305,19 +305,19 @@ def test_every_filter_says_what_it_does():
         ({"tokenizer": "/no/such/folder"}, "cannot load it"),
     ],
 )
-def test_bad_settings_are_refused(stages, tmp_path, more, said):
+def test_bad_settings_are_rejected(stages, tmp_path, more, said):
     with pytest.raises(SdgError, match=said):
         export(stages, tmp_path / "sft", **more)
 
 
-def test_a_broken_line_is_named(stages, tmp_path):
+def test_an_error_names_the_broken_line(stages, tmp_path):
     path = stages[0] / "output-rs3.jsonl"
     path.write_bytes(path.read_bytes()[:-20] + b"\n")
     with pytest.raises(SdgError, match=r"output-rs3.jsonl, line 1: invalid JSON"):
         export(stages, tmp_path / "sft")
 
 
-def test_a_template_that_opens_the_thinking_itself(tmp_path):
+def test_a_template_that_opens_the_thinking(tmp_path):
     """DeepSeek-R1's template ends the prompt with <think>: the output must not open it again."""
     folder = tmp_path / "tokenizer"
     folder.mkdir()
@@ -346,7 +346,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 
 
 def write_big(folder, problems, seeds=4, size=30_000):
-    """Solutions of 30 KB each, all right."""
+    """Write solutions of 30 KB each, all correct."""
     text = "Some thought about it, with $x^{2}$ and \\frac{1}{2}.\n" * (size // 50)
     (folder / "solutions").mkdir(parents=True)
     with (
@@ -387,7 +387,7 @@ def peak_mb(folder):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_memory_does_not_hold_the_data(tmp_path):
+def test_the_data_is_not_held_in_memory(tmp_path):
     write_big(tmp_path, 2500)  # 300 MB
     assert (tmp_path / "solutions" / "output-rs0.jsonl").stat().st_size > 70e6
     assert peak_mb(tmp_path) < 450
@@ -403,6 +403,6 @@ def test_memory_is_flat(tmp_path):
     assert max(peaks) < 600 and peaks[1] < peaks[0] + 100
 
 
-def test_no_secret_and_no_path_of_the_machine_in_the_card(stages, tmp_path):
+def test_the_card_has_no_path_of_the_machine(stages, tmp_path):
     export(stages, tmp_path / "sft")
     assert not re.search(r"/tmp/|/home/|/root/", (tmp_path / "sft" / "README.md").read_text())

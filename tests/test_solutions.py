@@ -27,7 +27,7 @@ def problems(tmp_path):
     return write_problems(tmp_path / "problems" / "problems.jsonl", 40)
 
 
-def test_every_problem_has_a_row_a_seed_in_problem_order(problems, tmp_path):
+def test_every_seed_has_each_problem_in_order(problems, tmp_path):
     with StandIn() as server:
         manifest = generate(problems, tmp_path / "solutions", server.base_url)
         assert server.stats()["requests"] == 120
@@ -56,7 +56,7 @@ def test_every_problem_has_a_row_a_seed_in_problem_order(problems, tmp_path):
     assert not (tmp_path / "solutions" / "partial").exists()
 
 
-def test_a_finished_stage_asks_nothing_and_starts_no_server(problems, tmp_path):
+def test_a_finished_stage_sends_no_request_and_starts_no_server(problems, tmp_path):
     with StandIn() as server:
         first = generate(problems, tmp_path / "s", server.base_url)
     before = rows_of(tmp_path / "s")
@@ -65,15 +65,15 @@ def test_a_finished_stage_asks_nothing_and_starts_no_server(problems, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [{}, {"reasoning_field": "reasoning_content"}, {"reasoning_field": "reasoning"}])
-def test_all_shapes_of_reasoning_give_the_same_rows(problems, tmp_path, shape):
-    """Fault 13 of the reference: its client moved the thinking away, and its filter then dropped every row."""
+def test_every_form_of_reasoning_output_gives_the_same_rows(problems, tmp_path, shape):
+    """Fault 13 of the reference: its client removed the thinking, and its filter then dropped every row."""
     with StandIn() as plain, StandIn(**shape) as server:
         generate(problems, tmp_path / "plain", plain.base_url, num_seeds=1)
         generate(problems, tmp_path / "other", server.base_url, num_seeds=1)
     assert rows_of(tmp_path / "plain") == rows_of(tmp_path / "other")
 
 
-def test_faults_change_nothing_but_the_time(problems, tmp_path):
+def test_server_faults_do_not_change_the_rows(problems, tmp_path):
     faults = "429=0.1,503=0.05,500=0.1,disconnect=0.05,cut_json=0.05,garbage=0.05,empty=0.05"
     with StandIn() as calm, StandIn(faults=faults) as server:
         generate(problems, tmp_path / "calm", calm.base_url)
@@ -84,8 +84,8 @@ def test_faults_change_nothing_but_the_time(problems, tmp_path):
     assert manifest["requests"]["retried"] > 0
 
 
-def test_what_keeps_failing_is_recorded_and_asked_again(tmp_path):
-    """Fault 6 of the reference: one failed request took the whole job down."""
+def test_persistent_failures_are_recorded_and_retried_by_the_next_run(tmp_path):
+    """Fault 6 of the reference: one failed request ended the whole job."""
     problems = write_problems(tmp_path / "problems.jsonl", 20)
     with open(problems, "ab") as out:
         out.write(files.dumps({"id": "bad", "problem": "[[400 x2]] What is 1 + 1?", "expected_answer": "2"}))
@@ -100,7 +100,7 @@ def test_what_keeps_failing_is_recorded_and_asked_again(tmp_path):
     assert manifest["counts"] == {"rows_in": 21, "rows_out": 21, "dropped": {}} and manifest["resumed_rows"] == 20
 
 
-def test_failures_that_are_allowed_are_counted_and_kept(tmp_path):
+def test_allowed_failures_are_counted_and_kept(tmp_path):
     problems = write_problems(tmp_path / "problems.jsonl", 9)
     with open(problems, "ab") as out:
         out.write(files.dumps({"id": "bad", "problem": "[[400 x9]] What is 1 + 1?", "expected_answer": "2"}))
@@ -121,7 +121,7 @@ def test_failures_that_are_allowed_are_counted_and_kept(tmp_path):
         ({"sampling": Sampling(0.7, 0.95, 200)}, "temperature: was 0.6, now 0.7"),
     ],
 )
-def test_changes_over_a_half_done_stage_are_refused(problems, tmp_path, change, said):
+def test_changed_settings_are_rejected_on_resume(problems, tmp_path, change, said):
     with StandIn() as server:
         server.kill()
         with pytest.raises(SdgError, match="reach"):
@@ -130,8 +130,8 @@ def test_changes_over_a_half_done_stage_are_refused(problems, tmp_path, change, 
             generate(problems, tmp_path / "s", server.base_url, **change)
 
 
-def test_twenty_kills_end_in_the_same_bytes(tmp_path):
-    """kill -9 at random moments; a kill costs at most the requests that were in flight, counted at the server."""
+def test_twenty_kills_give_the_same_bytes(tmp_path):
+    """Kill -9 at random moments: each kill costs at most the requests in flight, as counted by the server."""
     problems, kills, concurrency = write_problems(tmp_path / "p" / "problems.jsonl", 300), 20, 8
     with StandIn(latency="0.02") as server:
         generate(problems, tmp_path / "calm", server.base_url, concurrency=64)
@@ -161,8 +161,8 @@ def test_twenty_kills_end_in_the_same_bytes(tmp_path):
     assert files.read_json(tmp_path / "killed" / "manifest.json")["resumed_rows"] > 0
 
 
-def test_torn_and_doubled_partial_rows_do_no_harm(problems, tmp_path):
-    """A power cut tears the last line; a node that was thought lost finishes a solution a second time."""
+def test_torn_and_duplicate_partial_rows_are_harmless(problems, tmp_path):
+    """A power cut tears the last line, and a node that was thought lost finishes a solution a second time."""
     with StandIn() as server:
         generate(problems, tmp_path / "calm", server.base_url)
         partial = tmp_path / "s" / "partial" / "rs1"
@@ -176,8 +176,8 @@ def test_torn_and_doubled_partial_rows_do_no_harm(problems, tmp_path):
     assert rows_of(tmp_path / "s") == rows_of(tmp_path / "calm")
 
 
-def test_killed_while_merging_goes_on(problems, tmp_path):
-    """The manifest is last: a merge that stopped half-way is taken up with what is there."""
+def test_a_kill_during_the_merge_is_resumed(problems, tmp_path):
+    """The manifest is written last, so an interrupted merge is resumed from the files that exist."""
     with StandIn() as server:
         generate(problems, tmp_path / "calm", server.base_url)
         generate(problems, tmp_path / "s", server.base_url)
@@ -192,7 +192,7 @@ def test_killed_while_merging_goes_on(problems, tmp_path):
     assert rows_of(tmp_path / "s") == rows_of(tmp_path / "calm")
 
 
-def test_a_stranger_among_the_solutions_is_refused(problems, tmp_path):
+def test_a_foreign_row_among_the_solutions_is_rejected(problems, tmp_path):
     partial = tmp_path / "s" / "partial" / "rs0"
     partial.mkdir(parents=True)
     (partial / "x.jsonl").write_bytes(b'{"id":"nobody","generation":""}\n')
@@ -200,7 +200,7 @@ def test_a_stranger_among_the_solutions_is_refused(problems, tmp_path):
         generate(problems, tmp_path / "s", "http://127.0.0.1:9/v1")
 
 
-def test_chunk_files_and_other_names_are_no_seeds(tmp_path):
+def test_chunk_files_and_other_names_are_not_seeds(tmp_path):
     """Fault 2 of the reference: output-rs1_chunk_0.jsonl was picked up as a seed."""
     for name in (
         "output-rs0.jsonl",
@@ -215,13 +215,13 @@ def test_chunk_files_and_other_names_are_no_seeds(tmp_path):
     assert list(seed_files.seed_files(tmp_path)) == [0, 2, 10]
 
 
-def test_sampling_seeds_differ_and_repeat():
+def test_sampling_seeds_are_distinct_and_reproducible():
     seeds = {solutions.sampling_seed(run, problem, k) for run in (0, 1) for problem in ("a", "b") for k in range(500)}
     assert len(seeds) == 2000 and all(0 <= seed < 2**31 for seed in seeds)
     assert solutions.sampling_seed(0, "a", 3) == solutions.sampling_seed(0, "a", 3)
 
 
-def test_a_problem_that_has_our_keys_does_not_break_its_row(tmp_path):
+def test_a_problem_with_our_own_keys_gives_a_valid_row(tmp_path):
     problems = tmp_path / "problems.jsonl"
     problems.write_bytes(
         files.dumps(
@@ -242,7 +242,7 @@ def test_a_problem_that_has_our_keys_does_not_break_its_row(tmp_path):
     assert [row["seed"] for row in rows] == [0, 1] and all("<think>" in row["generation"] for row in rows)
 
 
-def test_an_index_finds_what_is_finished(problems, tmp_path):
+def test_finished_solutions_are_found_on_disk(problems, tmp_path):
     with StandIn() as server:
         generate(problems, tmp_path / "s", server.base_url)
     assert seed_files.find_done(tmp_path / "s", ProblemIndex.build(problems), 3).all()

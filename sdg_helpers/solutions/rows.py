@@ -131,7 +131,7 @@ def summarize_row(line: bytes) -> RowSummary:
     tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
     if tail is None:
         raise ValueError(f"not a row of a solutions file: {line[:80]!r}")
-    text = memoryview(line)[line.find(_GENERATION) : tail.start()]
+    text = memoryview(line)[line.rfind(_GENERATION, 0, tail.start()) : tail.start()]
     return RowSummary(tail[1].decode(), int(tail[2]), zlib.crc32(text) or 1)
 
 
