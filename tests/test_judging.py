@@ -65,8 +65,8 @@ def thought(answer):
 # problem, expected answer, answers of the seeds -> correct and how by the rules, "model" where it must be asked
 CASES = [
     ("What is 1 + 1?", "2", [("2", True, "exact"), ("2.0", True, "numeric"), ("3", False, "numeric")]),
-    ("What is 1 / 2?", "0.5", [(r"\frac{1}{2}", True, "numeric"), ("1/2", True, "numeric"), (None, False, "missing")]),
-    ("Which day?", "Tuesday", [("tuesday", True, "model"), ("Friday", False, "model"), ("Friday", False, "model")]),
+    ("What is half of one?", "0.5", [(r"\frac{1}{2}", True, "numeric"), ("1/2", True, "numeric"), (None, False, "missing")]),
+    ("Which day?", "Tuesday", [("TUESDAY", True, "model"), ("Friday", False, "model"), ("Friday", False, "model")]),
     ("Name a root.", r"2\sqrt{2}", [(r"\sqrt{8}", True, "symbolic"), ("x", False, "model"), ("2", False, "model")]),
     ("What is nothing?", "", [("7", False, "missing"), ("7", False, "missing"), ("8", False, "missing")]),
 ]

@@ -139,6 +139,6 @@ def _differ_by_a_unit(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, 
     if not may_round:
         return y / x in (*ratios, *others)
     slack = max(y / 100, _coarseness(b) / 2)
-    return any(abs(x * ratio - y) <= max(slack, a.step * ratio / 2) for ratio in ratios) or any(
+    return any(abs(x * ratio - y) <= max(slack, min(a.step * ratio / 2, y * _ROUGHLY)) for ratio in ratios) or any(
         abs(x * ratio - y) <= y / 100 for ratio in others
     )
