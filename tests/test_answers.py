@@ -1,16 +1,23 @@
 """Where the answer of a solution stands, on shapes that real servers send and on text that wants to harm."""
 
+from pathlib import Path
+
 import pytest
 
+from sdg_helpers import files
 from sdg_helpers.answers.extraction import (
     extract_answer,
     extract_boxed,
+    find_answer,
     is_finished,
     normalise_reasoning,
     split_thinking,
 )
+from sdg_helpers.answers.no_answer import clean_reference, is_no_answer
+from sdg_helpers.answers.options import option_letter
 from tests.helpers.effort import assert_grows_linearly
 
+CASES = Path(__file__).parent / "data" / "cases"
 BOXED = r"Thus \boxed{7}."
 
 
@@ -70,15 +77,26 @@ def test_thinking_and_answer_are_split_at_the_last_closing_tag(generation, expec
         (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
         (r"\boxed{[0, 1\}}", r"[0, 1\}"),
         (r"\boxed{\left\{x : x > 0\right\}}", r"\left\{x : x > 0\right\}"),
-        (r"\boxed{}", ""),
+        (r"\boxed{}", None),
+        (r"\boxed{7} as asked in \boxed{}", "7"),
+        (r"\boxed{...}", None),
+        (r"\boxed{\text{your answer}}", None),
+        (r"\boxed{\{\}}", r"\{\}"),
+        (r"\boxed{\_\_\_}", None),
+        (r"\boxed{" + r"\_" * 45 + "x}", r"\_" * 45 + "x"),
         (r"\boxed{\boxed{3}}", "3"),
         (r"\boxed{1 + \boxed{2} + 3}", "2"),
-        (r"\boxed{4} and then \boxed{5", "4"),
+        (r"\boxed{4} and then \boxed{5", None),
         (r"\boxed{5", None),
         ("no box", None),
         ("", None),
-        (r"\fbox{3}", None),
-        (r"\boxed 3", None),
+        (r"\fbox{3}", "3"),
+        (r"\boxed 3", "3"),
+        (r"\boxed3.", "3"),
+        ("\\boxed\n{42}", "42"),
+        (r"\boxed\{42\}", "42"),
+        (r"\boxed\frac{1}{2}", r"\frac{1}{2}"),
+        (r"use the \boxed command: \boxed{5}", "5"),
         (r"} } \boxed{6} {", "6"),
         (r"\boxed{\text{a } b}", r"\text{a } b"),
         ("\\boxed{1\n+2}", "1\n+2"),
@@ -123,6 +141,20 @@ def test_a_megabyte_of_braces_takes_linear_time(text, size):
         ("stop", "b", False, True),
         ("stop", "<think>a", False, False),
         (None, "<think>a</think>b", True, False),
+        (None, "<think>a</think>\\boxed{b}", True, True),
+        ("unknown", "<think>a</think>\\boxed{b}", True, True),
+        (None, "<think>a</think>\\boxed{b} or \\boxed{c", True, False),
+        (None, "<think>a\\boxed{b}", True, False),
+        ("eos", "<think>a</think>b", True, True),
+        ("eos_token", "b", False, True),
+        ("end_turn", "b", False, True),
+        ("STOP", "b", False, True),
+        ("FINISH_REASON_STOP", "b", False, True),
+        ("COMPLETE", "b", False, True),
+        ("max_tokens", "b", False, False),
+        ("MAX_TOKENS", "b", False, False),
+        ("content_filter", "b", False, False),
+        ("tool_calls", "b", False, False),
         ("abort", "b", False, False),
     ],
 )
@@ -157,3 +189,57 @@ def test_the_answer_is_the_last_box_after_the_thinking(generation, finish_reason
 )
 def test_fault_07_a_guess_in_an_unfinished_trace_or_in_the_thinking_is_no_answer(generation, finish_reason):
     assert extract_answer({"generation": generation, "finish_reason": finish_reason}) is None
+
+
+def test_a_switch_drops_solutions_without_a_finish_reason():
+    row = {"generation": "<think>a</think>" + BOXED}
+    assert extract_answer(row) == "7" and extract_answer(row, judge_by_form=False) is None
+
+
+@pytest.mark.parametrize(
+    "text, answer, ambiguous",
+    [
+        (r"The roots are $\boxed{3}$ and $\boxed{-3}$.", "3, -3", False),
+        (r"The roots are \boxed{1}, \boxed{2}, and \boxed{3}.", "1, 2, 3", False),
+        (r"$x=\boxed{3}$ and $y=\boxed{4}$", "x=3, y=4", False),
+        ("x = \\boxed{3}\ny = \\boxed{4}", "x=3, y=4", False),
+        (r"$$\boxed{a=1},\quad\boxed{b=2}$$", "a=1, b=2", False),
+        (r"So \boxed{0.5}, that is, \boxed{\frac12}.", r"\frac12", False),
+        (r"\boxed{5} apples, so the total is \boxed{12}.", None, True),
+        (r"(a) \boxed{3}. (b) \boxed{4}.", None, True),
+        (r"The answer is \boxed{41}. I forgot one. The answer is \boxed{42}.", "42", False),
+        (r"It is \boxed{41}. Wait, actually \boxed{42}.", "42", False),
+        ("We get \\boxed{5} here.\n\n**Final Answer**\n\\boxed{12}", "12", False),
+        (r"\boxed{7} \boxed{7}", "7", False),
+        ("".join(rf"Step {number}: \boxed{{{number}}}. " for number in range(10_000)), None, True),
+        ("plain", None, False),
+    ],
+)
+def test_several_boxes_are_one_answer_or_none(text, answer, ambiguous):
+    assert find_answer(text) == (answer, ambiguous)
+
+
+@pytest.mark.parametrize("row", list(files.read_jsonl(CASES / "model-outputs.jsonl")), ids=lambda row: row["name"])
+def test_answers_in_the_outputs_of_models(row):
+    generation = normalise_reasoning(row["content"], row["reasoning_content"])
+    solution = {"generation": generation, "finish_reason": row["finish_reason"]}
+    assert extract_answer(solution, row["reasoning"]) == row["wanted"]
+
+
+@pytest.mark.parametrize("row", list(files.read_jsonl(CASES / "options.jsonl")))
+def test_answers_that_name_an_option(row):
+    assert option_letter(row["answer"], row["options"]) == row["wanted"]
+
+
+@pytest.mark.parametrize(
+    "answer", [None, float("nan"), "", " ", "n/a", "N/A", "-", "—", "null", "NaN", "unknown", "?", "...", r"\text{N/A}"]
+)
+def test_a_reference_may_be_no_answer(answer):
+    assert is_no_answer(answer) and clean_reference(answer) == ""
+
+
+@pytest.mark.parametrize(
+    "answer", ["none", "0", "no", "Na", r"\emptyset", r"\{\}", "<", "+", ":", "∞", "no solution", "x"]
+)
+def test_short_answers_are_answers(answer):
+    assert not is_no_answer(answer) and clean_reference(f" {answer}\n") == answer

@@ -11,6 +11,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.answers.extraction import CLOSE, split_thinking
+from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.coding import cpp_programs, python_programs
 from sdg_helpers.coding.blocks import FENCE_NAMES, last_program
 from sdg_helpers.errors import SdgError
@@ -83,7 +84,7 @@ def program_of(row: Mapping[str, Any], reasoning: bool = True) -> tuple[str, str
             f"solution {row.get('id')!r}: `language` must be one of {', '.join(FENCE_NAMES)}, found {language!r}. "
             "Prepare the questions with code/01_prepare_questions, or add the key."
         )
-    if row["finish_reason"] != "stop":
+    if not ended_by_itself(row["finish_reason"]):
         return "", "unfinished"
     generation = row["generation"]
     if CLOSE not in generation and (reasoning or split_thinking(generation)[0] is not None):

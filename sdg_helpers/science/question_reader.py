@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from sdg_helpers.answers.extraction import split_thinking
+from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.answers.options import LETTERS, text_key
 
 # Why a reply is dropped.
@@ -70,7 +71,7 @@ def read_question(reply: str, num_options: int, finish_reason: str = "stop") -> 
     num_options: how many were asked for; 0 for an open question. Thinking is ignored.
     """
     _, answer = split_thinking(reply)
-    if finish_reason != "stop":
+    if not ended_by_itself(finish_reason):
         return "unfinished"
     if not answer.strip() or len(answer) > MAX_LENGTH:
         return "does_not_parse"

@@ -14,6 +14,7 @@ import orjson
 
 from sdg_helpers import files
 from sdg_helpers.answers.extraction import OPEN
+from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.judging.verdicts import Verdict
 from sdg_helpers.prompts import FewShotExamples, Prompt
@@ -54,6 +55,12 @@ class RowFormat:
             )
 
 
+def _is_finished(solution: Solution, verdict: Verdict | None) -> bool:
+    """Return whether a solution ended by itself. Without a finish reason, judging found an answer only if it did."""
+    ended = ended_by_itself(solution.finish_reason)
+    return verdict is not None and verdict.predicted_answer is not None if ended is None else ended
+
+
 class RowMaker:
     """Decide whether a solution is kept, and write its rows."""
 
@@ -75,7 +82,7 @@ class RowMaker:
         filters = self.filters
         if self.pass_rates:
             solution.keys["pass_rate"] = self.pass_rates.get(solution.keys["id"])
-        if filters.remove_unfinished and solution.finish_reason != "stop":
+        if filters.remove_unfinished and not _is_finished(solution, verdict):
             return "unfinished"
         if filters.remove_no_think_tags and answer_start(solution.text) < 0:
             return "no_think_tags"
@@ -129,7 +136,7 @@ class RowMaker:
         if self._opening:  # the prompt ends with <think>, so the output must not open it again
             opening = self._opening if text.startswith(self._opening) else OPEN.encode()
             text = text.removeprefix(opening)
-        end = self._end if finish_reason == "stop" else b""  # a truncated text gets no end token
+        end = self._end if ended_by_itself(finish_reason) is not False else b""  # a truncated text gets no end token
         return b'{"input":%b,"output":"%b%b"' % (files.dumps(self.render(question))[:-1], text, end)
 
     def _messages(self, question: str, text: bytes, finish_reason: str) -> bytes:

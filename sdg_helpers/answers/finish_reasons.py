@@ -1,0 +1,41 @@
+"""What a server's finish reason means, in the words of all servers."""
+
+from __future__ import annotations
+
+import re
+
+# OpenAI, SGLang, vLLM and llama.cpp say stop; text-generation-inference eos_token and stop_sequence; Anthropic
+# end_turn; Gemini STOP; Cohere COMPLETE; others eos, completed, finished.
+_ENDED = frozenset(
+    {
+        "stop",
+        "stop_sequence",
+        "stop_token",
+        "stop_string",
+        "stopped",
+        "eos",
+        "eos_token",
+        "eos_found",
+        "end",
+        "end_turn",
+        "end_of_turn",
+        "end_of_text",
+        "endoftext",
+        "im_end",
+        "complete",
+        "completed",
+        "finish",
+        "finished",
+        "done",
+        "normal",
+    }
+)
+_UNSTATED = frozenset({"", "unknown", "none", "null", "nan", "unspecified", "finish_reason_unspecified"})
+
+
+def ended_by_itself(finish_reason: str | None) -> bool | None:
+    """Return True if the model stopped by itself, False if it was cut off, None if the row doesn't say."""
+    reason = re.sub(r"[\s\-.]+", "_", str(finish_reason or "").strip().lower()).strip("<|>_")
+    if reason in _UNSTATED:
+        return None
+    return reason.removeprefix("finish_reason_") in _ENDED
