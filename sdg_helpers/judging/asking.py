@@ -18,6 +18,7 @@ from sdg_helpers.completions.types import Completion, Failure, Limits, Request, 
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.comparisons import row_key, row_of
 from sdg_helpers.judging.judge_replies import read_judgement
+from sdg_helpers.judging.steering import as_data
 from sdg_helpers.prompts import Prompt
 from sdg_helpers.serving.server import Server
 from sdg_helpers.stages import Work
@@ -134,7 +135,8 @@ class _Asking:
     def _requests(self, seed: int) -> Iterator[Request]:
         for number, row in enumerate(files.read_jsonl(self.pending)):
             if number % self.num_chunks == self.chunk and row_key(row) not in self.settled:
-                yield Request(row, self.judge.prompt.messages(row), seed)
+                shown_row = {**row, **{key: as_data(row[key]) for key in ("predicted_answer", "expected_answer")}}
+                yield Request(row, self.judge.prompt.messages(shown_row), seed)
 
     def _save_reply(self, request: Request, completion: Completion) -> None:
         reply, row = normalise_reasoning(completion.content, completion.reasoning), request.key

@@ -14,9 +14,10 @@ from typing import Any
 from sdg_helpers import files
 from sdg_helpers.answers.equality import RULES
 
-# How a comparison was decided. The last three have no verdict yet, or never got one.
+# How a comparison was decided. From `ambiguous` on there is no verdict: the solution has several different answers, the
+# answer talks to the judge, the judge's reply is unreadable, the request failed, nobody was asked yet.
 RULED = ("exact", "numeric", "symbolic")
-HOW = ("missing", *RULED, "model", "imported", "unreadable", "failed", "pending")
+HOW = ("missing", *RULED, "model", "imported", "ambiguous", "suspect", "unreadable", "failed", "pending")
 _CORRECT = (True, False, None)
 
 

@@ -9,54 +9,55 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import OPEN, extract_boxed
+from sdg_helpers.answers.extraction import MAX_ANSWER, OPEN, Extracted, find_answer
+from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.judging.verdicts import read_verdicts
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.reading import scan_solutions
 from sdg_helpers.solutions.rows import Solution, answer_start, escape_json
 
-MAX_LENGTH = 2000  # characters; a longer box is not a final answer
-_SCHEMA = pa.schema([("id", pa.string()), ("predicted_answer", pa.string())])
+_SCHEMA = pa.schema([("id", pa.string()), ("predicted_answer", pa.string()), ("ambiguous", pa.bool_())])
 _BATCH = 1 << 16
-_BOXED = escape_json(r"\boxed")
+_BOXES = [escape_json(command) for command in (r"\boxed", r"\fbox", r"\framebox")]
 
 
-def answer_of(solution: Solution, reasoning: bool = True) -> str | None:
+def answer_of(solution: Solution, reasoning: bool = True, *, judge_by_form: bool = True) -> Extracted:
     """Return what answers.extract_answer does, for a text that is still JSON-escaped: only the part after the thinking
     is parsed."""
-    start = answer_start(solution.text)
-    if solution.finish_reason != "stop" or (start < 0 and (reasoning or OPEN.encode() in solution.text)):
-        return None
-    if solution.text.find(_BOXED, max(0, start)) < 0:
-        return None
-    boxed = (extract_boxed(solution.answer_text()) or "").strip()
-    return boxed if 0 < len(boxed) <= MAX_LENGTH else None
+    start, ended = answer_start(solution.text), ended_by_itself(solution.finish_reason)
+    if start < 0 and (reasoning or OPEN.encode() in solution.text):
+        return Extracted(None)
+    if ended is False or (ended is None and not judge_by_form):
+        return Extracted(None)
+    if all(solution.text.find(box, max(0, start)) < 0 for box in _BOXES):
+        return Extracted(None)
+    found = find_answer(solution.answer_text())
+    return found if found.answer is None or len(found.answer) <= MAX_ANSWER else Extracted(None)
 
 
-def extract_answers(solutions: Path, folder: Path, reasoning: bool = True) -> None:
-    """Write {folder}/answers-rs{seed}.parquet (id, predicted_answer or null) for every seed without one."""
+def extract_answers(solutions: Path, folder: Path, reasoning: bool = True, *, judge_by_form: bool = True) -> None:
+    """Write {folder}/answers-rs{seed}.parquet (id, predicted_answer or null, ambiguous) for every seed without one.
+
+    judge_by_form: a solution without finish reason counts if its thinking and its last box are closed.
+    """
     for seed, path in seed_files.seed_files(solutions).items():
         target = folder / f"answers-rs{seed}.parquet"
         if not target.exists():
             with files.atomic_writer(target) as out, parquet.ParquetWriter(out, _SCHEMA) as table:
-                for ids, answers in _batches(path, reasoning):
-                    table.write_table(
-                        pa.Table.from_arrays(
-                            [pa.array(ids, pa.string()), pa.array(answers, pa.string())], schema=_SCHEMA
-                        )
-                    )
+                for rows in _batches(path, reasoning, judge_by_form):
+                    columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
+                    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+                    table.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA))
 
 
-def _batches(path: Path, reasoning: bool) -> Iterator[tuple[list[str], list[str | None]]]:
-    ids: list[str] = []
-    answers: list[str | None] = []
+def _batches(path: Path, reasoning: bool, judge_by_form: bool) -> Iterator[list[tuple[str, str | None, bool]]]:
+    rows: list[tuple[str, str | None, bool]] = []
     for solution in scan_solutions(path):
-        ids.append(solution.keys["id"])
-        answers.append(answer_of(solution, reasoning))
-        if len(ids) == _BATCH:
-            yield ids, answers
-            ids, answers = [], []
-    yield ids, answers
+        rows.append((solution.keys["id"], *answer_of(solution, reasoning, judge_by_form=judge_by_form)))
+        if len(rows) == _BATCH:
+            yield rows
+            rows = []
+    yield rows
 
 
 class ExtractedAnswers:
@@ -65,11 +66,12 @@ class ExtractedAnswers:
     def __init__(self, folder: Path, seeds: list[int]):
         self.seeds, self._folder = seeds, folder
 
-    def of_seed(self, seed: int) -> Iterator[tuple[str, str | None]]:
-        """Yield (id, predicted answer) in the order of the seed's file."""
+    def of_seed(self, seed: int) -> Iterator[tuple[str, Extracted]]:
+        """Yield (id, answer) in the order of the seed's file."""
         file = parquet.ParquetFile(self._folder / f"answers-rs{seed}.parquet")
         for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            for problem_id, *answer in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield problem_id, Extracted(*answer)
 
 
 class JudgedAnswers:
@@ -78,6 +80,7 @@ class JudgedAnswers:
     def __init__(self, verdicts: Path, seeds: list[int]):
         self.seeds, self._verdicts = seeds, verdicts
 
-    def of_seed(self, seed: int) -> Iterator[tuple[str, str | None]]:
-        """Yield (id, predicted answer) in the order of the seed's file."""
-        return ((one.id, one.predicted_answer) for one in read_verdicts(self._verdicts, seed))
+    def of_seed(self, seed: int) -> Iterator[tuple[str, Extracted]]:
+        """Yield (id, answer) in the order of the seed's file."""
+        for row in read_verdicts(self._verdicts, seed):
+            yield row.id, Extracted(row.predicted_answer, row.how == "ambiguous")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers.answers.equality import RULES, decide
+from sdg_helpers.answers.no_answer import clean_reference
 from sdg_helpers.cluster.chunks import run_in_jobs
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.completions.sessions import took
@@ -39,25 +40,27 @@ def judge_solutions(
     judge: Judge,
     tiers: str = "all",
     reasoning: bool = True,
+    judge_by_form: bool = True,
     max_failed_fraction: float = 0.01,
     jobs: JobSpec | None = None,
 ) -> dict[str, Any]:
     """Write verdicts.parquet: id, seed, predicted_answer, expected_answer, correct (null: undecided), how.
 
     tiers: "all", or "exact" for the reference's rule: everything but equal texts goes to the model. reasoning: the
-    model that wrote the solutions thinks, so an answer without closed thinking does not count. The stage is complete
-    when at most max_failed_fraction of the comparisons have no reply. jobs: ask in Slurm jobs, each with its own
-    server; None: in this process. Returns the manifest.
+    model that wrote the solutions thinks, so an answer without closed thinking does not count. judge_by_form: a
+    solution without finish reason counts if its thinking and its last box are closed; False: it has no answer. The
+    stage is complete when at most max_failed_fraction of the comparisons have no reply. jobs: ask in Slurm jobs, each
+    with its own server; None: in this process. Returns the manifest.
     """
     solutions.require()
     seeds = seed_files.seed_files(solutions.folder)
-    parameters = {**_parameters(judge, tiers), "reasoning": reasoning}
+    parameters = {**_parameters(judge, tiers), "reasoning": reasoning, "judge_by_form": judge_by_form}
     inputs = {"problems": problems, **{path.name: path for path in seeds.values()}}
     with stage.work(parameters, inputs) as work:
         if work.done:
             return work.manifest
-        extract_answers(solutions.folder, work.folder / "partial", reasoning)
-        expected = [(row.get("expected_answer") or "").strip() for row in read_problems(problems)]
+        extract_answers(solutions.folder, work.folder / "partial", reasoning, judge_by_form=judge_by_form)
+        expected = [clean_reference(row.get("expected_answer")) for row in read_problems(problems)]
         pairs = AnswerPairs(ExtractedAnswers(work.folder / "partial", list(seeds)), problems, expected)
         return _judge(work, pairs, judge, tiers, max_failed_fraction, jobs)
 

@@ -14,6 +14,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.asking import latest_failures, reply_files
 from sdg_helpers.judging.comparisons import HOW, PENDING, Comparisons, comparison_key, encode_verdict, row_key, row_of
 from sdg_helpers.judging.pairs import AnswerPairs
+from sdg_helpers.judging.steering import steers_judge
 from sdg_helpers.judging.verdicts import VerdictWriter
 from sdg_helpers.stages import Work
 
@@ -22,7 +23,8 @@ def apply_rules(work: Work, pairs: AnswerPairs, known: Comparisons, store: Path,
     """Decide what the rules cover; write the other comparisons to `pending`. Return reference_calls and pending."""
     counts: Counter[str] = Counter()
     with files.AppendLog(store) as log, files.atomic_writer(pending) as questions:
-        for number, (_, problem, predicted, expected) in enumerate(pairs, 1):
+        for number, (_, problem, extracted, expected) in enumerate(pairs, 1):
+            predicted = extracted.answer
             if predicted and expected:
                 counts["reference_calls"] += predicted != expected  # the reference asks once per row
                 counts["pending"] += _apply_rule(known, problem, predicted, expected, log, questions)
@@ -44,6 +46,9 @@ def _apply_rule(
     if key in known:
         return False
     correct, how = decide(predicted, expected, problem["problem"], known.tiers)
+    if not how and steers_judge(predicted, expected):
+        known[key] = encode_verdict(None, "suspect")
+        return False
     known[key] = encode_verdict(correct, how) if how else PENDING
     if how:
         log.append(row_of(problem["id"], predicted, expected, correct, how))
@@ -101,10 +106,13 @@ def keep_replies(store: Path, folder: Path) -> int:
 def write_verdicts(work: Work, pairs: AnswerPairs, known: Comparisons, **more: Any) -> dict[str, Any]:
     """Write verdicts.parquet and the manifest, then remove the partial files. more: further keys of the manifest."""
     with VerdictWriter(work.folder / "verdicts.parquet") as table:
-        for seed, problem, predicted, expected in pairs:
+        for seed, problem, extracted, expected in pairs:
+            predicted = extracted.answer
             correct: bool | None = False
             how = "missing"
-            if predicted and expected:
+            if expected and extracted.ambiguous:
+                correct, how = None, "ambiguous"
+            elif predicted and expected:
                 correct, how = known.use(comparison_key(problem["id"], predicted, expected))
             table.add(problem["id"], seed, predicted, expected, correct, how)
     total = table.by_how.total()

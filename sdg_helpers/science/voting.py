@@ -80,7 +80,7 @@ class _Votes:
         """Yield (seed, position of the question, its id, answer, vote), seed by seed; vote: None for no vote."""
         for seed in self.seeds:
             rows = enumerate(read_problems(self.problems))
-            for problem_id, answer in self._answers.of_seed(seed):
+            for problem_id, (answer, _) in self._answers.of_seed(seed):
                 position, row = next(((place, one) for place, one in rows if one["id"] == problem_id), (-1, {}))
                 if not row:
                     raise SdgError(
