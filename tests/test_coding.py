@@ -359,7 +359,7 @@ def test_your_own_file_keeps_its_ids_and_keys(tmp_path):
         {"id": "7", "tests": [{"input": "1", "output": "2"}]}
     ]
     (tmp_path / "own.jsonl").write_text('{"problem": "Changed?"}\n')
-    with pytest.raises(SdgError, match="input source: its content differs"):
+    with pytest.raises(SdgError, match="input source: its content has changed"):
         prepare_questions(stage_at(tmp_path / "q"), source=str(tmp_path / "own.jsonl"), languages=["cpp"], max_tokens=5)
 
 

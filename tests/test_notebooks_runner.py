@@ -82,7 +82,7 @@ def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
 
     (clone / "outputs" / "demo" / "math" / "problems" / "problems.jsonl").write_text("changed by hand\n")
     touched = run("math", "--from", "3")
-    assert touched.returncode == 1 and "input problems: its content differs" in touched.err
+    assert touched.returncode == 1 and "input problems: its content has changed" in touched.err
 
 
 def test_a_failing_cell_stops_the_chain_and_says_how_to_go_on(clone, run):

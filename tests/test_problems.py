@@ -157,7 +157,7 @@ def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
         {"id": files.content_id("B?"), "problem": "B?", "expected_answer": ""},
     ]
     (tmp_path / "own.jsonl").write_text('{"problem": "Changed?"}\n')
-    with pytest.raises(SdgError, match="input source: its content differs"):
+    with pytest.raises(SdgError, match="input source: its content has changed"):
         download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "own.jsonl"))
 
 

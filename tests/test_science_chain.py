@@ -88,5 +88,5 @@ def test_a_changed_benchmark_is_refused(chain):
     with open(profile.parent / "bench.jsonl", "ab") as out:
         out.write(files.dumps({"question": "One more?"}))
     done = sdg(env, "run", "science", "--run", "a", "--from", "03", "--to", "03")
-    assert done.returncode == 1 and "input benchmark 1 (bench.jsonl): its content differs" in done.stderr
+    assert done.returncode == 1 and "input benchmark 1 (bench.jsonl): its content has changed" in done.stderr
     assert "sdg reset a science/candidates" in done.stderr
