@@ -1,5 +1,6 @@
 """The notebooks of the math track, as they are committed, one after the other: exact counts, nothing done twice."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,18 @@ from tests.helpers.standin import StandIn
 
 pytestmark = pytest.mark.xdist_group("math chain")  # one run of the track serves all of these tests
 
+# sha256 of what the scripted model's replies become. A change of one of these is a change of behaviour: it needs a
+# reason in the commit, and users resume old runs beside new ones.
+BYTES = {
+    "solutions/output-rs0.jsonl": "bc617968bff11eb0d82c77a78c8c8b593b2dbafa9882595071a99f10d6d2b6ee",
+    "solutions/output-rs1.jsonl": "b08043814aafc8dfe7fc2d2c2cd2df24cf85810b8f78a4446a73b636b3aa1e92",
+    "solutions/output-rs2.jsonl": "63c5845f91ee988870df8191056a77034c46ae811a69d576c4899c5c1c6222a8",
+    "solutions/output-rs3.jsonl": "d27eabc10873bee72c7dd044e0593e18dddb4ef7e9eee0c24c2df5c17e2c604d",
+    "sft/sft-data-math.jsonl": "84a7da6e96dcd55823e948fa92c07476747426634fd67c96e3b9777b1db342e8",
+    "sft/sft-data-math-messages.jsonl": "5c2294fb18342f8ac62b49ae98c2f3e2536513c57798119ea34091b0dede21a7",
+    "sft/rl-data-math.jsonl": "d00a878fa82ff3bc7a6d277c40cd33b82681084ceeca0447a98a130178351b5a",
+    "genselect_sft/sft-data-genselect.jsonl": "513c20065a7003fe687af35ce30428234dc3ac82882d2d4847f4067de320bf51",
+}
 KEY = "standin-secret-key-3141592653"
 PROFILE = """\
 description: the scripted model
@@ -57,6 +70,11 @@ def test_the_counts_add_up_from_stage_to_stage(chain):
     assert sft["dropped"]["incorrect"] == (~verdicts["correct"].astype(bool)).sum()
     rows = list(files.read_jsonl(run / "math" / "sft" / "sft-data-math.jsonl"))
     assert len(rows) == sft["rows_out"] and all("</think>" in row["output"] for row in rows)
+
+
+def test_the_same_replies_become_the_same_bytes(chain):
+    _, run, _, _ = chain
+    assert {name: hashlib.sha256((run / "math" / name).read_bytes()).hexdigest() for name in BYTES} == BYTES
 
 
 def test_genselect_data_comes_out(chain):
