@@ -32,7 +32,7 @@ def test_help_loads_no_heavy_library():
     code = "import sys; from sdg_helpers.cli.main import _parser; _parser().format_help(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
     assert not {"pandas", "numpy", "pyarrow", "openai", "datasets", "pydantic"} & set(loaded.stdout.split())
-    for word in ("run", "status", "reset", "notebooks", "params", "weights", "export", "import"):
+    for word in ("init", "run", "status", "reset", "notebooks", "params", "weights", "export", "import"):
         assert f"\n    {word} " in found.stdout or f"\n    {word}\n" in found.stdout
 
 
