@@ -2,27 +2,27 @@
 
 import time
 
-from sdg_helpers.completions.backlog import Backlog, Job
+from sdg_helpers.completions.backlog import Backlog, PendingRequest
 from sdg_helpers.completions.types import Request
 
 
-def backlog(count, most_waiting=3):
-    return Backlog((Request(number, []) for number in range(count)), most_waiting)
+def backlog(count, max_waiting=3):
+    return Backlog((Request(number, []) for number in range(count)), max_waiting)
 
 
 def keys(queue, now=None):
     """Everything that can be sent now, in order."""
     taken = []
-    while (job := queue.next(time.monotonic() if now is None else now)) is not None:
-        taken.append(job.request.key)
+    while (pending := queue.next(time.monotonic() if now is None else now)) is not None:
+        taken.append(pending.request.key)
     return taken
 
 
 def test_what_is_due_comes_first_and_what_is_not_waits():
     queue = backlog(4)
     first, second = queue.next(0.0), queue.next(0.0)
-    queue.later(first, 50.0)
-    queue.later(second, 0.0)
+    queue.schedule(first, 50.0)
+    queue.schedule(second, 0.0)
     assert keys(queue) == [1, 2, 3] and not queue.empty and queue.waiting == 1
     assert keys(queue, queue.next_due) == [0] and queue.empty
 
@@ -30,7 +30,7 @@ def test_what_is_due_comes_first_and_what_is_not_waits():
 def test_no_new_input_while_too_many_wait():
     queue = backlog(10)
     for wait in (10.0, 20.0, 30.0):
-        queue.later(queue.next(0.0), wait)
+        queue.schedule(queue.next(0.0), wait)
     assert queue.crowded and keys(queue) == []
     assert keys(queue, queue.next_due) == [0, *range(3, 10)]
 
@@ -38,17 +38,21 @@ def test_no_new_input_while_too_many_wait():
 def test_connections_lost_with_the_server_are_pardoned_a_bounded_number_of_times():
     queue, now = backlog(0), time.monotonic()
     for key, lost_at, failures in (("lost now", now - 1, 2), ("lost long ago", now - 60, 2), ("failed else", 0.0, 2)):
-        job = Job(Request(key, []))
-        job.lost_at, job.failures = lost_at, failures
-        queue.later(job, 0.0)
-    queue.pardon(now)
-    queue.pardon(now)  # once for each loss
-    jobs = {job.request.key: job for job in (queue.next(now + 1), queue.next(now + 1), queue.next(now + 1))}
-    assert {key: job.failures for key, job in jobs.items()} == {"lost now": 1, "lost long ago": 2, "failed else": 2}
+        pending = PendingRequest(Request(key, []))
+        pending.lost_at, pending.failures = lost_at, failures
+        queue.schedule(pending, 0.0)
+    queue.pardon_lost(now)
+    queue.pardon_lost(now)  # once for each loss
+    jobs = {pending.request.key: pending for pending in (queue.next(now + 1), queue.next(now + 1), queue.next(now + 1))}
+    assert {key: pending.failures for key, pending in jobs.items()} == {
+        "lost now": 1,
+        "lost long ago": 2,
+        "failed else": 2,
+    }
     poison = jobs["lost now"]
     for _ in range(100):
         poison.failures, poison.lost_at = poison.failures + 1, now
-        queue.later(poison, 0.0)
-        queue.pardon(now)
+        queue.schedule(poison, 0.0)
+        queue.pardon_lost(now)
         queue.next(now + 1)
     assert poison.failures > 90

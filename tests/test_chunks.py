@@ -87,7 +87,7 @@ def drive(monkeypatch, server):
         reports = []
         monkeypatch.setattr(Work, "progress", lambda self, done, total, **more: reports.append((done, total)))
         monkeypatch.setattr(chunks, "run_chunks", run_chunks)
-        monkeypatch.setattr("sdg_helpers.completions.sessions._EVERY_S", 0)
+        monkeypatch.setattr("sdg_helpers.completions.sessions._SAVE_EVERY_S", 0)
         return stage()
 
     return drive

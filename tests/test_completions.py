@@ -16,7 +16,7 @@ import pytest
 
 from sdg_helpers.completions import dispatch, transport
 from sdg_helpers.completions.engine import complete
-from sdg_helpers.completions.replies import AGAIN, Trouble, read_reply
+from sdg_helpers.completions.replies import RETRY, FailedAttempt, read_reply
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, ServerGone
 from sdg_helpers.errors import SdgError
 from tests.helpers.standin import Script, StandIn
@@ -193,7 +193,7 @@ def nested(depth):
 )
 def test_a_malformed_reply_is_trouble_and_nothing_worse(field, value, reason):
     outcome = read_reply(reply_with(field, value), 1.0)
-    assert isinstance(outcome, Trouble) and (outcome.kind, outcome.reason) == (AGAIN, reason), outcome
+    assert isinstance(outcome, FailedAttempt) and (outcome.kind, outcome.reason) == (RETRY, reason), outcome
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_an_unasked_reply_on_a_kept_connection_is_never_taken_for_ours(fault, si
     ("options", "client", "fault", "model", "told"),
     [
         ({"key": "right"}, {"api_key": "sk-secret-123"}, "", "standin", ["401", "API key"]),
-        ({"strict": True}, {}, "", "stand-in", ["'stand-in'", "found standin", "Did you mean standin?"]),
+        ({"strict": True}, {}, "", "stand-in", ["'stand-in'", "only standin", "Did you mean standin?"]),
         ({}, {"base_url": "/elsewhere"}, "", "standin", ["/elsewhere/chat/completions", "/v1", "404"]),
         ({}, {}, "[[301]]", "standin", ["moved", "base_url"]),
         ({}, {}, "[[quota]]", "standin", ["no credit left", "credit"]),
@@ -600,7 +600,7 @@ def test_an_address_that_cannot_be_meant(base_url, hidden):
 
     client = Client()
     client.base_url = base_url
-    with pytest.raises(SdgError, match="base_url: expected http") as error:
+    with pytest.raises(SdgError, match="base_url must be http") as error:
         ask(None, [], client=client)
     assert not hidden or hidden not in str(error.value)
 
@@ -617,7 +617,7 @@ def test_an_address_that_cannot_be_meant(base_url, hidden):
     ],
 )
 def test_limits_that_make_no_sense(name, value):
-    with pytest.raises(SdgError, match=f"{name}: expected .* found"):
+    with pytest.raises(SdgError, match=f"{name} must be "):
         Limits(**{name: value})
 
 
@@ -633,10 +633,10 @@ def test_limits_that_make_no_sense(name, value):
 )
 def test_sampling_that_makes_no_sense(name, bad, good):
     Sampling(**{name: good})
-    with pytest.raises(SdgError, match=f"{name}: expected .*, found {bad}"):
+    with pytest.raises(SdgError, match=f"{name} must be .*, not {bad}"):
         Sampling(**{name: bad})
 
 
 def test_messages_that_are_not_json(plain):
-    with pytest.raises(SdgError, match="request 'odd': expected messages of plain JSON"):
+    with pytest.raises(SdgError, match="request 'odd': its messages are not plain JSON"):
         ask(plain, [Request("odd", [{"role": "user", "content": {1, 2}}])])

@@ -9,7 +9,7 @@ from sdg_helpers.cluster.driver import run_chunks
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.slurm_jobs import SlurmJob
 from sdg_helpers.cluster.submitting import ChunkFunction
-from sdg_helpers.completions.sessions import standing
+from sdg_helpers.completions.sessions import live_totals
 from sdg_helpers.stages import Work
 
 
@@ -35,15 +35,15 @@ def run_in_jobs(
     """
     sessions = work.folder / "partial"
     # rows on disk at the last look, and rows that sessions had counted then
-    known = {"done": before, "rows": standing(sessions)["rows"]}
+    known = {"done": before, "rows": live_totals(sessions)["rows"]}
 
     def unfinished_chunks(num_chunks: int) -> list[int]:
         left = rows_left(num_chunks)
-        known.update(done=total - sum(left.values()), rows=standing(sessions)["rows"])
+        known.update(done=total - sum(left.values()), rows=live_totals(sessions)["rows"])
         return list(left)
 
     def on_poll(live: list[SlurmJob]) -> None:
-        totals, states = standing(sessions), Counter(job.state for job in live)
+        totals, states = live_totals(sessions), Counter(job.state for job in live)
         done = known["done"] + totals.pop("rows", 0) - known["rows"]
         work.progress(
             min(done, total),

@@ -1,4 +1,4 @@
-"""Many chat completions at once, through one server."""
+"""Many concurrent chat completions through one server."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Many requests through one server: who is sent next, what is tried again, when to wait and when to give up."""
+"""Decide which request is sent next, what is retried, when to wait, and when to give up."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
-from sdg_helpers.completions.backlog import Backlog, Job
+from sdg_helpers.completions.backlog import Backlog, PendingRequest
 from sdg_helpers.completions.meter import Meter, Progress
 from sdg_helpers.completions.pacing import Pace, backoff_s
-from sdg_helpers.completions.replies import AGAIN, BUSY, HOPELESS, STOP, UNREACHABLE, Trouble
+from sdg_helpers.completions.replies import BUSY, FATAL, REJECTED, RETRY, UNREACHABLE, FailedAttempt
 from sdg_helpers.completions.transport import Transport
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, ServerGone
 from sdg_helpers.errors import SdgError
 
-_NO_SIGN_OF_LIFE = ("timeout", "disconnected")
+_NO_RESPONSE = ("timeout", "disconnected")
 
 
 class Dispatcher:
-    """One run: a fixed set of workers over a lazy input and a heap of requests that wait for another attempt.
+    """One run: a fixed set of workers over a lazy input and a heap of requests that wait for a retry.
 
-    A waiting request holds no slot, so that slow or failing ones do not keep others from being sent; while many wait,
-    no new input is pulled. All methods run in the loop's thread, and the callbacks are called from it.
+    A waiting request holds no slot, so slow or failing requests do not block others; while many wait, no new input is
+    pulled. All methods run in the loop's thread, and the callbacks are called from it.
     """
 
     def __init__(
@@ -37,17 +37,18 @@ class Dispatcher:
         self._transport, self._limits = transport, limits
         self._on_completion, self._on_failure, self._on_progress = on_completion, on_failure, on_progress
         self._pace, self._meter = Pace(limits.concurrency), Meter()
-        self._idle: list[asyncio.Future[Job]] = []
+        self._idle: list[asyncio.Future[PendingRequest]] = []
         self._in_flight = self._failed_in_a_row = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._since: dict[str, float] = {}  # kind of trouble -> when it began; emptied by a completion
+        self._since: dict[str, float] = {}  # kind of failure -> when it began; cleared by a completion
         self._trouble, self._pause_until, self._pause_s = "", 0.0, 0.0
         self._outage = False
-        self._scout: Job | None = None  # the one request that finds out whether the server is back
-        self._stopped, self._error, self._ended = False, None, asyncio.Event()
+        self._scout: PendingRequest | None = None  # the one request in flight during an outage, to detect its end
+        self._stopped, self._ended = False, asyncio.Event()
+        self._error: BaseException | None = None
 
     async def run(self) -> Progress:
-        """Everything, to the end; raises what stopped it."""
+        """Run to the end. Raises the error that stopped the run, if any."""
         self._loop = asyncio.get_running_loop()
         async with self._transport:
             workers = [asyncio.create_task(self._worker()) for _ in range(self._limits.concurrency)]
@@ -68,21 +69,21 @@ class Dispatcher:
         return progress
 
     def stop(self, error: BaseException | None = None) -> None:
-        """End the run now; requests in flight are dropped and no callback is called any more."""
+        """Stop the run now: drop requests in flight and call no more callbacks."""
         if not self._stopped:
             self._stopped, self._error = True, error
             self._ended.set()
 
     async def _worker(self) -> None:
         try:
-            job = self._take()
+            pending = self._take()
             while True:
-                if job is None:
+                if pending is None:
                     self._idle.append(place := self._loop.create_future())
-                    self._rest()
-                    job = await place
-                self._settle(job, await self._transport.attempt(job.request))
-                job = self._take()  # first this worker's own slot, then what a growing limit allows
+                    self._schedule_wake()
+                    pending = await place
+                self._settle(pending, await self._transport.attempt(pending.request))
+                pending = self._take()  # refill this worker's slot first, then what a growing limit allows
                 if self._idle:
                     self._pump()
         except asyncio.CancelledError:
@@ -101,33 +102,33 @@ class Dispatcher:
     def _progress(self) -> Progress:
         return self._meter.progress(self._in_flight, self._backlog.waiting, int(self._pace.limit), self._trouble)
 
-    # --- what is sent next
+    # --- sending
 
-    def _take(self) -> Job | None:
-        """The next request to send, counted as in flight; None when there is none, or it is not the time."""
+    def _take(self) -> PendingRequest | None:
+        """Return the next request to send, counted as in flight; None when there is none, or none may be sent now."""
         if self._stopped or self._in_flight >= int(self._pace.limit):
             return None
         now = time.monotonic()
         if now < self._pause_until or (self._outage and self._scout is not None):
             return None
-        job = self._backlog.next(now)
-        if job is not None:
+        pending = self._backlog.next(now)
+        if pending is not None:
             self._in_flight += 1
-            job.sent += 1
-            job.probe = self._pace.sent(self._in_flight)
+            pending.sent += 1
+            pending.probe = self._pace.sent(self._in_flight)
             if self._outage:
-                self._scout = job
-        return job
+                self._scout = pending
+        return pending
 
     def _pump(self) -> None:
-        """Give work to idle workers, as far as the limit allows."""
-        while self._idle and (job := self._take()) is not None:
-            self._idle.pop().set_result(job)
+        """Give requests to idle workers, as far as the limit allows."""
+        while self._idle and (pending := self._take()) is not None:
+            self._idle.pop().set_result(pending)
         if self._idle:
-            self._rest()
+            self._schedule_wake()
 
-    def _rest(self) -> None:
-        """Some worker has nothing to do: end the run if nobody has, else wake up when something falls due."""
+    def _schedule_wake(self) -> None:
+        """Called when a worker is idle: end the run if all are, else set a timer for the next due request."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -145,30 +146,31 @@ class Dispatcher:
         except BaseException as error:  # the input may raise
             self.stop(error)
 
-    # --- what came back
+    # --- handling replies
 
-    def _settle(self, job: Job, outcome: Completion | Trouble) -> None:
+    def _settle(self, pending: PendingRequest, outcome: Completion | FailedAttempt) -> None:
         self._in_flight -= 1
         if self._stopped:
             return
-        if self._scout is job:
+        if self._scout is pending:
             self._scout = None
-        if type(outcome) is Completion:
-            self._answered(job)
+        if isinstance(outcome, Completion):
+            self._note_response(pending)
             self._since.clear()
             self._failed_in_a_row = 0
             self._meter.completed(outcome.prompt_tokens, outcome.completion_tokens, outcome.seconds)
-            self._on_completion(job.request, outcome)
+            self._on_completion(pending.request, outcome)
         else:
-            self._handle(job, outcome)
+            self._handle(pending, outcome)
 
-    def _answered(self, job: Job) -> None:
-        """The server took this request and answered it, one way or the other."""
+    def _note_response(self, pending: PendingRequest) -> None:
+        """Note that the server accepted this request and responded, successfully or not."""
         used = 2 * (self._in_flight + 1) >= self._pace.limit
-        self._pace.accepted(job.probe, grow=used and not self._backlog.crowded)
-        self._back()
+        self._pace.accepted(pending.probe, grow=used and not self._backlog.crowded)
+        self._end_outage()
 
-    def _back(self) -> None:
+    def _end_outage(self) -> None:
+        """The server responds: send at full pace again."""
         self._outage, self._trouble, self._pause_until, self._pause_s = False, "", 0.0, 0.0
 
     def _pause(self, at_least_s: float, trouble: str) -> None:
@@ -177,84 +179,83 @@ class Dispatcher:
         self._pause_until = time.monotonic() + max(at_least_s, backoff_s(1, self._pause_s))
         self._trouble = f"{self._transport.base_url} {trouble}"
 
-    def _handle(self, job: Job, trouble: Trouble) -> None:
-        if trouble.kind == STOP:
-            raise SdgError(trouble.detail)
-        if trouble.kind == UNREACHABLE:
-            self._unreachable(job, trouble)
-        elif trouble.kind == HOPELESS:
-            self._answered(job)
-            self._give_up(job, trouble.reason, trouble.detail)
-        elif trouble.kind == BUSY:
-            self._pushed_back(job, trouble)
+    def _handle(self, pending: PendingRequest, failure: FailedAttempt) -> None:
+        if failure.kind == FATAL:
+            raise SdgError(failure.detail)
+        if failure.kind == UNREACHABLE:
+            self._handle_unreachable(pending, failure)
+        elif failure.kind == REJECTED:
+            self._note_response(pending)
+            self._give_up(pending, failure.reason, failure.detail)
+        elif failure.kind == BUSY:
+            self._handle_pushback(pending, failure)
         else:
-            self._try_again(job, trouble)
+            self._retry(pending, failure)
 
-    def _try_again(self, job: Job, trouble: Trouble) -> None:
-        job.failures += 1
-        if trouble.reason not in _NO_SIGN_OF_LIFE:
-            self._back()
-        elif trouble.reason == "disconnected":
-            job.lost_at = time.monotonic()
+    def _retry(self, pending: PendingRequest, failure: FailedAttempt) -> None:
+        pending.failures += 1
+        if failure.reason not in _NO_RESPONSE:
+            self._end_outage()
+        elif failure.reason == "disconnected":
+            pending.lost_at = time.monotonic()
         else:
-            self._pace.refused(job.probe)
-            self._check(
-                AGAIN,
+            self._pace.refused(pending.probe)
+            self._check_outage(
+                RETRY,
                 self._limits.outage_deadline_s + 2 * (self._limits.timeout_s or 0.0),
-                f"answers nothing in time ({trouble.detail})",
+                f"does not answer in time ({failure.detail})",
             )
-        told_s = trouble.retry_after_s or 0.0
-        if job.failures > self._limits.max_retries or told_s > self._limits.pushback_deadline_s:
-            self._give_up(job, trouble.reason, trouble.detail)
+        retry_after_s = failure.retry_after_s or 0.0
+        if pending.failures > self._limits.max_retries or retry_after_s > self._limits.pushback_deadline_s:
+            self._give_up(pending, failure.reason, failure.detail)
         else:
             self._meter.retried += 1
-            self._backlog.later(job, max(told_s, backoff_s(job.failures)))
+            self._backlog.schedule(pending, max(retry_after_s, backoff_s(pending.failures)))
 
-    def _pushed_back(self, job: Job, trouble: Trouble) -> None:
+    def _handle_pushback(self, pending: PendingRequest, failure: FailedAttempt) -> None:
         now, self._outage = time.monotonic(), False
-        self._pace.refused(job.probe)
+        self._pace.refused(pending.probe)
         self._meter.pushed_back += 1
-        job.pushbacks += 1
-        job.first_pushback = job.first_pushback or now
+        pending.pushbacks += 1
+        pending.first_pushback = pending.first_pushback or now
         if not self._in_flight:
-            what = f"has no room for a single request ({trouble.detail})"
-            self._check(BUSY, self._limits.outage_deadline_s, what)
-            self._pause(min(trouble.retry_after_s or 0.0, 60.0), what)
-        wait = max(trouble.retry_after_s or 0.0, backoff_s(job.pushbacks, 0.1, 5.0))
-        if now + wait > job.first_pushback + self._limits.pushback_deadline_s:
-            self._give_up(job, "pushed_back", trouble.detail)
+            what = f"has no room for a single request ({failure.detail})"
+            self._check_outage(BUSY, self._limits.outage_deadline_s, what)
+            self._pause(min(failure.retry_after_s or 0.0, 60.0), what)
+        wait = max(failure.retry_after_s or 0.0, backoff_s(pending.pushbacks, 0.1, 5.0))
+        if now + wait > pending.first_pushback + self._limits.pushback_deadline_s:
+            self._give_up(pending, "pushed_back", failure.detail)
         else:
-            self._backlog.later(job, wait)
+            self._backlog.schedule(pending, wait)
 
-    def _unreachable(self, job: Job, trouble: Trouble) -> None:
-        """Nobody there: this costs the request nothing; one scout at a time finds out when the server is back."""
-        now, what = time.monotonic(), f"is unreachable ({trouble.detail})"
+    def _handle_unreachable(self, pending: PendingRequest, failure: FailedAttempt) -> None:
+        """Begin or continue an outage: it costs requests no attempt, and one scout at a time detects its end."""
+        now, what = time.monotonic(), f"is unreachable ({failure.detail})"
         if not self._outage:
             self._outage, self._since[UNREACHABLE] = True, now
-            self._backlog.pardon(now)
-        self._check(UNREACHABLE, self._limits.outage_deadline_s, what)
+            self._backlog.pardon_lost(now)
+        self._check_outage(UNREACHABLE, self._limits.outage_deadline_s, what)
         if now >= self._pause_until:
             self._pause(0.0, what)
-        job.sent -= 1
-        self._backlog.later(job, 0.0)
+        pending.sent -= 1
+        self._backlog.schedule(pending, 0.0)
 
-    def _give_up(self, job: Job, reason: str, detail: str) -> None:
+    def _give_up(self, pending: PendingRequest, reason: str, detail: str) -> None:
         self._meter.failed += 1
-        self._on_failure(job.request, Failure(reason, detail, job.sent))
+        self._on_failure(pending.request, Failure(reason, detail, pending.sent))
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= self._limits.max_failures_in_a_row:
             raise SdgError(
-                f"{self._transport.base_url}: {self._failed_in_a_row} requests in a row failed, the last of "
-                f"them with {reason} ({detail}). Nothing that was answered is lost: mend the cause, then "
-                "run again and it goes on from there."
+                f"{self._transport.base_url}: {self._failed_in_a_row} requests in a row failed, the last with {reason} "
+                f"({detail}). Finished requests are kept: fix the cause, then run again to resume."
             )
 
-    def _check(self, kind: str, allowed_s: float, what: str) -> None:
-        """Stop when this kind of trouble has lasted too long without one completion."""
+    def _check_outage(self, kind: str, allowed_s: float, what: str) -> None:
+        """Stop the run when this kind of failure has lasted too long without a completion."""
         now = time.monotonic()
         lasted = now - self._since.setdefault(kind, now)
         if lasted > allowed_s:
             raise ServerGone(
-                f"{self._transport.base_url} {what}, for {lasted:.0f} s now. Nothing is lost: see whether "
-                "the server is alive (its log), then run again and it goes on where it stopped."
+                f"{self._transport.base_url} {what}, for {lasted:.0f} s now. Finished requests are kept: check the "
+                "server and its log, then run again to resume."
             )

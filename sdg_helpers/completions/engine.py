@@ -1,12 +1,14 @@
-"""Many chat completions, concurrently: `complete` sends every request once, whatever the server does meanwhile.
+"""Many concurrent chat completions: `complete` gets one reply or one failure for every request.
 
     complete((Request(row["id"], messages(row)) for row in rows), openai.AsyncOpenAI(base_url=…, api_key=…),
              model="…", sampling=Sampling(temperature=0.6), limits=Limits(concurrency=256),
              on_completion=…, on_failure=…)
 
-Every request ends in exactly one call of on_completion or on_failure, unless the run is stopped. The parts: exchanges
-(the types), transport and replies (one attempt), pacing (how many at a time), backlog and dispatch (which one next),
-meter (what came of it).
+How a request travels: `complete` starts an event loop in a thread, where the dispatcher (dispatch.py) pulls requests
+from the lazy input when the pace (pacing.py) has a slot free. A worker sends the request over HTTP (transport.py) and
+reads the reply (replies.py) as a completion or as a failed attempt. A completion is counted (meter.py) and passed to
+on_completion. A failed attempt goes back to the backlog (backlog.py) for a retry, or is given up and passed to
+on_failure. Every request ends in exactly one of the two callbacks, unless the run is stopped.
 """
 
 from __future__ import annotations
@@ -34,15 +36,15 @@ def complete(
     on_failure: Callable[[Request, Failure], None],
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Progress:
-    """Ask for every request; return when each has been answered or given up.
+    """Send every request; return when each has completed or failed.
 
-    requests are pulled lazily, one when a slot is free. client: an openai client (sync or async), read for base_url,
-    api_key, default headers and query, and time-outs. The callbacks are called one at a time, in the order in which
-    requests end, from a thread of the run's own; on_progress about once a second and once at the end.
+    requests: an iterable, pulled lazily when a slot is free. client: an openai client (sync or async), from which
+    base_url, api_key, default headers and query, and timeouts are read. The callbacks are called one at a time, in the
+    order in which requests end, from the run's thread; on_progress about once a second, and once at the end.
 
-    Works inside a running event loop (a notebook) and outside. Raises what a callback or `requests` raises, SdgError
-    when going on makes no sense (wrong key, unknown model), ServerGone when the server stays away; an interrupt of the
-    calling thread (Ctrl-C, a notebook's stop button) drops what is in flight and is raised here.
+    Works inside a running event loop (a notebook) and outside. Raises whatever a callback or `requests` raises,
+    SdgError when no request can succeed (wrong key, unknown model), and ServerGone when the server stays unreachable.
+    An interrupt of the calling thread (Ctrl-C, a notebook's stop button) drops requests in flight and is re-raised.
     """
     transport = Transport(client, model, sampling, limits.timeout_s)
     _allow_open_files(limits.concurrency + 200)
@@ -58,15 +60,18 @@ def complete(
         run.join()
     if run.error is not None:
         raise run.error
+    assert run.progress is not None
     return run.progress
 
 
 class _Run(threading.Thread):
-    """An event loop in a thread of its own, for one dispatcher."""
+    """A thread with an event loop that runs one dispatcher."""
 
     def __init__(self, dispatcher: Dispatcher):
         super().__init__(name="completions", daemon=True)
-        self.ended, self.error, self.progress = threading.Event(), None, None
+        self.ended = threading.Event()
+        self.error: BaseException | None = None
+        self.progress: Progress | None = None
         self._dispatcher, self._loop = dispatcher, _new_loop()
 
     def run(self) -> None:
@@ -79,8 +84,8 @@ class _Run(threading.Thread):
             self.ended.set()
 
     def interrupt(self) -> None:
-        """Stop as soon as the callback that is being called, if any, returns."""
-        with suppress(RuntimeError):  # the loop is closed: it has just ended by itself
+        """Stop as soon as the current callback, if any, returns."""
+        with suppress(RuntimeError):  # the loop is closed: the run has just ended
             self._loop.call_soon_threadsafe(self._dispatcher.stop, KeyboardInterrupt())
 
 
@@ -93,7 +98,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _allow_open_files(wanted: int) -> None:
-    """Raise this process's limit on open files, as far as it may; a connection is a file."""
+    """Raise this process's limit on open files, as far as allowed: every connection is a file."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""What a run of many requests has done so far: counts, tokens, rates and latencies, in memory that does not grow."""
+"""Counts, tokens, rates and latencies of a run, in constant memory."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-_PER_DECADE = 40  # histogram bins for each factor of ten: quantiles are right within 3 %
+_PER_DECADE = 40  # histogram bins per factor of ten: quantiles are accurate to 3 %
 _SHORTEST_S, _DECADES = 1e-4, 10
 _RECENT_S = 60.0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands. Rates are over the whole run, recent rates over the last minute; latencies are seconds from
-    sending to the whole reply. `trouble` is a sentence while the server is away, else empty."""
+    """The state of a run.
+
+    Rates cover the whole run, recent rates the last minute; latencies are seconds from sending to the complete reply;
+    trouble: why nothing is being sent (the server is unreachable or full), else "".
+    """
 
     done: int
     failed: int
@@ -38,7 +41,7 @@ class Progress:
 
 
 class Meter:
-    """Counts what happens; `progress` sums it up."""
+    """Counts what happens; `progress` summarizes it."""
 
     def __init__(self) -> None:
         self.done = self.failed = self.retried = self.pushed_back = self.prompt_tokens = self.completion_tokens = 0
@@ -47,7 +50,7 @@ class Meter:
         self._recent: deque[tuple[float, int, int]] = deque([(self._start, 0, 0)])
 
     def completed(self, prompt_tokens: int, completion_tokens: int, seconds: float) -> None:
-        """One more completion."""
+        """Count one completion."""
         self.done += 1
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
@@ -55,7 +58,7 @@ class Meter:
         self._bins[min(place, len(self._bins) - 1)] += 1
 
     def latency_s(self, quantile: float) -> float:
-        """The latency that this share of the completions did not exceed, in seconds; 0.0 when there are none."""
+        """Return a quantile (0 to 1) of the latencies in seconds; 0.0 before the first completion."""
         seen, wanted = 0, quantile * self.done
         for place, count in enumerate(self._bins):
             seen += count
@@ -64,7 +67,7 @@ class Meter:
         return 0.0
 
     def progress(self, in_flight: int, waiting: int, limit: int, trouble: str) -> Progress:
-        """Everything so far; call it about once a second."""
+        """Return the state so far. Call it about once a second."""
         now = time.monotonic()
         elapsed = now - self._start
         while len(self._recent) > 1 and now - self._recent[0][0] > _RECENT_S:

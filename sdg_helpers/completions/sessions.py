@@ -1,5 +1,7 @@
-"""Sessions of a stage: every stretch of requests keeps on disk what it did and took. Their sum is what the stage took,
-however often it was stopped, and in however many jobs it ran."""
+"""Sessions of a stage: every uninterrupted run of requests saves its counts and times.
+
+Their sum is what the stage used, however often it was interrupted and in however many jobs it ran.
+"""
 
 from __future__ import annotations
 
@@ -13,61 +15,61 @@ from typing import Any
 from sdg_helpers import files
 from sdg_helpers.completions.meter import Progress
 
-_EVERY_S = 2  # so much of a session's count is lost when it is killed
-_STALE_S = 120  # a session that has noted nothing for so long adds nothing to the rates
-_COUNTED = ("done", "failed", "retried", "pushed_back", "prompt_tokens", "completion_tokens", "elapsed_s")
+_SAVE_EVERY_S = 2  # a killed session loses at most this much of its counts
+_STALE_S = 120  # a session not updated for this long does not count towards the current rates
+_COUNTS = ("done", "failed", "retried", "pushed_back", "prompt_tokens", "completion_tokens", "elapsed_s")
 _LATENCIES = ("latency_p50_s", "latency_p90_s", "latency_p99_s")
-_NOW = ("in_flight", "tokens_per_s", "requests_per_s")
+_CURRENT = ("in_flight", "tokens_per_s", "requests_per_s")
 
 
 class Session:
-    """One stretch of requests, here or in a job, with a file of its own in `folder`."""
+    """One uninterrupted run of requests, in this process or a job, saved to its own file in `folder`."""
 
     def __init__(self, folder: Path):
         self._path = folder / f"session-{os.environ.get('SLURM_JOB_ID', os.getpid())}-{time.time_ns()}.json"
-        self._noted = 0.0
+        self._saved_at = 0.0
 
-    def note(self, progress: Progress, rows: int, force: bool = False) -> None:
-        """Keep where the session stands, at most every two seconds unless forced. rows: that it has finished."""
+    def save(self, progress: Progress, rows: int, force: bool = False) -> None:
+        """Save the session's state, at most every two seconds unless forced. rows: how many it has finished."""
         now = time.time()
-        if force or now - self._noted >= _EVERY_S:
-            self._noted = now
+        if force or now - self._saved_at >= _SAVE_EVERY_S:
+            self._saved_at = now
             files.write_json(self._path, {"rows": rows, "updated_at": now, **asdict(progress)})
 
 
-def shown(progress: Progress) -> dict[str, Any]:
-    """What a stage's progress line says beside done and total."""
-    return {"failed": progress.failed, **{name: round(getattr(progress, name), 2) for name in _NOW}}
+def progress_fields(progress: Progress) -> dict[str, Any]:
+    """Return what a stage's progress line shows besides done and total."""
+    return {"failed": progress.failed, **{name: round(getattr(progress, name), 2) for name in _CURRENT}}
 
 
-def standing(folder: Path) -> Counter:
-    """Sums over all sessions: rows and failed of all; in_flight, tokens_per_s, requests_per_s of those at work now."""
-    found: Counter = Counter()
-    for told in _all(folder):
-        fresh = time.time() - told["updated_at"] < _STALE_S
-        found.update({name: told[name] for name in ("rows", "failed", *(_NOW if fresh else ()))})
-    return found
+def live_totals(folder: Path) -> Counter[str]:
+    """Sum over all sessions: rows and failed; over those running now also in_flight, tokens_per_s, requests_per_s."""
+    totals: Counter[str] = Counter()
+    for session in _read_all(folder):
+        running = time.time() - session["updated_at"] < _STALE_S
+        totals.update({name: session[name] for name in ("rows", "failed", *(_CURRENT if running else ()))})
+    return totals
 
 
-def took(folder: Path) -> dict[str, Any]:
-    """What all sessions that brought anything took, for a manifest; {} when none did.
+def total_usage(folder: Path) -> dict[str, Any]:
+    """Return what all sessions used, for a manifest; {} when there are none. Empty sessions do not count.
 
-    elapsed_s is the sum over their servers, and the rates are those of one of them; a latency is the mean of the
-    sessions' own, weighted by their completions.
+    elapsed_s is the sum over the sessions, so the rates are those of one server; a latency is the mean of the sessions'
+    latencies, weighted by their completions.
     """
-    told = [one for one in _all(folder) if one["done"] or one["failed"]]
-    if not told:
+    sessions = [one for one in _read_all(folder) if one["done"] or one["failed"]]
+    if not sessions:
         return {}
-    sums = {name: sum(one[name] for one in told) for name in _COUNTED}
+    sums = {name: sum(one[name] for one in sessions) for name in _COUNTS}
     done, elapsed = max(1, sums["done"]), max(1e-9, sums["elapsed_s"])
     return {
-        "sessions": len(told),
+        "sessions": len(sessions),
         **sums,
         "requests_per_s": sums["done"] / elapsed,
         "tokens_per_s": sums["completion_tokens"] / elapsed,
-        **{name: sum(one[name] * one["done"] for one in told) / done for name in _LATENCIES},
+        **{name: sum(one[name] * one["done"] for one in sessions) / done for name in _LATENCIES},
     }
 
 
-def _all(folder: Path) -> list[dict[str, Any]]:
-    return [told for path in sorted(folder.glob("session-*.json")) if (told := files.read_json(path))]
+def _read_all(folder: Path) -> list[dict[str, Any]]:
+    return [session for path in sorted(folder.glob("session-*.json")) if (session := files.read_json(path))]

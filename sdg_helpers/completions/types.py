@@ -1,4 +1,4 @@
-"""What is asked of a model server, within which limits, and what may come of it."""
+"""Requests to a model server, the limits on sending them, and their outcomes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdg_helpers.errors import SdgError
 
 @dataclass(slots=True)
 class Request:
-    """One chat completion to ask for. `key` is the caller's own and is handed back untouched."""
+    """One chat completion to request. `key` belongs to the caller and is passed back to the callbacks unchanged."""
 
     key: Any
     messages: list[dict[str, Any]]
@@ -19,7 +19,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the model samples; None leaves a setting to the server. extra_body: further fields of the request's body."""
+    """Sampling settings; None leaves one to the server. extra_body: further fields of the request's body."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -29,16 +29,16 @@ class Sampling:
     def __post_init__(self) -> None:
         for name, fits, expected in (
             ("temperature", lambda value: value >= 0, "0 or more"),
-            ("top_p", lambda value: 0 < value <= 1, "more than 0, 1 at most"),
+            ("top_p", lambda value: 0 < value <= 1, "above 0 and at most 1"),
             ("max_tokens", lambda value: value >= 1, "1 or more"),
         ):
             if (value := getattr(self, name)) is not None and not fits(value):
-                raise SdgError(f"{name}: expected {expected}, found {value!r}.")
+                raise SdgError(f"{name} must be {expected}, not {value!r}.")
 
 
 @dataclass(slots=True, frozen=True)
 class Completion:
-    """A model's reply. reasoning: what the server's reasoning parser set apart, or ""; seconds: of this attempt."""
+    """A model's reply. reasoning: what the server's reasoning parser split off, or ""; seconds: of this attempt."""
 
     content: str
     reasoning: str
@@ -49,18 +49,18 @@ class Completion:
 
 
 class ServerGone(SdgError):
-    """The server stayed away too long. Nothing is lost: what was not answered is asked again by the next run."""
+    """The server was unreachable for too long. Finished requests are kept; the next run sends the others again."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many, how often, how long.
+    """Limits on concurrency, retries and waiting.
 
-    concurrency: most requests in flight; fewer while the server pushes back. max_retries: further attempts for a
-    request after its first failed one (429 and 503 do not count). timeout_s: longest wait for one whole reply (None:
-    the client's own time-out). pushback_deadline_s: longest time one request is pushed back, or told to wait after an
-    error, before it is a failure. outage_deadline_s: longest time the server may be unreachable, or refuse everything,
-    before the run stops. max_failures_in_a_row: so many failures without one success stop the run.
+    concurrency: maximum requests in flight; fewer while the server pushes back. max_retries: attempts after the first
+    failed one (429 and 503 do not count). timeout_s: seconds to wait for one complete reply (None: the client's
+    timeout). pushback_deadline_s: seconds that one request may be pushed back, or asked to wait after an error, before
+    it fails. outage_deadline_s: seconds that the server may be unreachable, or refuse everything, before the run stops.
+    max_failures_in_a_row: consecutive failures that stop the run.
     """
 
     concurrency: int = 64
@@ -73,17 +73,20 @@ class Limits:
     def __post_init__(self) -> None:
         for name, least in (("concurrency", 1), ("max_retries", 0), ("max_failures_in_a_row", 1)):
             if not isinstance(value := getattr(self, name), int) or value < least:
-                raise SdgError(f"{name}: expected a whole number, {least} or more, found {value!r}.")
+                raise SdgError(f"{name} must be a whole number, {least} or more, not {value!r}.")
         for name in ("timeout_s", "pushback_deadline_s", "outage_deadline_s"):
             value = getattr(self, name)
             if not (value is None and name == "timeout_s") and not value > 0:
-                raise SdgError(f"{name}: expected seconds above 0, found {value!r}.")
+                raise SdgError(f"{name} must be above 0 (seconds), not {value!r}.")
 
 
 @dataclass(slots=True, frozen=True)
 class Failure:
-    """A request that was given up. reason: a short code for counting (http_400, http_500, timeout, disconnected,
-    bad_json, bad_reply, empty_choices, pushed_back, …); detail: what was seen last; attempts: times it was sent."""
+    """A request that was given up.
+
+    reason: a short code for counting (http_400, http_500, timeout, disconnected, bad_json, bad_reply, empty_choices,
+    pushed_back, …); detail: the last error; attempts: how often it was sent.
+    """
 
     reason: str
     detail: str

@@ -13,7 +13,7 @@ from typing import Any
 from sdg_helpers import files
 from sdg_helpers.answers.extraction import normalise_reasoning
 from sdg_helpers.completions.meter import Progress
-from sdg_helpers.completions.sessions import Session, shown
+from sdg_helpers.completions.sessions import Session, progress_fields
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.comparisons import row_key, row_of
@@ -117,9 +117,9 @@ class _Asking:
         session, before = Session(self.pending.parent), self.rows
 
         def on_progress(progress: Progress) -> None:
-            session.note(progress, self.rows - before)
+            session.save(progress, self.rows - before)
             if self.work:
-                self.work.progress(self.before + self.rows, self.total, **shown(progress))
+                self.work.progress(self.before + self.rows, self.total, **progress_fields(progress))
 
         progress = server.complete(
             self._requests(seed),
@@ -130,7 +130,7 @@ class _Asking:
             on_failure=self._save_failure,
             on_progress=on_progress,
         )
-        session.note(progress, self.rows - before, force=True)
+        session.save(progress, self.rows - before, force=True)
 
     def _requests(self, seed: int) -> Iterator[Request]:
         for number, row in enumerate(files.read_jsonl(self.pending)):

@@ -14,7 +14,7 @@ from sdg_helpers.answers.equality import RULES, decide
 from sdg_helpers.answers.no_answer import clean_reference
 from sdg_helpers.cluster.chunks import run_in_jobs
 from sdg_helpers.cluster.jobs import JobSpec
-from sdg_helpers.completions.sessions import took
+from sdg_helpers.completions.sessions import total_usage
 from sdg_helpers.judging.asking import (
     Judge,
     answered_keys,
@@ -122,7 +122,7 @@ def _judge(
         _ask(work, folder / "pending.jsonl", judge, jobs, counts["pending"])
         for path in reply_files(folder):
             known.read(path)
-    undecided, asked = mark_undecided(work, known, folder, max_failed_fraction), took(folder)
+    undecided, asked = mark_undecided(work, known, folder, max_failed_fraction), total_usage(folder)
     decided = keep_replies(store, folder)
     return write_verdicts(
         work,

@@ -17,7 +17,7 @@ from sdg_helpers.answers.extraction import normalise_reasoning
 from sdg_helpers.cluster.chunks import chunk_range, run_in_jobs
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.completions.meter import Progress
-from sdg_helpers.completions.sessions import Session, shown, took
+from sdg_helpers.completions.sessions import Session, progress_fields, total_usage
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
@@ -74,7 +74,7 @@ def generate_solutions(
             elif (server := open_server()) is not None:
                 _solve(folder, problems, done, server, settings, work)
         return finish_solutions(
-            work, index, done, max_failed_fraction, resumed_rows=before, requests=took(folder / "partial")
+            work, index, done, max_failed_fraction, resumed_rows=before, requests=total_usage(folder / "partial")
         )
 
 
@@ -196,9 +196,9 @@ def _solve(
             failures.append({"id": problem["id"], "seed": seed, **asdict(failure)})
 
         def on_progress(progress: Progress) -> None:
-            session.note(progress, progress.done)
+            session.save(progress, progress.done)
             if work:
-                work.progress(before + progress.done, done.size, **shown(progress))
+                work.progress(before + progress.done, done.size, **progress_fields(progress))
 
         if work:
             work.progress(before, done.size, force=True)
@@ -211,4 +211,4 @@ def _solve(
             on_failure=on_failure,
             on_progress=on_progress,
         )
-        session.note(progress, progress.done, force=True)
+        session.save(progress, progress.done, force=True)
