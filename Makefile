@@ -55,6 +55,7 @@ lint: $(VENV)/installed   ## style, layout and types; notebooks without outputs
 
 bench: $(VENV)/installed  ## speed, growth, memory, fault schedules: an hour
 	$(BIN)/python -m bench.completions
+	$(BIN)/python -m bench.completions --slots
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m pytest -m bench -s
 	SCHEDULES=500 $(BIN)/python -m pytest tests/test_fault_schedules.py

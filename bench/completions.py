@@ -1,6 +1,7 @@
 """How fast the completions engine is beside a bare loop: requests a second, CPU and memory, on one machine.
 
     python -m bench.completions                     # ours and the bare loop, 0 and 50 ms, 64 and 512 at a time
+    python -m bench.completions --slots             # share of the server's slots that is used
     python -m bench.completions --memory            # peak memory at 10,000 and at 1,000,000 requests
     python -m bench.completions --neighbour PYTHON  # also datatrove, from the environment of that interpreter
 
@@ -235,6 +236,39 @@ def memory(options: argparse.Namespace) -> None:
         print(f"{count:9,} requests: peak {run['peak_mb']:.0f} MB, {run['rps']:,.0f} requests/s", flush=True)
 
 
+def slots() -> None:
+    """Print the share of the server's slots in use until the input ends: once with slow and failing requests among the
+    others, once with a capacity that the client does not know."""
+    from sdg_helpers.completions.engine import complete
+    from sdg_helpers.completions.types import Limits, Request, Sampling
+    from tests.helpers.standin import StandIn
+
+    cases = (
+        ("slow and failing requests", 64, 64, {"latency": "tail:0.2:1.5:0.04", "faults": "500=0.05"}),
+        ("a hidden capacity", 256, 32, {"latency": "lognormal:0.1:0.5", "capacity": 32}),
+    )
+    for name, concurrency, room, options in cases:
+        with StandIn(**options) as server:
+            at_the_end = {}
+
+            def requests(server=server, at_the_end=at_the_end):
+                for number in range(1000):
+                    yield Request(number, [{"role": "user", "content": PROMPT % (number, number * 7)}])
+                at_the_end.update(server.stats())
+
+            progress = complete(
+                requests(),
+                server.client(),
+                model="standin",
+                sampling=Sampling(0.6, 0.95, 4096),
+                limits=Limits(concurrency),
+                on_completion=lambda *_: None,
+                on_failure=lambda *_: None,
+            )
+        used = at_the_end["busy_s"] / (at_the_end["now"] - at_the_end["first"]) / room
+        print(f"{name}: {used:.1%} of {room} slots in use; {progress.pushed_back} requests pushed back", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.completions", description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -245,6 +279,7 @@ def main() -> None:
     add("--concurrencies", type=int, nargs="+", default=[64, 512])
     add("--cores", type=int, nargs=2, default=[0, 1])
     add("--neighbour", help="a Python that has datatrove")
+    add("--slots", action="store_true")
     add("--memory", action="store_true")
     add("--memory-counts", type=int, nargs="+", default=[10_000, 1_000_000])
     for name in ("--client", "--url", "--input", "--output"):
@@ -255,6 +290,8 @@ def main() -> None:
         CLIENTS[options.client](options)
         used = resource.getrusage(resource.RUSAGE_SELF)
         print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1024}))
+    elif options.slots:
+        slots()
     elif options.memory:
         memory(options)
     else:

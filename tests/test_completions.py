@@ -19,7 +19,8 @@ from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.replies import RETRY, FailedAttempt, read_reply
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, ServerGone
 from sdg_helpers.errors import SdgError
-from tests.helpers.standin import Script, StandIn
+from tests.helpers.standin import StandIn
+from tests.helpers.standin_script import Script
 from tests.helpers.watching import at_least, watchdog
 
 SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
@@ -346,7 +347,7 @@ def test_a_server_killed_and_started_again_costs_no_request():
 
 
 def test_a_hidden_capacity_is_found_without_losing_a_request():
-    """Bench/completions measures how much of the capacity is used, test_pacing proves it with a simulated server."""
+    """`python -m bench.completions --slots` measures how much of it is used; test_pacing asserts it in simulation."""
     with StandIn(latency="lognormal:0.05:0.5", capacity=32) as server:
         _, progress = ask(server, (request(number) for number in range(600)), limits={"concurrency": 256})
         assert server.stats()["in_flight_max"] == 32

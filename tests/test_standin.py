@@ -5,7 +5,8 @@ from fractions import Fraction
 
 import pytest
 
-from tests.helpers.standin import Script, StandIn, comparable, draw, evaluate, judge, request_key
+from tests.helpers.standin import StandIn
+from tests.helpers.standin_script import Script, comparable, draw, evaluate, judge, request_key
 
 
 def chat(text):

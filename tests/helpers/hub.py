@@ -159,7 +159,7 @@ class Hub:
 
     def stats(self) -> dict:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(self.url + "/stats", timeout=10) as response:
+        with opener.open(self.url + "/stats", timeout=60) as response:
             return orjson.loads(response.read())
 
     def __enter__(self) -> Hub:
@@ -174,7 +174,7 @@ class Hub:
 
     def __exit__(self, *exc: object) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process.stdout.close()
 
 
