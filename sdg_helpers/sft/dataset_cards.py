@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import yaml
 
@@ -71,10 +71,48 @@ class DatasetCard:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
+class ExportParameters(TypedDict):
+    """The `parameters` of an export's manifest."""
+
+    tokenizer: str
+    chat_template: str
+    prompt: str
+    prompt_name: str
+    filters: dict[str, Any]
+    forms: list[str]
+    extra_keys: list[str]
+    shuffle_seed: int
+    rl_form: bool
+    track: str
+    licence: str
+    dataset_name: str
+    provenance: dict[str, str]
+    text_part: str
+
+
+class SftCounts(TypedDict):
+    """The counts of the SFT rows."""
+
+    rows_in: int
+    rows_out: int
+    dropped: dict[str, int]
+    problems: int
+    generated_tokens: int
+    rows_with_repaired_answer: int
+    rows_by_source: dict[str, int]
+
+
+class ExportCounts(SftCounts, total=False):
+    """The counts of an export, with those of the RL form if there is one."""
+
+    rl_rows: int
+    rl_dropped: dict[str, int]
+
+
 def write_card(
     path: Path,
-    parameters: Mapping[str, Any],
-    counts: Mapping[str, Any],
+    parameters: ExportParameters,
+    counts: ExportCounts,
     outputs: Sequence[Path],
     solutions: Mapping[str, Any],
 ) -> Path:
@@ -113,7 +151,7 @@ def write_card(
     return path
 
 
-def _summary(counts: Mapping[str, Any], track: str) -> str:
+def _summary(counts: ExportCounts, track: str) -> str:
     problems, rows = _number(counts["problems"], "problem"), counts["rows_out"]
     tokens = _number(counts["generated_tokens"], "generated token")
     repaired = _number(counts["rows_with_repaired_answer"], "row")
@@ -145,7 +183,7 @@ def _number(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _row_source(parameters: Mapping[str, Any]) -> str:
+def _row_source(parameters: ExportParameters) -> str:
     """Return what the rows are made from, in the track's own word."""
     return "replies" if parameters["track"] == "genselect" else "solutions"
 
@@ -154,7 +192,7 @@ def _config_name(path: Path) -> str:
     return "rl" if path.name.startswith("rl-") else "messages" if path.stem.endswith("-messages") else "sft"
 
 
-def _file(path: Path, parameters: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
+def _file(path: Path, parameters: ExportParameters, counts: ExportCounts) -> str:
     config = _config_name(path)
     contents = {**_FIELDS, **_TRACK_FIELDS.get(parameters["track"], {})}
     if parameters["text_part"] == "answer":
@@ -169,7 +207,7 @@ def _file(path: Path, parameters: Mapping[str, Any], counts: Mapping[str, Any]) 
     return f"**{path.name}**, {rows}\n\n{table}"
 
 
-def _filtering(counts: Mapping[str, Any], source: str) -> str:
+def _filtering(counts: ExportCounts, source: str) -> str:
     steps = [
         (source, counts["rows_in"]),
         *((f"dropped: {reason} ({_REASONS[reason]})", -count) for reason, count in counts["dropped"].items()),
@@ -178,7 +216,7 @@ def _filtering(counts: Mapping[str, Any], source: str) -> str:
     return _table(("Step", "Count"), steps)
 
 
-def _settings(parameters: Mapping[str, Any], generation: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _settings(parameters: ExportParameters, generation: Mapping[str, Any]) -> list[tuple[str, Any]]:
     source, unit = _row_source(parameters), "comparison" if parameters["track"] == "genselect" else "problem"
     known = [
         (f"{source} written by", generation.get("model")),

@@ -16,7 +16,7 @@ from sdg_helpers.judging.pass_rates import count as count_pass_rates
 from sdg_helpers.judging.pass_rates import read as read_pass_rates
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
 from sdg_helpers.sft import rl_data
-from sdg_helpers.sft.dataset_cards import DatasetCard, write_card
+from sdg_helpers.sft.dataset_cards import DatasetCard, ExportCounts, ExportParameters, write_card
 from sdg_helpers.sft.filters import REASONS, Filters
 from sdg_helpers.sft.rows import RowFormat, RowMaker, shuffle_key
 from sdg_helpers.sft.shuffling import ShuffledRows
@@ -54,7 +54,7 @@ def export_sft(
     filters = Filters.parse(filters or {})
     seeds = seed_files.seed_files(solutions.folder)
     maker = RowMaker(row_format, filters)
-    parameters = {
+    parameters: ExportParameters = {
         "tokenizer": row_format.template.name,
         "chat_template": row_format.template.id,
         "prompt": maker.prompt.id,
@@ -128,7 +128,7 @@ class _Counts:
         self.kept["rows_with_repaired_answer"] += note & 1
         self.by_source[note >> 1 & 0x7FFFFFFF] += 1
 
-    def for_manifest(self) -> dict[str, Any]:
+    def for_manifest(self) -> ExportCounts:
         """Return the counts under the manifest's keys."""
         names = list(self._sources)
         return {
@@ -144,7 +144,7 @@ class _Counts:
 
 def _write_rows(
     work: Work, maker: RowMaker, seeds: Mapping[int, Path], verdicts: Path, shuffle_seed: int, track: str
-) -> tuple[list[Path], dict[str, Any]]:
+) -> tuple[list[Path], ExportCounts]:
     partial = work.folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     size, counts = sum(path.stat().st_size for path in seeds.values()), _Counts(*_COUNTED_KEYS.get(track, ()))
