@@ -57,3 +57,20 @@ def test_equal_answers_vote_together(row, step):
     found = [{spellings[index] for index in group} for group in group_answers(spellings)]
     assert sorted(map(sorted, found)) == sorted(map(sorted, row["groups"]))
     assert len({canonical(answer) for answer in spellings}) >= len(row["groups"])
+
+
+@pytest.mark.parametrize("row", rows("more-equal"))
+def test_more_spellings_cost_no_call(row):
+    assert decide(row["predicted"], row["expected"], row["problem"])[0] is True
+    assert decide(row["expected"], row["predicted"], row["problem"])[0] is True
+
+
+@pytest.mark.parametrize("row", rows("more-unequal"))
+def test_more_answers_are_not_equal(row):
+    assert decide(row["predicted"], row["expected"], row["problem"])[0] is not True
+    assert decide(row["expected"], row["predicted"], row["problem"])[0] is not True
+
+
+@pytest.mark.parametrize("row", rows("more-doubt"))
+def test_more_doubt_goes_to_the_model(row):
+    assert decide(row["predicted"], row["expected"], row["problem"]) == (None, "")

@@ -19,13 +19,16 @@ _START = (
     r"(?:^|[\n:;,；：，。|]\s{0,8}|\s{2,8}|(?<!\w)[(\[]\s?|[（【]\s?|\*\*|\\text\{\s?|\$|(?<=[.?!]) "
     r"|(?<=\w) (?=\S{1,4}[)）]))"
 )
-_LABELS = (("1", "2"), ("a", "b"), ("A", "B"), ("I", "II"), ("i", "ii"), ("1st", "2nd"), ("[A-Z]1", "[A-Z]2"))
+_LABELS = (("1", "2"), ("a", "b"), ("A", "B"), ("I", "II"), ("i", "ii"), ("1st", "2nd"), ("[Ff]irst", "[Ss]econd"))
+_BARE_LABELS = (("A", "B"), ("a", "b"), ("[A-Z]1", "[A-Z]2"), ("#1", "#2"))
 _PAIRS = [
-    tuple(re.compile(rf"{_START}(?:选项|[Oo]ption\s?|[Cc]hoice\s?)?[(（\[]?{label}{_MARK}") for label in pair)
+    tuple(re.compile(rf"{_START}(?:选项|[A-Z]?[a-z]{{2,12}}\s)?[(（\[]?{label}{_MARK}") for label in pair)
     for pair in _LABELS
-]
-_GROUP = re.compile(r"\((?! ?[12] ?\)| ?[a-bA-B] ?\))[^():;]*\)")  # the `1)` of `(3 + 1)` begins no option
-_LIST = re.compile(r"-?\d[\d.]*(?:\s?[,;/|、；，]\s?(?:(?:and|or|und|oder|y|et|ou|或|和)\s)?-?\d[\d.]*){1,30}")
+] + [tuple(re.compile(rf"(?<!\S){label}(?:[.):]\s|\s(?=\d))") for label in pair) for pair in _BARE_LABELS]
+_GROUP = re.compile(r"\((?!\s?\w{1,3}\s?\))[^():;]*\)")  # the `1)` of `(3 + 1)` begins no option
+_OR = r"(?:and|or|und|oder|y|et|ou|или|и|或|和)"
+_LIST = re.compile(rf"-?\d[\d.]*(?:(?:\s?[,;/|、；，]\s?(?:{_OR}\s)?|\s{_OR}\s)-?\d[\d.]*){{1,30}}")
+_ITEM = re.compile(r"<li>(.{0,200}?)(?:</li>|$)|^[ \t]{0,8}[-*•·]\s(.{0,200})", re.MULTILINE)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _MAX_PROBLEM = 20_000
 _MAX_OPTIONS = 12
@@ -42,11 +45,20 @@ def offers_options(problem: str) -> bool:
 
 def names_place_in_list(problem: str, one: Fraction, two: Fraction) -> bool:
     """Return whether one number is the place of the other in a list of the problem: 2 for 29 in `21; 29; 33`."""
-    for place, value in ((one, two), (two, one)):
-        if place.denominator != 1 or not 1 <= place <= _MAX_OPTIONS:
-            continue
-        for match in _LIST.finditer(problem[:_MAX_PROBLEM]):
-            numbers = _NUMBER.findall(match[0])
-            if len(numbers) >= place and Fraction(numbers[int(place) - 1]) == value:
-                return True
-    return False
+    problem = problem[:_MAX_PROBLEM]
+    return any(
+        place.denominator == 1 and 1 <= place <= _MAX_OPTIONS and _is_at(problem, int(place), value)
+        for place, value in ((one, two), (two, one))
+    )
+
+
+def _is_at(problem: str, place: int, value: Fraction) -> bool:
+    for match in _LIST.finditer(problem):
+        numbers = _NUMBER.findall(match[0])
+        if len(numbers) >= place and Fraction(numbers[place - 1]) == value:
+            return True
+    items = [match[1] or match[2] or "" for match in _ITEM.finditer(problem)]
+    if len(items) >= place and value in map(Fraction, _NUMBER.findall(items[place - 1])):
+        return True
+    labelled = re.finditer(rf"(?<![\d.]){place}[^\w+*/×^\-]{{1,6}}({_NUMBER.pattern})(?![\d.])", problem)
+    return any(Fraction(match[1]) == value for match in labelled)

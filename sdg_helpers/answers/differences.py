@@ -31,7 +31,8 @@ _MONEY = re.compile(
 )
 _MEASURES = re.compile(
     r"\bhow (?:long|far|tall|high|wide|deep|thick|big|heavy|fast)\b|\bweigh|\b(?:length|width|height|distance|depth"
-    r"|capacity|volume|mass|weight)\b|\bhow much (?:\w+ ){1,4}(?:hold|contain|drink|pour)",
+    r"|capacity|volume|mass|weight)\b"
+    r"|\bhow much (?:(?:\w+ ){1,4}(?:hold|contain|drink|pour)|(?:\w+ )?is (?:left )?in\b|milk|water|juice|liquid)",
     re.IGNORECASE,
 )
 _UNIT_ASKED = re.compile(
@@ -57,7 +58,11 @@ def surely_different(a: PlainNumber, b: PlainNumber, problem: str = "") -> bool:
         return False
     if names_place_in_list(problem, a.value, b.value):
         return False
-    values = [(x, y) for x in (a.value, a.also) if x is not None for y in (b.value, b.also) if y is not None]
+    values = [(a.value, b.value)]
+    if a.also is None or b.also is None:  # two numbers with a comma are read in the same way
+        values += [(x, b.value) for x in (a.also,) if x is not None] + [
+            (a.value, y) for y in (b.also,) if y is not None
+        ]
     return not any(_may_be_confused(x, y, a, b, problem) for x, y in values)
 
 
@@ -68,10 +73,10 @@ def _may_be_confused(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, p
         return _differ_by_sign(x, y, problem)
     if _is_rounding(x, y, a, b, problem):
         return True
-    if x == 0 or y == 0:
-        return False
     if _are_readings(abs(x), abs(y), problem):
         return True
+    if x == 0 or y == 0:
+        return False
     may_round = _may_round(problem) or not (x.denominator == y.denominator == 1)
     return (
         _differ_by_a_unit(abs(x), abs(y), a, b, may_round, problem)
@@ -98,12 +103,13 @@ def _is_rounding(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, probl
         return True
     if _may_round(problem) and difference <= max(size / 10, Fraction(1)):
         return True
+    if difference < 1 and not x.denominator == y.denominator == 1:
+        return 1 in (x.denominator, y.denominator) or difference < size * _ROUGHLY
     if difference >= size * _ROUGHLY:
         return False
     if difference * 2 <= max(_trailing_power(x), _trailing_power(y)):
         return True
-    are_whole = x.denominator == y.denominator == 1
-    return difference == 1 and size >= _LARGE if are_whole else difference < 1
+    return difference == 1 and size >= _LARGE
 
 
 def _trailing_power(value: Fraction) -> int:

@@ -44,6 +44,8 @@ def read_expression(tidied: str) -> Reading | None:
     """Return the keys of a tidied answer, or None if there is any doubt how to read it."""
     if len(tidied) > MAX_LENGTH or sum(map(str.isupper, tidied)) > 1:  # matrices do not commute
         return None
+    if " -" in tidied:  # `3 -5` may be two numbers
+        return None
     try:
         return _read(unify_letters(turn_reversed_brackets(tidied)))
     except (Undecided, ArithmeticError, ValueError, TypeError):

@@ -56,9 +56,13 @@ def is_english(problem: str) -> bool:
 def number_form_matters(problem: str, predicted: Answer, expected: Answer) -> bool:
     """Return whether two equal plain numbers may be different answers to the problem."""
     one, two = predicted.number, expected.number
-    if not problem or one is None or two is None or _bare_spelling(predicted.value) == _bare_spelling(expected.value):
+    if not problem or one is None or two is None:
         return False
-    if one.padded or two.padded or _FORM_ASKED.search(problem):
+    if one.padded or two.padded:  # perhaps a code, or the last digits
+        return True
+    if _bare_spelling(predicted.value) == _bare_spelling(expected.value):
+        return False
+    if _FORM_ASKED.search(problem):
         return True
     if {one.form, two.form} <= {"integer", "decimal"}:
         return _places(expected.value) > _places(predicted.value)  # 3.00 where 3 is given: a precision is expected
@@ -78,6 +82,8 @@ def expression_form_matters(problem: str, predicted: Answer, expected: Answer) -
     if sorted(_tokens(predicted.value)) == sorted(_tokens(expected.value)):  # only the order differs
         return False
     if not is_english(problem) or _shows_text(problem, predicted.text) or _shows_value(problem, expected):
+        return True
+    if expected.number is not None and _only_uses_numbers_of(problem, predicted.text):
         return True
     if predicted.number is not None and _UNEVALUATED.search(expected.text):  # a factorisation, say
         return True
@@ -105,6 +111,12 @@ def _is_mixed(text: str) -> bool:
         depth += (letter in "({[") - (letter in ")}]")
         is_sum = is_sum or (depth == 0 and letter in "+-" and before not in "({[=<>,+-*/^")
     return is_sum and bool(_SUM_IN_BRACKETS.search(text))
+
+
+def _only_uses_numbers_of(problem: str, text: str) -> bool:
+    """Return whether an unevaluated answer just repeats the numbers of the problem."""
+    numbers = re.findall(r"\d+(?:\.\d+)?", text)
+    return len(numbers) > 1 and set(numbers) <= set(re.findall(r"\d+(?:\.\d+)?", problem[:_MAX_PROBLEM]))
 
 
 def _shows_text(problem: str, text: str) -> bool:

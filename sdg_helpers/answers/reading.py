@@ -13,7 +13,7 @@ from sdg_helpers.answers.units import Unit, split_unit
 from sdg_helpers.answers.values import Key, constant_key
 from sdg_helpers.answers.words import word_key
 
-_LABEL = re.compile(r"(?:\(([A-J])\)|([A-J])[.:)])(?=.)(?![A-J]\b)(.+)", re.DOTALL)
+_LABEL = re.compile(r"(?:\(([A-J])\)|([A-J])[.:)])(?![A-J]\b)((?:(?!(?<![A-Za-z])[A-J]\s?[.:)]).)+)", re.DOTALL)
 _DECIMAL_COMMA = re.compile(r"[^,;()\[\]{}]*\d,\d[^,;()\[\]{}]*")
 
 

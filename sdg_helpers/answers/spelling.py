@@ -31,7 +31,18 @@ _ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\))|(?<![\\A-Za-z])sq
 _ROW_END = re.compile(r"\\\\\s*(?:\[[^\[\]]*\])?\s*(?=\\end\{)|(?<=\\\\)\[[^\[\]]*\]")
 _ARRAY = re.compile(r"\\(begin|end)\{(?:array|smallmatrix)\}(?:\{[lcr|]*\})?")
 _ROUND_MATRIX = re.compile(r"[(\[]\s*\\begin\{matrix\}(.*?)\\end\{matrix\}\s*[)\]]", re.DOTALL)
-_ARGUMENTS = {r"\frac": 2, r"\binom": 2, r"\sqrt": 1, r"\hat": 1, r"\bar": 1, r"\vec": 1, r"\tilde": 1, "^": 1, "_": 1}
+_ARGUMENTS = {
+    r"\pmod": 1,
+    r"\frac": 2,
+    r"\binom": 2,
+    r"\sqrt": 1,
+    r"\hat": 1,
+    r"\bar": 1,
+    r"\vec": 1,
+    r"\tilde": 1,
+    "^": 1,
+    "_": 1,
+}
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|(?<=\^)-?\d+|.", re.DOTALL)
 _POWER_IN_BRACKETS = re.compile(r"\^\(([^()]*)\)")
 _LOOSE_GROUP = re.compile(r"(^|[\d+\-*/=(,;<>|\s])\{((?:[^{}\\]|\\[^{}])*)\}")
