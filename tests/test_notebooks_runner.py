@@ -1,4 +1,4 @@
-"""Notebooks are executed in order, passed over when nothing is left to do, and stopped cleanly: real kernels."""
+"""Notebooks run in order in real kernels, are skipped when up to date, and stop cleanly."""
 
 import json
 import os
@@ -85,21 +85,21 @@ def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
     assert touched.returncode == 1 and "input problems: its content has changed" in touched.err
 
 
-def test_a_failing_cell_stops_the_chain_and_says_how_to_go_on(clone, run):
+def test_a_failing_cell_stops_the_chain_and_says_how_to_resume(clone, run):
     failed = run("start", "math", "--run", "f", "-p", "THEN", "raise")
     assert failed.returncode == 1
     assert "03 generate solutions  failed" in failed.out
-    told = failed.err
-    assert "math/03_generate_solutions failed in cell [4], line 10: 1 / 0\n" in told
-    assert "ZeroDivisionError: division by zero" in told and "---> 10     1 / 0" in told and "\x1b" not in told
-    assert f"{clone}/outputs/f/notebooks/math/03_generate_solutions.ipynb" in told
-    assert "Fix the cause, then resume with: sdg run start math --run f -p THEN raise" in told
+    err = failed.err
+    assert "math/03_generate_solutions failed in cell [4], line 10: 1 / 0\n" in err
+    assert "ZeroDivisionError: division by zero" in err and "---> 10     1 / 0" in err and "\x1b" not in err
+    assert f"{clone}/outputs/f/notebooks/math/03_generate_solutions.ipynb" in err
+    assert "Fix the cause, then resume with: sdg run start math --run f -p THEN raise" in err
     assert record(clone, "f")["error"] == "ZeroDivisionError: division by zero"
     stopped_later = run("f", command="status").out
     assert re.search(r"math/solutions +complete +4/5 rows .*stopped later: ZeroDivisionError", stopped_later)
 
 
-def test_a_failed_attempt_leaves_the_good_copy_of_a_complete_notebook(clone, run):
+def test_a_failed_attempt_keeps_the_good_copy_of_a_complete_notebook(clone, run):
     folder = clone / "outputs" / "demo" / "notebooks" / "math"
 
     def copies():
@@ -118,7 +118,7 @@ def test_a_failed_attempt_leaves_the_good_copy_of_a_complete_notebook(clone, run
 
 
 @pytest.mark.parametrize(
-    "cell, told",
+    "cell, message",
     [
         ("import os\n\nmath.require('solutions')\nx = 1", "cell [4], line 3: math.require('solutions')\n  SdgError: "),
         (
@@ -133,15 +133,15 @@ def test_a_failed_attempt_leaves_the_good_copy_of_a_complete_notebook(clone, run
         ("x = 1\n1 +", "line 2: 1 +\n"),
     ],
 )
-def test_the_failing_line_is_named_and_our_own_errors_need_no_traceback(clone, run, cell, told):
+def test_the_failing_line_is_named_and_sdg_errors_omit_the_traceback(clone, run, cell, message):
     write_notebook(clone / "notebooks" / "other" / "01_look.ipynb", PARAMETERS, OPEN, cell)
     failed = run("other").err
-    assert told in failed, failed
+    assert message in failed, failed
     assert ("Traceback" in failed or "^" in failed) == ("1 / 0" in cell or "1 +" in cell)
 
 
-def test_all_our_own_errors_are_known():
-    """The kernel alone may have met them: their modules need not be imported here."""
+def test_all_sdg_errors_are_known():
+    """Only the kernel may have imported their modules, not the driver."""
     defined = {
         name
         for path in PACKAGE.rglob("*.py")
@@ -203,18 +203,18 @@ def alive(pid):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the kernel in /proc")
-def test_ctrl_c_ends_the_kernel_and_a_killed_driver_is_followed_by_another(clone):
+def test_ctrl_c_stops_the_kernel_and_a_killed_driver_can_be_replaced(clone):
     slow = ["run", "math", "--run", "k", "-p", "NUM_SEEDS", "400", "-p", "SLEEP_S", "0.3"]
     driver = start(clone, *slow)
     (kernel,) = children(driver.pid)
     busy = sdg(clone, *slow)
     assert busy.returncode == 2 and f"run 'k' is already running: process {driver.pid}" in busy.stderr
     driver.send_signal(signal.SIGINT)
-    out, told = driver.communicate(timeout=300)
+    out, err = driver.communicate(timeout=300)
     assert driver.returncode == 130 and not alive(kernel)
-    assert "03 generate solutions  stopped" in out and "Traceback" not in told
-    assert "stopped (Ctrl-C)" in told
-    assert told.endswith("Finished work is kept. Resume with: sdg run math --run k -p NUM_SEEDS 400 -p SLEEP_S 0.3\n")
+    assert "03 generate solutions  stopped" in out and "Traceback" not in err
+    assert "stopped (Ctrl-C)" in err
+    assert err.endswith("Finished work is kept. Resume with: sdg run math --run k -p NUM_SEEDS 400 -p SLEEP_S 0.3\n")
     assert record(clone, "k")["state"] == "interrupted"
 
     (clone / "outputs/k/math/solutions/progress.json").unlink()
@@ -236,7 +236,7 @@ def test_a_notebook_whose_stage_is_half_done_is_not_complete(clone):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_other_signals_end_the_driver_as_ctrl_c_does(number):
+def test_other_signals_stop_the_driver_like_ctrl_c(number):
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt, match=number.name), chain._interrupt_on_signals():
         os.kill(os.getpid(), number)
