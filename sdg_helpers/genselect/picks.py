@@ -153,9 +153,9 @@ def _mean(values: pd.Series) -> float:
 
 
 def count_positions(verdicts: Path | str) -> pd.DataFrame:
-    """Count the picks by place (the index; 0 = shown first), beside the expected count if places did not matter.
+    """Count the picks by position (the index; 0 = shown first), next to the counts expected without a bias.
 
-    A model with a position bias picks the first or the last place too often.
+    A model with a position bias picks the first or the last position too often.
     """
     table = pd.read_parquet(verdicts, columns=["pick", "num_solutions"])
     table = table[table["pick"] >= 0]
@@ -163,4 +163,4 @@ def count_positions(verdicts: Path | str) -> pd.DataFrame:
     places = np.arange(int(sizes.max()) if len(sizes) else 0)
     even = [float((1.0 / sizes[sizes > place]).sum()) for place in places]
     counts = np.bincount(table["pick"].to_numpy(), minlength=len(places))
-    return pd.DataFrame({"picked": counts, "if places did not matter": even}, index=pd.Index(places, name="place"))
+    return pd.DataFrame({"picked": counts, "expected without bias": even}, index=pd.Index(places, name="position"))
