@@ -96,7 +96,9 @@ def test_a_failing_cell_stops_the_chain_and_says_how_to_resume(clone, run):
     assert "Fix the cause, then resume with: sdg run start math --run f -p THEN raise" in err
     assert record(clone, "f")["error"] == "ZeroDivisionError: division by zero"
     stopped_later = run("f", command="status").out
-    assert re.search(r"math/solutions +complete +4/5 rows .*stopped later: ZeroDivisionError", stopped_later)
+    assert re.search(
+        r"math/solutions +complete +4/5 rows .*its notebook failed later: ZeroDivisionError", stopped_later
+    )
 
 
 def test_a_failed_attempt_keeps_the_good_copy_of_a_complete_notebook(clone, run):
@@ -306,7 +308,8 @@ def test_plain_papermill_refuses_an_unknown_parameter_too(clone, monkeypatch):
     from sdg_helpers.notebooks.discovery import escape_braces
 
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
-    with pytest.raises(PapermillExecutionError, match=r"NUM_SEED: this notebook.*Did you mean NUM_SEEDS\?"):
+    message = r"this notebook has no parameter NUM_SEED\. Did you mean NUM_SEEDS\?"
+    with pytest.raises(PapermillExecutionError, match=message):
         execute_notebook(
             escape_braces(clone / "notebooks/math/03_generate_solutions.ipynb"),
             "out.ipynb",
