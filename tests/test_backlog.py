@@ -18,7 +18,7 @@ def keys(queue, now=None):
     return taken
 
 
-def test_what_is_due_comes_first_and_what_is_not_waits():
+def test_due_requests_come_first_and_others_wait():
     queue = backlog(4)
     first, second = queue.next(0.0), queue.next(0.0)
     queue.schedule(first, 50.0)
@@ -27,7 +27,7 @@ def test_what_is_due_comes_first_and_what_is_not_waits():
     assert keys(queue, queue.next_due) == [0] and queue.empty
 
 
-def test_no_new_input_while_too_many_wait():
+def test_no_input_is_pulled_while_too_many_requests_wait():
     queue = backlog(10)
     for wait in (10.0, 20.0, 30.0):
         queue.schedule(queue.next(0.0), wait)
@@ -35,7 +35,7 @@ def test_no_new_input_while_too_many_wait():
     assert keys(queue, queue.next_due) == [0, *range(3, 10)]
 
 
-def test_connections_lost_with_the_server_are_pardoned_a_bounded_number_of_times():
+def test_lost_connections_are_forgiven_a_bounded_number_of_times():
     queue, now = backlog(0), time.monotonic()
     for key, lost_at, failures in (("lost now", now - 1, 2), ("lost long ago", now - 60, 2), ("failed else", 0.0, 2)):
         pending = PendingRequest(Request(key, []))

@@ -77,7 +77,7 @@ def test_the_same_replies_become_the_same_bytes(chain):
     assert {name: hashlib.sha256((run / "math" / name).read_bytes()).hexdigest() for name in BYTES} == BYTES
 
 
-def test_genselect_data_comes_out(chain):
+def test_genselect_data_is_exported(chain):
     _, run, _, _ = chain
     drawn = files.read_json(run / "math" / "genselect_comparisons" / "manifest.json")
     sft = counts(run, "genselect_sft")
@@ -96,7 +96,7 @@ def test_every_notebook_was_executed_and_shows_something(chain):
     assert {path.name[:2] for path in (run / "figures").glob("*.png")} == {f"{number:02d}" for number in range(9)}
 
 
-def test_run_again_nothing_is_asked_and_nothing_executed(chain):
+def test_second_run_requests_and_executes_nothing(chain):
     env, run, server, _ = chain
     server.reset()
     profile = run.parent.parent / "scripted.yaml"
@@ -132,7 +132,7 @@ def test_a_notebook_runs_alone_by_plain_papermill(chain, tmp_path):
     assert wrong.returncode != 0 and "Did you mean MIN_VOTES?" in wrong.stderr
 
 
-def test_unknown_parameters_are_refused_before_anything_starts(chain):
+def test_unknown_parameters_are_rejected_before_anything_starts(chain):
     env, run, server, _ = chain
     server.reset()
     done = sdg(env, "run", "math", "--profile", "demo", "--run", "b", "-p", "NUM_SEED", "3")
@@ -140,7 +140,7 @@ def test_unknown_parameters_are_refused_before_anything_starts(chain):
     assert not (run.parent / "b").exists() and server.stats()["requests"] == 0
 
 
-def test_changed_settings_over_a_finished_stage_are_refused_with_the_ways_out(chain):
+def test_changed_settings_of_a_finished_stage_are_rejected_with_the_options(chain):
     env, run, _, _ = chain
     done = sdg(env, "run", "math", "--run", "a", "--from", "03", "--to", "03", "-p", "TEMPERATURE", "0.7")
     assert done.returncode == 1 and "temperature: was 0.6, now 0.7" in done.stderr and "sdg reset a" in done.stderr

@@ -90,7 +90,7 @@ def test_every_notebook_shows_something(chain):
             assert shown_by(run, notebook)
 
 
-def test_again_nothing_is_done(chain):
+def test_second_run_does_nothing(chain):
     env, run, server, _ = chain
     server.reset()
     done = sdg(env, "run", "code", "--run", "a")

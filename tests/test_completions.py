@@ -119,7 +119,7 @@ def every_kind(plain):
 
 @pytest.mark.xdist_group("every kind of reply")
 @pytest.mark.parametrize("fault", CASES)
-def test_every_kind_of_reply_ends_as_it_should(every_kind, fault):
+def test_every_kind_of_reply_has_the_expected_outcome(every_kind, fault):
     requests, outcomes, _, _ = every_kind
     number = list(CASES).index(fault)
     outcome, (expected, sent) = outcomes[number], CASES[fault]
@@ -192,7 +192,7 @@ def nested(depth):
         ("content", b"7", "bad_reply"),
     ],
 )
-def test_a_malformed_reply_is_trouble_and_nothing_worse(field, value, reason):
+def test_malformed_reply_is_retried_and_raises_nothing(field, value, reason):
     outcome = read_reply(reply_with(field, value), 1.0)
     assert isinstance(outcome, FailedAttempt) and (outcome.kind, outcome.reason) == (RETRY, reason), outcome
 
@@ -212,20 +212,20 @@ def test_a_malformed_reply_is_trouble_and_nothing_worse(field, value, reason):
         ("completion_tokens", b"null", 0),
     ],
 )
-def test_what_goes_into_rows_is_of_the_form_that_rows_are_read_by(field, value, read):
+def test_reply_fields_are_normalised_for_rows(field, value, read):
     outcome = read_reply(reply_with(field, value), 1.0)
     assert isinstance(outcome, Completion) and getattr(outcome, field) == read, outcome
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
-def test_reasoning_set_apart_is_kept_apart(field):
+def test_separate_reasoning_stays_separate(field):
     with StandIn(reasoning_field=field) as server:
         outcomes, _ = ask(server, [request(1)])
     thinking, answer = Script(0.6, 0).reply(request(1).messages, None)
     assert (outcomes[1].reasoning, outcomes[1].content) == (thinking, answer)
 
 
-def test_a_storm_of_faults_loses_and_alters_nothing(monkeypatch):
+def test_many_faults_lose_and_alter_nothing(monkeypatch):
     monkeypatch.setattr(dispatch, "backoff_s", lambda *_: random.uniform(0.01, 0.1))
     faults = "500=0.05,disconnect=0.05,truncated=0.05,cut_json=0.05,empty=0.05,429=0.1,duplicate=0.1,abort=0.02"
     requests = [request(number, seed=number % 3) for number in range(600)]
@@ -239,7 +239,7 @@ def test_a_storm_of_faults_loses_and_alters_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize(("fault", "size", "latency"), [("duplicate", 300_000, "0"), ("late_copy", 3000, "0.02")])
-def test_an_unasked_reply_on_a_kept_connection_is_never_taken_for_ours(fault, size, latency):
+def test_unrequested_reply_on_a_kept_connection_is_ignored(fault, size, latency):
     with StandIn(faults=f"{fault}=0.5", size=size, latency=latency) as server:
         requests = [request(number) for number in range(150)]
         outcomes, _ = ask(server, requests, limits={"concurrency": 10, "max_retries": 20})
@@ -259,7 +259,7 @@ def test_an_unasked_reply_on_a_kept_connection_is_never_taken_for_ours(fault, si
         ({}, {}, "[[quota]]", "standin", ["no credit left", "credit"]),
     ],
 )
-def test_what_no_request_can_survive_stops_the_run(options, client, fault, model, told):
+def test_errors_that_affect_every_request_stop_the_run(options, client, fault, model, told):
     pulled = []
 
     def many():
@@ -278,7 +278,7 @@ def test_what_no_request_can_survive_stops_the_run(options, client, fault, model
 
 
 @pytest.mark.parametrize(("fault", "told"), [("[[400]]", "http_400"), ("[[403]]", "http_403.*check the API key")])
-def test_failures_alone_stop_the_run_before_they_burn_the_input(plain, fault, told):
+def test_consecutive_failures_stop_the_run(plain, fault, told):
     pulled = []
     with pytest.raises(SdgError, match=f"50 requests in a row failed.*{told}"):
         ask(
@@ -289,14 +289,14 @@ def test_failures_alone_stop_the_run_before_they_burn_the_input(plain, fault, to
     assert 50 <= len(pulled) <= 58
 
 
-def test_a_server_that_never_has_room_stops_the_run():
+def test_server_without_capacity_stops_the_run():
     with StandIn(faults="503=1") as server:
         with pytest.raises(ServerGone, match="no room for a single request"):
             ask(server, (request(n) for n in range(10**6)), limits={"concurrency": 8, "outage_deadline_s": 1.0})
         assert server.stats()["requests"] < 30  # it is left in peace meanwhile
 
 
-def test_one_request_that_is_always_pushed_back_fails_at_its_deadline(plain):
+def test_request_that_is_always_pushed_back_fails_at_its_deadline(plain):
     outcomes, _ = ask(
         plain, [request(1, "[[429]]"), *(request(n) for n in range(2, 50))], limits={"pushback_deadline_s": 1.0}
     )
@@ -321,7 +321,7 @@ def test_no_server_at_all():
     assert server.base_url in str(error.value) and "sk-secret" not in str(error.value)
 
 
-def test_a_server_killed_and_started_again_costs_no_request():
+def test_killed_and_restarted_server_loses_no_request():
     seen, outcomes, told = [], Outcomes(), []
 
     def on_completion(asked, completion):
@@ -419,7 +419,7 @@ def test_memory_does_not_grow_with_the_input():
 
 
 @pytest.mark.parametrize("where", ["on_completion", "on_failure", "on_progress", "requests"])
-def test_an_error_of_the_callers_stops_the_run_and_comes_back(plain, where):
+def test_error_in_a_callback_stops_the_run_and_is_raised(plain, where):
     full = OSError(errno.ENOSPC, "No space left on device")
     calls = []
 
@@ -474,7 +474,7 @@ def test_nothing_to_ask(plain):
     assert not outcomes and progress.done == 0 and progress.latency_p50_s == 0.0
 
 
-def test_progress_tells_what_happens():
+def test_progress_reports_counts_rates_and_latencies():
     told = []
     with StandIn(latency="0.1") as server:
         outcomes, last = ask(
@@ -521,7 +521,7 @@ def listener():
 
 
 @pytest.mark.parametrize("kind", [openai.OpenAI, openai.AsyncOpenAI])
-def test_the_clients_settings_are_used(listener, monkeypatch, kind):
+def test_client_settings_are_used(listener, monkeypatch, kind):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # must not come between us and our own machine
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     client = kind(
@@ -555,7 +555,7 @@ def test_the_clients_settings_are_used(listener, monkeypatch, kind):
 
 @pytest.mark.parametrize("status", [408, 500])
 @pytest.mark.parametrize(("deadline_s", "ends"), [(60.0, Completion), (1.0, Failure)])
-def test_a_wait_told_with_an_error_is_kept_within_the_deadline(listener, status, deadline_s, ends):
+def test_retry_after_of_an_error_is_honoured_within_the_deadline(listener, status, deadline_s, ends):
     listener.refusals.append((status, {"Retry-After": "2"}))
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{listener.server_port}/v1", api_key="x")
     with at_least(2.0 if ends is Completion else 0.0):
@@ -568,7 +568,7 @@ def test_a_prompt_of_some_megabytes(plain):
     assert isinstance(ask(plain, [asked])[0][1], Completion)
 
 
-def test_a_server_that_says_the_same_to_everyone_is_believed(listener):
+def test_server_that_always_gives_the_same_reply_is_accepted(listener):
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{listener.server_port}/v1", api_key="x")
     outcomes, progress = ask(None, [request(n) for n in range(20)], client=client, limits={"concurrency": 2})
     assert progress.done == 20 and progress.retried <= 1
@@ -595,7 +595,7 @@ def test_proxies_serve_https_addresses_only(monkeypatch, url, environment, expec
 @pytest.mark.parametrize(
     ("base_url", "hidden"), [("127.0.0.1:8000/v1", ""), ("ftp://host/v1", ""), ("http://me:hush@host/v1", "hush")]
 )
-def test_an_address_that_cannot_be_meant(base_url, hidden):
+def test_invalid_base_url_is_rejected(base_url, hidden):
     class Client:
         pass
 
@@ -617,7 +617,7 @@ def test_an_address_that_cannot_be_meant(base_url, hidden):
         ("max_failures_in_a_row", 0),
     ],
 )
-def test_limits_that_make_no_sense(name, value):
+def test_invalid_limits_are_rejected(name, value):
     with pytest.raises(SdgError, match=f"{name} must be "):
         Limits(**{name: value})
 
@@ -632,12 +632,12 @@ def test_limits_that_make_no_sense(name, value):
         ("max_tokens", 0, 1),
     ],
 )
-def test_sampling_that_makes_no_sense(name, bad, good):
+def test_invalid_sampling_is_rejected(name, bad, good):
     Sampling(**{name: good})
     with pytest.raises(SdgError, match=f"{name} must be .*, not {bad}"):
         Sampling(**{name: bad})
 
 
-def test_messages_that_are_not_json(plain):
+def test_messages_that_are_not_json_are_rejected(plain):
     with pytest.raises(SdgError, match="request 'odd': its messages are not plain JSON"):
         ask(plain, [Request("odd", [{"role": "user", "content": {1, 2}}])])

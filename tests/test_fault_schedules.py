@@ -18,7 +18,7 @@ from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.solutions import seed_files
-from tests.helpers.forks import ended, in_a_child
+from tests.helpers.forks import exit_code, run_in_child
 from tests.helpers.solving import endpoint_server, rows_of, write_problems
 from tests.helpers.stages import stage_at
 from tests.helpers.standin import StandIn
@@ -56,15 +56,15 @@ def solve(problems, folder, base_url, num_seeds):
 
 
 def killed(rng, problems, folder, server, num_seeds):
-    pid = in_a_child(lambda: solve(problems, folder, server.base_url, num_seeds))
+    pid = run_in_child(lambda: solve(problems, folder, server.base_url, num_seeds))
     time.sleep(rng.choice([rng.uniform(0, 0.03), rng.uniform(0, 0.3)]))
     os.kill(pid, signal.SIGKILL)
-    assert ended(pid) in (-signal.SIGKILL, 0)
+    assert exit_code(pid) in (-signal.SIGKILL, 0)
 
 
 def full_disk(rng, problems, folder, server, num_seeds):
     limit = rng.randrange(500, 20_000)
-    assert ended(in_a_child(lambda: solve(problems, folder, server.base_url, num_seeds), limit)) in (0, 3)
+    assert exit_code(run_in_child(lambda: solve(problems, folder, server.base_url, num_seeds), limit)) in (0, 3)
 
 
 def torn(rng, problems, folder, server, num_seeds):
@@ -90,8 +90,8 @@ def doubled(rng, problems, folder, server, num_seeds):
 
 def two_drivers(rng, problems, folder, server, num_seeds):
     """Two drivers at once: one works and the other one is rejected, or both are."""
-    pids = [in_a_child(lambda: solve(problems, folder, server.base_url, num_seeds)) for _ in range(2)]
-    assert set(map(ended, pids)) <= {0, 3}
+    pids = [run_in_child(lambda: solve(problems, folder, server.base_url, num_seeds)) for _ in range(2)]
+    assert set(map(exit_code, pids)) <= {0, 3}
 
 
 DISASTERS = (killed, killed, killed, full_disk, torn, torn, doubled, two_drivers)
@@ -107,12 +107,15 @@ def test_files_are_the_same_after_every_schedule(tmp_path, servers):
         problems = write_problems(tmp_path / f"p{count}" / "problems.jsonl", count)
         if (count, num_seeds) not in calm:
             folder = tmp_path / f"calm-{count}-{num_seeds}"
-            assert ended(in_a_child(lambda p=problems, f=folder, n=num_seeds: solve(p, f, servers[0].base_url, n))) == 0
+            assert (
+                exit_code(run_in_child(lambda p=problems, f=folder, n=num_seeds: solve(p, f, servers[0].base_url, n)))
+                == 0
+            )
             calm[count, num_seeds] = rows_of(folder), files.read_json(folder / "manifest.json")["counts"]
         server, folder = rng.choice(servers), tmp_path / "s"
         for disaster in rng.choices(DISASTERS, k=rng.randint(1, 4)):
             disaster(rng, problems, folder, server, num_seeds)
-        code = ended(in_a_child(lambda p=problems, f=folder, s=server, n=num_seeds: solve(p, f, s.base_url, n)))
+        code = exit_code(run_in_child(lambda p=problems, f=folder, s=server, n=num_seeds: solve(p, f, s.base_url, n)))
         rows, counts = calm[count, num_seeds]
         assert code == 0 and rows_of(folder) == rows, f"schedule {number}"
         assert files.read_json(folder / "manifest.json")["counts"] == counts, f"schedule {number}"

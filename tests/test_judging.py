@@ -17,7 +17,7 @@ from sdg_helpers.judging.judge import judge_solutions, rejudge_solutions
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.judging.steering import as_data, steers_judge
 from sdg_helpers.stages import Stage
-from tests.helpers.forks import ended, in_a_child
+from tests.helpers.forks import exit_code, run_in_child
 from tests.helpers.judging import judge_by, verdicts
 from tests.helpers.solving import endpoint_server
 from tests.helpers.stages import stage_at
@@ -273,10 +273,10 @@ def test_killed_at_any_time_it_goes_on_to_the_same_verdicts(solved, tmp_path):
         server.reset()
         one_at_a_time = {"limits": Limits(1, timeout_s=10)}
         for pause_s in (0.0, 0.02, 0.06, 0.1, 0.12, 0.15):
-            pid = in_a_child(lambda: judge(solved, tmp_path / "killed", server, **one_at_a_time))
+            pid = run_in_child(lambda: judge(solved, tmp_path / "killed", server, **one_at_a_time))
             time.sleep(pause_s)
             os.kill(pid, signal.SIGKILL)
-            ended(pid)
+            exit_code(pid)
         judge(solved, tmp_path / "killed", server, **one_at_a_time)
         assert server.stats()["requests"] <= 4 + 6
     assert verdicts(tmp_path / "killed") == verdicts(tmp_path / "calm")

@@ -63,7 +63,7 @@ def test_without_pushback_the_limit_never_moves():
     assert server.pace.limit == 64 and server.refused == 0
 
 
-def test_capacity_that_shrinks_and_returns_is_followed():
+def test_limit_follows_a_capacity_that_shrinks_and_returns():
     server = Simulated(64, 64)
     server.run(10)
     server.capacity = 8
@@ -75,13 +75,13 @@ def test_capacity_that_shrinks_and_returns_is_followed():
 
 
 @pytest.mark.parametrize(("noise", "least"), [(0.01, 0.95), (0.05, 0.92), (0.1, 0.9)])
-def test_refusals_that_do_not_come_from_our_load_cost_little(noise, least):
+def test_refusals_unrelated_to_our_load_cost_little(noise, least):
     server = Simulated(64, 64, noise)
     server.run(10)
     assert server.run(60) >= least
 
 
-def test_one_refusal_takes_one_slot_and_the_last_slot_stays():
+def test_each_refusal_takes_one_slot_but_never_the_last():
     pace = Pace(3)
     for expected in (2, 1, 1):
         pace.refused(False)

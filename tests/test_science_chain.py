@@ -74,7 +74,7 @@ def test_every_notebook_shows_something(chain):
             assert shown_by(run, notebook)
 
 
-def test_again_nothing_is_asked(chain):
+def test_second_run_requests_nothing(chain):
     env, run, server, profile = chain
     server.reset()
     done = sdg(env, "run", "science", "--profile", str(profile), "--run", "a")
@@ -83,7 +83,7 @@ def test_again_nothing_is_asked(chain):
     assert again.returncode == 0 and server.stats()["requests"] == 0, again.stdout + again.stderr
 
 
-def test_a_changed_benchmark_is_refused(chain):
+def test_changed_benchmark_is_rejected(chain):
     env, _, _, profile = chain
     with open(profile.parent / "bench.jsonl", "ab") as out:
         out.write(files.dumps({"question": "One more?"}))

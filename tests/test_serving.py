@@ -80,7 +80,7 @@ def embedded(tmp_path_factory):
 
 
 @pytest.mark.model
-def test_it_answers_and_is_shared(embedded):
+def test_embedded_server_answers_and_is_shared(embedded):
     assert ask(embedded, "What is 2+3?") == "2 + 3 = 5"
     again = open_server(SPEC, embedded.log_path.parent)
     assert (again.pid, again.base_url, again.api_key) == (embedded.pid, embedded.base_url, embedded.api_key)
@@ -88,7 +88,7 @@ def test_it_answers_and_is_shared(embedded):
 
 
 @pytest.mark.model
-def test_the_key_guards_the_server_and_shows_nowhere(embedded):
+def test_server_needs_its_key_and_never_shows_it(embedded):
     record = embedded.log_path.with_suffix(".json")
     assert json.loads(record.read_text())["api_key"] == embedded.api_key and len(embedded.api_key) >= 24
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
@@ -107,7 +107,7 @@ def test_the_key_guards_the_server_and_shows_nowhere(embedded):
 
 
 @pytest.mark.model
-def test_thinking_stays_in_the_text_and_sampling_is_the_requests(embedded):
+def test_thinking_stays_in_the_text_and_sampling_comes_from_the_request(embedded):
     reply = post(
         embedded,
         messages=[{"role": "user", "content": "hi"}],
@@ -126,7 +126,7 @@ def test_thinking_stays_in_the_text_and_sampling_is_the_requests(embedded):
 
 
 @pytest.mark.model
-def test_a_prompt_too_long_and_an_answer_cut_off(embedded):
+def test_too_long_prompts_fail_and_cut_answers_say_so(embedded):
     with pytest.raises(SdgError, match="exceeds the available context size"):
         ask(embedded, "word " * 600)
     reply = post(embedded, messages=[{"role": "user", "content": "hi"}], max_tokens=3, grammar='root ::= "a"+')
@@ -173,7 +173,7 @@ def test_a_server_whose_library_does_not_load_ends_at_once(tmp_path):
 
 
 @pytest.mark.model
-def test_another_spec_has_a_server_of_its_own(embedded):
+def test_each_spec_gets_a_separate_server(embedded):
     other = open_server(SPEC.model_copy(update={"slots": 1}), embedded.log_path.parent)
     assert other.pid != embedded.pid and other.slots == 1
     other.stop()
@@ -181,7 +181,7 @@ def test_another_spec_has_a_server_of_its_own(embedded):
 
 
 @pytest.mark.model
-def test_a_killed_owner_takes_the_server_with_it_but_an_interrupt_does_not(folder):
+def test_server_dies_with_its_last_owner_but_not_on_an_interrupt(folder):
     first, second = opener(folder), opener(folder)
     pids = {int(first.stdout.readline()), int(second.stdout.readline())}
     assert len(pids) == 1  # opened at the same time, started once
@@ -218,7 +218,7 @@ def test_notebooks_of_one_driver_use_one_server(folder):
 
 
 @pytest.mark.model
-def test_stop_leaves_a_server_that_others_need(folder):
+def test_stop_keeps_a_server_that_others_use(folder):
     other, mine = opener(folder), open_server(SPEC, folder)
     assert int(other.stdout.readline()) == mine.pid
     mine.stop()
@@ -238,7 +238,7 @@ def test_a_server_that_died_is_started_again(folder):
 
 
 @pytest.mark.model
-def test_weights_that_do_not_load_show_the_servers_own_words(folder, tmp_path, monkeypatch):
+def test_error_for_broken_weights_quotes_the_server_log(folder, tmp_path, monkeypatch):
     broken = tmp_path / "broken.gguf"
     with open(weights.fetch(SMALL), "rb") as whole:
         broken.write_bytes(whole.read(10_000_000))
@@ -252,20 +252,20 @@ def test_weights_that_do_not_load_show_the_servers_own_words(folder, tmp_path, m
 
 
 @pytest.mark.model
-def test_the_deadline(folder):
+def test_server_that_loads_too_long_is_stopped(folder):
     with pytest.raises(SdgError, match=r"still loading after 0\.05 s(.|\n)*raise start_deadline_s"):
         open_server(SPEC.model_copy(update={"start_deadline_s": 0.05}), folder)
     assert not list(folder.glob("*.json"))
     assert not [p for p in psutil.Process().children() if any(str(folder) in word for word in p.cmdline())]
 
 
-def test_a_driver_that_is_not_there(folder, monkeypatch):
+def test_missing_driver_process_is_rejected(folder, monkeypatch):
     monkeypatch.setenv("SDG_OWNER_PID", "999999999")
     with pytest.raises(SdgError, match="SDG_OWNER_PID=999999999 is not a running process"):
         processes.owner_pid()
 
 
-def test_a_pid_used_again_is_not_the_owner(tmp_path):
+def test_reused_pid_is_not_the_owner(tmp_path):
     processes.register_owner(tmp_path, os.getpid())
     assert processes.any_owner_alive(tmp_path)
     (tmp_path / str(os.getpid())).write_text("another start")
@@ -327,7 +327,7 @@ def models(*names):
         ({"/models": (200, "<html>"), "/v1/models": models("m")}, "/", "Did you mean that one"),
     ],
 )
-def test_endpoints_that_will_not_do(pages, path, said, monkeypatch, tmp_path):
+def test_unusable_endpoints_are_rejected(pages, path, said, monkeypatch, tmp_path):
     monkeypatch.setenv("MY_KEY", "sk-mine")
     with endpoint(pages) as (_, url):
         spec = EndpointSpec(model="Qwen/Qwen3-8B-FP8", base_url=url + path, api_key_env="MY_KEY", start_deadline_s=1)
@@ -339,7 +339,7 @@ def test_endpoints_that_will_not_do(pages, path, said, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "pages", [{"/v1/models": models("a", "m")}, {}, {"/v1/models": [(503, {}), (429, {}), models("m")]}]
 )
-def test_endpoints_that_will_do(pages, monkeypatch, tmp_path):
+def test_usable_endpoints_are_opened(pages, monkeypatch, tmp_path):
     with endpoint(pages) as (fake, url):
         monkeypatch.setenv("OPENAI_BASE_URL", url + "/v1/")
         monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
@@ -369,7 +369,7 @@ def test_an_endpoint_on_this_machine_needs_no_key(tmp_path):
         ({"base_url": "http://127.0.0.1:9/v1"}, {}, r"within 0.5 s: APIConnectionError: .*refused.*Check the address"),
     ],
 )
-def test_endpoints_that_cannot_be_asked(spec, environment, said, monkeypatch, tmp_path):
+def test_incomplete_endpoint_settings_are_rejected(spec, environment, said, monkeypatch, tmp_path):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SdgError, match=said):
@@ -388,7 +388,7 @@ def test_endpoints_that_cannot_be_asked(spec, environment, said, monkeypatch, tm
         ({"model": ""}, "at least 1 character"),
     ],
 )
-def test_a_spec_refuses_what_nobody_reads(values, said):
+def test_spec_rejects_keys_that_its_engine_does_not_read(values, said):
     with pytest.raises(ValidationError, match=said) as raised:
         parse_server_spec({"model": "m", **values})
     assert "secret" not in str(raised.value)

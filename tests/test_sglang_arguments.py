@@ -31,7 +31,7 @@ ACCEPTED = json.loads((Path(__file__).parent / "sglang" / "accepted_options.json
         (2, 4, 16, [[Part(0, 0, 2, 0, 0)], [Part(0, 1, 2, 0, 0)], [Part(1, 0, 2, 2, 0)], [Part(1, 1, 2, 2, 0)]]),
     ],
 )
-def test_who_runs_what(servers, nodes, tp_size, expected):
+def test_layout_of_servers_on_nodes(servers, nodes, tp_size, expected):
     assert layout(SglangSpec(model="m", num_servers=servers, tp_size=tp_size), nodes) == expected
 
 
@@ -42,13 +42,13 @@ def test_who_runs_what(servers, nodes, tp_size, expected):
         (1, 3, 8, "tp_size must be a multiple of the 3 nodes of each server; it is 8"),
     ],
 )
-def test_servers_that_do_not_fit_the_job(servers, nodes, tp_size, said):
+def test_layouts_that_do_not_fit_the_job_are_rejected(servers, nodes, tp_size, said):
     with pytest.raises(SdgError, match=said):
         layout(SglangSpec(model="m", num_servers=servers, tp_size=tp_size), nodes)
 
 
 @pytest.mark.parametrize("name", commands("key.yaml"))
-def test_every_option_is_one_that_sglang_has(name):
+def test_sglang_has_every_option_that_we_use(name):
     _, dash_m, module, *words = commands("key.yaml")[name]
     assert dash_m == "-m"
     options, position = ACCEPTED[module], 0
@@ -64,7 +64,7 @@ def test_every_option_is_one_that_sglang_has(name):
         assert allowed is None or set(values) <= set(allowed), (option, values)
 
 
-def test_two_nodes_of_one_server_differ_in_their_rank_alone():
+def test_nodes_of_one_server_differ_only_in_their_rank():
     first, second = (words for name, words in commands("key.yaml").items() if "solver" in name)
     assert [(a, b) for a, b in zip(first, second, strict=True) if a != b] == [("0", "1")]
     assert second[second.index("1") - 1] == "--node-rank"
@@ -83,7 +83,7 @@ def test_two_nodes_of_one_server_differ_in_their_rank_alone():
         assert words in said
 
 
-def test_a_model_that_says_how_much_it_can_read_is_not_told():
+def test_context_length_is_omitted_by_default():
     assert "--context-length" not in commands("key.yaml")["least, rank 0, server 0"]
 
 
@@ -104,7 +104,7 @@ def test_a_model_that_says_how_much_it_can_read_is_not_told():
         ({"tp-size": 1}, "tp-size"),
     ],
 )
-def test_settings_that_are_refused(values, said):
+def test_invalid_settings_are_rejected(values, said):
     with pytest.raises(ValidationError, match=said):
         SglangSpec(**{"model": "m", **values})
 
@@ -119,19 +119,19 @@ def test_settings_that_are_refused(values, said):
         ({"python": sys.executable}, "SGLang is not installed for .*pip install sglang"),
     ],
 )
-def test_an_interpreter_without_sglang_is_refused_before_anything_starts(values, said):
+def test_interpreter_without_sglang_is_rejected_early(values, said):
     with pytest.raises(SdgError, match=said):
         command_lines.check_installed(SglangSpec(model="m", **values))
 
 
-def test_a_model_folder_that_is_not_there(tmp_path, monkeypatch):
+def test_missing_model_folder_is_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr(command_lines, "_VERSION", "print(1)")
     with pytest.raises(SdgError, match="there is no config.json in .*/model"):
         command_lines.check_installed(SglangSpec(model=f"{tmp_path}/model"))
     command_lines.check_installed(SglangSpec(model="org/name"))
 
 
-def test_the_environment_is_sglangs_own(monkeypatch):
+def test_sglang_gets_a_clean_environment(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/ours")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     theirs = command_lines.environment_of(SglangSpec(model="m", python="/x", environment={"A": "1"}))

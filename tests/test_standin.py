@@ -56,7 +56,7 @@ def test_only_a_comparison_is_judged():
     assert judge("What is 1 + 1? Expected answer: 2") is None
 
 
-def test_the_text_depends_on_messages_and_seed_alone():
+def test_text_depends_only_on_messages_and_seed():
     script = Script(0.6, 500)
     replies = {script.reply(chat("How many primes?"), seed) for seed in range(40)}
     assert replies == {Script(0.6, 500).reply(chat("How many primes?"), seed) for seed in range(40)}
@@ -64,7 +64,7 @@ def test_the_text_depends_on_messages_and_seed_alone():
     assert 2 <= len(set(answers)) <= 4 and max(map(answers.count, answers)) > 8  # votes agree, mostly
 
 
-def test_accuracy_is_kept():
+def test_share_of_right_answers_is_the_accuracy():
     right = sum(r"\boxed{46}" in Script(0.6, 0).reply(chat("What is 12 + 34?"), seed)[1] for seed in range(1000))
     assert 550 < right < 650
     assert 0.45 < sum(draw(n) for n in range(1000)) / 1000 < 0.55

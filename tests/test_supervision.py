@@ -94,7 +94,7 @@ def answers(count):
     return {i: f"\\boxed{{{i + 1}}}" for i in range(count)}
 
 
-def test_it_answers_guarded_by_a_key_and_ends_with_its_last_user(spec, folder, faults):
+def test_server_needs_its_key_and_stops_with_its_last_user(spec, folder, faults):
     first, second = open_server(spec(), folder), open_server(spec(), folder)
     assert len(starts(faults)) == 1 and first.base_url == second.base_url
     assert ask(first, "20+3") == "\\boxed{23}"
@@ -115,13 +115,13 @@ def test_it_answers_guarded_by_a_key_and_ends_with_its_last_user(spec, folder, f
         ask(second, "1+1")
 
 
-def test_a_key_is_never_taken_for_an_option(spec, folder):
+def test_key_never_looks_like_an_option(spec, folder):
     """SGLang puts its file's words on the command line: one key in 64 began with a "-", and it did not start."""
     jobs = (supervision.JobNodes(spec(), folder, ranks.current()) for _ in range(1000))
     assert all(len(nodes.key) >= 32 and nodes.key.isalnum() for nodes in jobs)
 
 
-def test_a_server_that_is_killed_is_started_anew_and_every_request_is_answered_once(spec, folder, faults):
+def test_killed_server_is_restarted_and_every_request_answered_once(spec, folder, faults):
     (faults / "slow").write_text("0.05")
     server = open_server(spec(), folder)
     found = ask_many(server, 200, act=lambda: os.kill(int(starts(faults)[-1][0]), signal.SIGKILL))
@@ -129,7 +129,7 @@ def test_a_server_that_is_killed_is_started_anew_and_every_request_is_answered_o
     assert events(folder) == ["start", "up", "down", "start", "up"]
 
 
-def test_a_long_restart_costs_no_request_its_attempts(spec, folder, faults):
+def test_long_restart_does_not_use_up_attempts(spec, folder, faults):
     (faults / "slow").write_text("0.05")
     server = open_server(spec(), folder)
 
@@ -140,7 +140,7 @@ def test_a_long_restart_costs_no_request_its_attempts(spec, folder, faults):
     assert ask_many(server, 60, act=kill, max_retries=4) == answers(60)
 
 
-def test_a_silent_server_is_started_anew(spec, folder, faults):
+def test_silent_server_is_restarted(spec, folder, faults):
     (faults / "slow").write_text("0.05")
     server = open_server(spec(), folder)
 
@@ -169,7 +169,7 @@ def test_an_idle_server_is_left_alone(spec, folder, faults):
     assert len(starts(faults)) == 1
 
 
-def test_nonsense_is_not_let_through(spec, folder, faults):
+def test_server_that_answers_nonsense_is_restarted_before_use(spec, folder, faults):
     (faults / "garble").write_text("1")
     server = open_server(spec(), folder)
     assert ask(server, "2+2") == "\\boxed{4}" and len(starts(faults)) == 2
@@ -180,7 +180,7 @@ def test_nonsense_is_not_let_through(spec, folder, faults):
     assert events(folder).count("did not come up") == 2
 
 
-def test_nonsense_for_ever(spec, folder, faults):
+def test_server_that_keeps_answering_nonsense_fails(spec, folder, faults):
     (faults / "garble").write_text("1 2 3")
     with pytest.raises(
         TryAgain, match=r"up but generates garbage: the answer to '7\+8' must match /.*but ends with 'la la la'"
@@ -189,7 +189,7 @@ def test_nonsense_for_ever(spec, folder, faults):
     assert len(starts(faults)) == 2 and all(gone(pid) for pid, *_ in starts(faults))
 
 
-def test_too_many_deaths_end_the_work_at_once(spec, folder, faults):
+def test_server_that_cannot_restart_fails_the_run_at_once(spec, folder, faults):
     (faults / "slow").write_text("0.05")
     server = open_server(spec(), folder)
 
@@ -206,7 +206,7 @@ def test_too_many_deaths_end_the_work_at_once(spec, folder, faults):
     assert ask(open_server(spec(), folder), "1+1") == "\\boxed{2}"  # asked for again, it is begun afresh
 
 
-def test_restarts_run_out(spec, folder, faults):
+def test_restarts_are_limited(spec, folder, faults):
     (faults / "slow").write_text("0.05")
     server, killed = open_server(spec(max_restarts=1), folder), set()
 
@@ -221,7 +221,7 @@ def test_restarts_run_out(spec, folder, faults):
     assert len(starts(faults)) == 2
 
 
-def test_a_fault_of_the_watch_itself_ends_the_work(spec, folder, faults, monkeypatch):
+def test_error_in_supervision_fails_the_run(spec, folder, faults, monkeypatch):
     (faults / "slow").write_text("0.05")
     server = open_server(spec(), folder)
     monkeypatch.setattr("sdg_helpers.serving.sglang.health.count_tokens", lambda address: 1 / 0)
@@ -261,7 +261,7 @@ def test_a_server_that_never_comes_up(spec, folder, faults, fault, more, error, 
     assert events(folder).count("start") == count
 
 
-def test_a_killed_owner_takes_its_server_along(spec, folder, faults):
+def test_server_dies_with_its_killed_owner(spec, folder, faults):
     code = (
         "import sys, json, time; from sdg_helpers.serving import *; "
         "open_server(parse_server_spec(json.loads(sys.argv[1])), sys.argv[2]); print('up', flush=True); time.sleep(60)"
@@ -317,7 +317,7 @@ def test_two_nodes_start_and_end_together(follower, folder, faults):
     assert eventually(lambda: gone(second[0])) and gone(first[0]) and not ended
 
 
-def test_a_death_on_another_node_starts_all_anew(follower, folder, faults):
+def test_death_on_another_node_restarts_all_parts(follower, folder, faults):
     given, _, _ = follower
     (faults / "slow").write_text("0.05")
     server = open_server(given, folder)
@@ -330,7 +330,7 @@ def test_a_death_on_another_node_starts_all_anew(follower, folder, faults):
     assert "server0 of rank 1 on" in told[0] and "exited with status 137" in told[0]
 
 
-def test_a_node_that_is_gone_is_news_and_its_server_goes_too(follower, folder, faults):
+def test_lost_node_is_reported_and_its_server_stopped(follower, folder, faults):
     given, process, ended = follower
     open_server(given, folder)
     there = next(row for row in starts(faults) if row[1] == "1")
@@ -339,7 +339,7 @@ def test_a_node_that_is_gone_is_news_and_its_server_goes_too(follower, folder, f
     assert "rank 1 on" in ended[0] and "is gone" in ended[0]
 
 
-def test_one_server_at_a_time_in_a_job_of_nodes(follower, folder, spec):
+def test_a_multi_node_job_runs_one_server_at_a_time(follower, folder, spec):
     given, _, _ = follower
     open_server(given, folder)
     with pytest.raises(SdgError, match="one server at a time"):
@@ -359,7 +359,7 @@ def connect(port):
     return one
 
 
-def test_a_gate_keeps_its_address_and_is_closed_or_open():
+def test_proxy_keeps_its_address_while_closed_and_open():
     proxy = Proxy()
     with socket.create_server(("127.0.0.1", 0)) as behind:
         with pytest.raises(ConnectionRefusedError):
@@ -386,7 +386,7 @@ def test_a_gate_keeps_its_address_and_is_closed_or_open():
         proxy.stop()
 
 
-def test_an_open_gate_before_nobody_drops_the_connection():
+def test_open_proxy_without_a_server_drops_connections():
     proxy = Proxy()
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

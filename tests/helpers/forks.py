@@ -7,7 +7,7 @@ import signal
 from sdg_helpers.errors import SdgError
 
 
-def in_a_child(work, limit_bytes=None):
+def run_in_child(work, limit_bytes=None):
     """Start `work` in a fork of this process; returns its pid. A disk that is full shows as a limit on file sizes."""
     pid = os.fork()
     if pid:
@@ -26,5 +26,5 @@ def in_a_child(work, limit_bytes=None):
         os._exit(4)
 
 
-def ended(pid):
+def exit_code(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

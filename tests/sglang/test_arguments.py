@@ -16,7 +16,7 @@ def ask(python, *arguments, **more):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_record_is_what_this_sglang_has(python):
+def test_recorded_options_match_the_installed_sglang(python):
     told = ask(python, "options")
     text = (
         "{\n"
@@ -33,7 +33,7 @@ def test_the_record_is_what_this_sglang_has(python):
         raise AssertionError(f"SGLang's options have changed: {RECORD.name} is written anew, look at it and commit it")
 
 
-def test_sglang_understands_what_we_say(python, tmp_path):
+def test_sglang_parses_our_command_lines(python, tmp_path):
     config = tmp_path / "key.yaml"
     config.write_text('{"api-key": "the-key"}')
     named = commands(str(config))

@@ -66,7 +66,7 @@ def kept():
     return {}
 
 
-def test_a_server_that_dies_or_stands_still_comes_back(spec, tmp_path, kept):
+def test_dead_or_stalled_server_is_restarted(spec, tmp_path, kept):
     server = open_server(spec(), tmp_path)
     try:
         kept["unsharded"] = greedy(server)
@@ -89,7 +89,7 @@ def test_a_server_that_dies_or_stands_still_comes_back(spec, tmp_path, kept):
     assert eventually(lambda: not schedulers("scheduler"))
 
 
-def test_sharded_over_two_nodes_it_says_the_same(spec, tiny, tmp_path, kept, monkeypatch):
+def test_sharding_over_two_nodes_gives_the_same_answers(spec, tiny, tmp_path, kept, monkeypatch):
     monkeypatch.setattr(command_lines, "FILE_BYTES", 40_000)  # several files per rank
     folder, logs = tmp_path / "adder-tp2", tmp_path / "servers"
     two = spec(model=str(folder), tp_size=2, load_format="sharded_state")
