@@ -30,8 +30,8 @@ def run_stage(stage: str, run: Path, base_url: str, num_seeds: int) -> None:
 
     from sdg_helpers.completions.types import Limits, Sampling
     from sdg_helpers.judging import Judge, judge_solutions, rejudge_solutions
+    from sdg_helpers.labels.relabel import relabel_problems
     from sdg_helpers.prompts import load_prompt
-    from sdg_helpers.relabeling import relabel_with_majority
     from sdg_helpers.runs.run import Track
     from sdg_helpers.serving.server import Server
     from sdg_helpers.sft import DatasetCard, RowFormat, export_sft
@@ -57,7 +57,7 @@ def run_stage(stage: str, run: Path, base_url: str, num_seeds: int) -> None:
     elif stage == "judge":
         judge_solutions(math.stage("solutions"), problems, math.stage("judged"), judge=judge)
     elif stage == "relabel":
-        relabel_with_majority(math.judged / "verdicts.parquet", problems, math.stage("relabeled"))
+        relabel_problems(math.judged / "verdicts.parquet", problems, math.stage("relabeled"))
     elif stage == "rejudge":
         rejudge_solutions(
             math.stage("judged"),

@@ -121,22 +121,42 @@ def pass_rates(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     return _label(figure, title, "share of a problem's solutions that are right", "problems")
 
 
-def agreement(labels: pd.DataFrame, title: str, names: Sequence[str] = ("answer kept", "answer replaced")) -> Figure:
-    """Draw the agreement of the votes: the share of the winning answer.
+def agreement(labels: pd.DataFrame, title: str, by: str, names: Mapping[Any, str]) -> Figure:
+    """Draw the agreement of the votes: the share of the seeds that gave the label, or the majority's answer.
 
-    labels: columns total (votes), agreement and relabeled; names: legend of the rows with `relabeled` False and True.
+    labels: columns seeds, votes, agreement and `by`; names: value of `by` -> its words in the legend.
     """
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
-    voted = labels[labels["total"] > 0]
-    shares = _possible_shares(max(voted["total"], default=1))
+    voted = labels[labels["votes"] > 0]
+    shares = _possible_shares(max(voted["seeds"], default=1))
     below = np.zeros(len(shares))
-    for name, colour, relabeled in zip(names, (GREY, ORANGE), (False, True), strict=True):
-        counts = _count_nearest(voted.loc[voted["relabeled"] == relabeled, "agreement"], shares)
+    for (value, name), colour in zip(names.items(), (GREY, ORANGE, BLUE), strict=False):
+        counts = _count_nearest(voted.loc[voted[by] == value, "agreement"], shares)
         axes.bar(shares, counts, 0.9 * shares[1], below, color=colour, label=name)
         below += counts
     axes.legend(frameon=False)
     _set_share_ticks(axes, shares)
-    return _label(figure, title, "votes for the winner / all votes", "problems")
+    return _label(figure, title, "votes / seeds", "problems")
+
+
+def calibration(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draw how often a majority of each size is right.
+
+    rows: as in the manifest of relabeling: votes, seeds, problems, matched (share whose reference agrees), right
+    (estimate). The size of a dot follows the number of problems.
+    """
+    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    table = pd.DataFrame(rows, columns=["seeds", "votes", "problems", "matched", "right"]).astype(float)
+    table["share"] = table["votes"] / table["seeds"].clip(lower=1)
+    table = table.sort_values("share")
+    axes.scatter(
+        table["share"], table["matched"], 20 + 4 * table["problems"].clip(upper=100), GREY, label="reference agrees"
+    )
+    axes.plot(table["share"], table["right"], "o-", color=BLUE, label="right (estimate)")
+    axes.set_xlim(0, 1.05)
+    axes.set_ylim(-0.05, 1.05)
+    axes.legend(frameon=False, loc="lower right")
+    return _label(figure, title, "votes of the largest group / seeds", "share of its problems")
 
 
 def grouped(table: pd.DataFrame, title: str, ylabel: str) -> Figure:

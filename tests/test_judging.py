@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sdg_helpers import files, relabeling
+from sdg_helpers import files
 from sdg_helpers.answers.equality import decide
 from sdg_helpers.completions.types import Limits
 from sdg_helpers.errors import SdgError
@@ -16,6 +16,7 @@ from sdg_helpers.judging.extracted_answers import JudgedAnswers
 from sdg_helpers.judging.judge import judge_solutions, rejudge_solutions
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.judging.steering import as_data, steers_judge
+from sdg_helpers.labels.relabel import RelabelRule, relabel_problems
 from sdg_helpers.stages import Stage
 from tests.helpers.forks import exit_code, run_in_child
 from tests.helpers.judging import judge_by, verdicts
@@ -126,7 +127,7 @@ CASES = [
     ("What is half?", "0.5", [(r"\frac{1}{2}", True, "numeric"), ("1/2", True, "numeric"), (None, False, "missing")]),
     ("Which day?", "Tuesday", [("TUESDAY", True, "model"), ("Friday", False, "model"), ("Friday", False, "model")]),
     ("Name a root.", r"2\sqrt{2}", [(r"\sqrt{8}", True, "symbolic"), ("x", False, "model"), ("2", False, "model")]),
-    ("What is nothing?", "", [("7", False, "missing"), ("7", False, "missing"), ("8", False, "missing")]),
+    ("What is nothing?", "", [("7", None, "no_label"), ("7", None, "no_label"), ("8", None, "no_label")]),
 ]
 
 
@@ -167,7 +168,14 @@ def test_each_comparison_is_decided_once_by_the_cheapest_that_is_sure(solved, tm
     ]
     assert verdicts(tmp_path / "judged") == expected
     assert manifest["counts"] == {"rows_in": 15, "rows_out": 15, "dropped": {}}
-    assert manifest["rows_by_how"] == {"missing": 4, "exact": 1, "numeric": 4, "symbolic": 1, "model": 5}
+    assert manifest["rows_by_how"] == {
+        "missing": 1,
+        "exact": 1,
+        "numeric": 4,
+        "symbolic": 1,
+        "model": 5,
+        "no_label": 3,
+    }
     assert manifest["comparisons_by_how"] == {"exact": 1, "numeric": 4, "symbolic": 1, "model": 4}
     assert manifest["model_calls"] == 4 and manifest["reference_calls"] == 10
     rows = list(files.read_jsonl(tmp_path / "judged" / "comparisons.jsonl"))
@@ -177,7 +185,8 @@ def test_each_comparison_is_decided_once_by_the_cheapest_that_is_sure(solved, tm
 def test_a_switch_restores_the_rule_of_the_reference(solved, tmp_path):
     with StandIn() as server:
         manifest = judge(solved, tmp_path / "judged", server, tiers="exact")
-        assert server.stats()["requests"] == 9 and manifest["rows_by_how"] == {"missing": 4, "exact": 1, "model": 10}
+        assert server.stats()["requests"] == 9
+        assert manifest["rows_by_how"] == {"missing": 1, "exact": 1, "model": 10, "no_label": 3}
         with pytest.raises(SdgError, match="tiers: was 'exact', now 'all'"):
             judge(solved, tmp_path / "judged", server)
 
@@ -186,9 +195,8 @@ def test_judging_again_asks_only_what_is_new(solved, tmp_path):
     """Fault 4 of the reference: unchanged rows were judged again, each row for itself."""
     with StandIn() as server:
         judge(solved, tmp_path / "judged", server)
-        relabeling.relabel_with_majority(
-            tmp_path / "judged" / "verdicts.parquet", solved[0], stage_at(tmp_path / "relabeled")
-        )
+        verdicts_file, relabeled = tmp_path / "judged" / "verdicts.parquet", stage_at(tmp_path / "relabeled")
+        relabel_problems(verdicts_file, solved[0], relabeled, RelabelRule("majority"))
         server.reset()
         manifest = rejudge_solutions(
             stage_at(tmp_path / "judged"),
@@ -241,7 +249,7 @@ def test_unreadable_replies_are_asked_again_and_then_undecided(solved, tmp_path)
         manifest = judge(solved, tmp_path / "judged", server)
         assert server.stats()["requests"] == 12
     assert manifest["undecided"] == {"unreadable": 4}
-    assert manifest["verdicts"] == {"right": 5, "wrong": 5, "undecided": 5}
+    assert manifest["verdicts"] == {"right": 5, "wrong": 2, "undecided": 8}
     undecided = [row for row in verdicts(tmp_path / "judged") if row[5] == "unreadable"]
     assert len(undecided) == 5 and all(row[4] is None for row in undecided)
     assert {row["reason"] for row in files.read_jsonl(tmp_path / "judged" / "failures.jsonl")} == {"unreadable"}
@@ -253,7 +261,7 @@ def test_failures_are_counted_asked_again_and_never_a_no(solved, tmp_path):
             judge(solved, tmp_path / "judged", broken)
         manifest = judge(solved, tmp_path / "judged", server)
         assert server.stats()["requests"] == 4
-    assert manifest["verdicts"] == {"right": 6, "wrong": 9} and manifest["undecided"] == {}
+    assert manifest["verdicts"] == {"right": 6, "wrong": 6, "undecided": 3} and manifest["undecided"] == {}
 
 
 @pytest.mark.parametrize("tokens", [lambda n: n, lambda n: 9 - n])

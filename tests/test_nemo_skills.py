@@ -6,10 +6,10 @@ from sdg_helpers import files, nemo_skills, runs
 from sdg_helpers.cli.main import main as cli_main
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.judge import judge_solutions, rejudge_solutions
+from sdg_helpers.labels.relabel import RelabelRule, relabel_problems
 from sdg_helpers.nemo_skills.importing import import_nemo_skills
 from sdg_helpers.problems.download import download_problems
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.relabeling import relabel_with_majority
 from sdg_helpers.sft.dataset_cards import DatasetCard
 from sdg_helpers.sft.export import export_sft
 from sdg_helpers.sft.rows import RowFormat
@@ -30,7 +30,7 @@ def run(tmp_path_factory):
         judge = judge_by(lambda: endpoint_server(server.base_url))
         generate(problems, math.solutions, server.base_url)
         judge_solutions(math.stage("solutions"), problems, math.stage("judged"), judge=judge)
-        relabel_with_majority(math.judged / "verdicts.parquet", problems, math.stage("relabeled"))
+        relabel_problems(math.judged / "verdicts.parquet", problems, math.stage("relabeled"), RelabelRule("majority"))
         rejudge_solutions(
             math.stage("judged"), math.relabeled / "labels.parquet", problems, math.stage("rejudged"), judge=judge
         )

@@ -184,12 +184,13 @@ def test_a_bar_of_pass_rates_is_centred_on_its_rate(seeds, right, found):
 def test_a_bar_of_agreement_is_centred_on_its_share():
     labels = pd.DataFrame(
         {
-            "total": [4, 4, 4, 2, 0],
-            "agreement": [0.5, 1.0, 1.0, 0.5, float("nan")],
-            "relabeled": [False, False, True, True, False],
+            "seeds": [4, 4, 4, 2, 0],
+            "votes": [2, 4, 4, 1, 0],
+            "agreement": [0.5, 1.0, 1.0, 0.5, 0.0],
+            "decision": ["keep", "keep", "relabel", "relabel", "keep"],
         }
     )
-    figure = plots.agreement(labels, "t")
+    figure = plots.agreement(labels, "t", "decision", {"keep": "kept", "relabel": "replaced"})
     middles = [round(bar.get_x() + bar.get_width() / 2, 2) for bar in figure.axes[0].patches]
     assert middles == 2 * [0, 0.25, 0.5, 0.75, 1]
     assert [bar.get_height() for bar in figure.axes[0].patches] == [0, 0, 1, 0, 1] * 2
@@ -240,9 +241,12 @@ def test_lengths_name_what_they_count():
         lambda: plots.text_lengths([], "t", "problems"),
         lambda: plots.similarities([], "t"),
         lambda: plots.verdict_grid(verdicts(1, 1), "t"),
-        lambda: plots.agreement(pd.DataFrame({"total": [0], "relabeled": [False], "agreement": [float("nan")]}), "t"),
+        lambda: plots.agreement(
+            pd.DataFrame({"seeds": [0], "votes": [0], "decision": ["keep"], "agreement": [0.0]}), "t", "decision", {}
+        ),
+        lambda: plots.calibration([], "t"),
     ],
-    ids=["bars", "lengths", "text_lengths", "similarities", "grid", "agreement"],
+    ids=["bars", "lengths", "text_lengths", "similarities", "grid", "agreement", "calibration"],
 )
 def test_nothing_to_show_is_no_error(figure):
     assert figure().axes[0].get_title(loc="left") == "t"

@@ -15,9 +15,11 @@ from sdg_helpers import files
 from sdg_helpers.answers.equality import RULES
 
 # How a comparison was decided. From `ambiguous` on there is no verdict: the solution has several different answers, the
-# answer talks to the judge, the judge's reply is unreadable, the request failed, nobody was asked yet.
+# answer talks to the judge, verdicts contradict each other, the judge's reply is unreadable, the request failed, the
+# problem has no label, nobody was asked yet.
 RULED = ("exact", "numeric", "symbolic")
-HOW = ("missing", *RULED, "model", "imported", "ambiguous", "suspect", "unreadable", "failed", "pending")
+_UNDECIDED = ("ambiguous", "suspect", "contradicted", "unreadable", "failed", "no_label", "pending")
+HOW = ("missing", *RULED, "model", "person", "imported", *_UNDECIDED)
 _CORRECT = (True, False, None)
 
 
@@ -81,6 +83,8 @@ class Comparisons:
     def _is_valid(self, row: dict[str, Any]) -> bool:
         if row["how"] in RULED:
             return row["rules"] == RULES and (self.tiers == "all" or row["how"] == "exact")
+        if row["how"] == "person":
+            return isinstance(row["judgement"], bool)
         if row["how"] == "imported":  # decided by the judge of another tool
             return row["judgement"] is not None
         return row["how"] == "model" and (row["model"], row["prompt"]) == (self.model, self.prompt_id)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers.answers.equality import RULES, decide
-from sdg_helpers.answers.no_answer import clean_reference
 from sdg_helpers.cluster.chunks import run_in_jobs
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.completions.sessions import total_usage
@@ -25,8 +24,15 @@ from sdg_helpers.judging.asking import (
 )
 from sdg_helpers.judging.comparisons import Comparisons
 from sdg_helpers.judging.extracted_answers import ExtractedAnswers, JudgedAnswers, extract_answers
-from sdg_helpers.judging.pairs import AnswerPairs, read_labels
-from sdg_helpers.judging.settling import apply_rules, keep_replies, mark_undecided, write_verdicts
+from sdg_helpers.judging.pairs import AnswerPairs, Label, read_labels
+from sdg_helpers.judging.settling import (
+    apply_rules,
+    keep_replies,
+    mark_contradictions,
+    mark_undecided,
+    write_verdicts,
+    yes_of_model,
+)
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage, Work
@@ -42,6 +48,7 @@ def judge_solutions(
     reasoning: bool = True,
     judge_by_form: bool = True,
     max_failed_fraction: float = 0.01,
+    decisions: Path | None = None,
     jobs: JobSpec | None = None,
 ) -> dict[str, Any]:
     """Write verdicts.parquet: id, seed, predicted_answer, expected_answer, correct (null: undecided), how.
@@ -49,20 +56,21 @@ def judge_solutions(
     tiers: "all", or "exact" for the reference's rule: everything but equal texts goes to the model. reasoning: the
     model that wrote the solutions thinks, so an answer without closed thinking does not count. judge_by_form: a
     solution without finish reason counts if its thinking and its last box are closed; False: it has no answer. The
-    stage is complete when at most max_failed_fraction of the comparisons have no reply. jobs: ask in Slurm jobs, each
-    with its own server; None: in this process. Returns the manifest.
+    stage is complete when at most max_failed_fraction of the comparisons have no reply. decisions: a person's decisions
+    (see judging.audit), which override rules and model; a file that does not exist is ignored. jobs: ask in Slurm jobs,
+    each with its own server; None: in this process. Returns the manifest.
     """
     solutions.require()
     seeds = seed_files.seed_files(solutions.folder)
     parameters = {**_parameters(judge, tiers), "reasoning": reasoning, "judge_by_form": judge_by_form}
-    inputs = {"problems": problems, **{path.name: path for path in seeds.values()}}
+    inputs = {"problems": problems, **{path.name: path for path in seeds.values()}, **_existing(decisions)}
     with stage.work(parameters, inputs) as work:
         if work.done:
             return work.manifest
         extract_answers(solutions.folder, work.folder / "partial", reasoning, judge_by_form=judge_by_form)
-        expected = [clean_reference(row.get("expected_answer")) for row in read_problems(problems)]
-        pairs = AnswerPairs(ExtractedAnswers(work.folder / "partial", list(seeds)), problems, expected)
-        return _judge(work, pairs, judge, tiers, max_failed_fraction, jobs)
+        labels = [Label.of_reference(row.get("expected_answer")) for row in read_problems(problems)]
+        pairs = AnswerPairs(ExtractedAnswers(work.folder / "partial", list(seeds)), problems, labels)
+        return _judge(work, pairs, judge, tiers, max_failed_fraction, jobs, decisions)
 
 
 def rejudge_solutions(
@@ -74,6 +82,7 @@ def rejudge_solutions(
     judge: Judge,
     tiers: str = "all",
     max_failed_fraction: float = 0.01,
+    decisions: Path | None = None,
     jobs: JobSpec | None = None,
 ) -> dict[str, Any]:
     """Judge again, against labels.parquet; the other arguments are as in judge_solutions.
@@ -84,11 +93,12 @@ def rejudge_solutions(
     first = judged.require()
     verdicts, store = judged.folder / "verdicts.parquet", judged.folder / "comparisons.jsonl"
     inputs = {"verdicts": verdicts, "comparisons": store, "labels": labels, "problems": problems}
+    inputs |= _existing(decisions)
     with stage.work(_parameters(judge, tiers), inputs) as work:
         if work.done:
             return work.manifest
         pairs = AnswerPairs(JudgedAnswers(verdicts, first["seeds"]), problems, read_labels(labels, problems))
-        return _judge(work, pairs, judge, tiers, max_failed_fraction, jobs, [store])
+        return _judge(work, pairs, judge, tiers, max_failed_fraction, jobs, decisions, [store])
 
 
 def _parameters(judge: Judge, tiers: str) -> dict[str, Any]:
@@ -110,31 +120,39 @@ def _judge(
     tiers: str,
     max_failed_fraction: float,
     jobs: JobSpec | None,
+    decisions: Path | None,
     earlier: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Apply the rules, ask the model, write the table. earlier: comparison stores of previous stages."""
     folder, store = work.folder / "partial", work.folder / "comparisons.jsonl"
     known = Comparisons(judge.model, judge.prompt.id, tiers)
-    for path in (*earlier, store, *reply_files(folder)):
+    for path in (*earlier, store, *reply_files(folder), *_existing(decisions).values()):  # the last one counts
         known.read(path)
     counts = apply_rules(work, pairs, known, store, folder / "pending.jsonl")
     if counts["pending"]:
         _ask(work, folder / "pending.jsonl", judge, jobs, counts["pending"])
-        for path in reply_files(folder):
+        for path in (*reply_files(folder), *_existing(decisions).values()):
             known.read(path)
     undecided, asked = mark_undecided(work, known, folder, max_failed_fraction), total_usage(folder)
     decided = keep_replies(store, folder)
+    stores = (*earlier, store)
+    contradicted = mark_contradictions(known, stores, yes_of_model(stores, pairs.problems))
     return write_verdicts(
         work,
         pairs,
         known,
         outputs=[work.folder / "verdicts.parquet", store],
         undecided=dict(undecided),
+        contradicted=contradicted,
         comparisons_asked=decided + undecided.total(),
         reference_calls=counts["reference_calls"],
         model_calls=asked.get("done", 0) + asked.get("failed", 0),
         requests=asked,
     )
+
+
+def _existing(decisions: Path | None) -> dict[str, Path]:
+    return {"decisions": decisions} if decisions is not None and decisions.exists() else {}
 
 
 def _ask(work: Work, pending: Path, judge: Judge, jobs: JobSpec | None, count: int) -> None:

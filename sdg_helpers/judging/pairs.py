@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -15,34 +15,56 @@ from sdg_helpers.judging.extracted_answers import ExtractedAnswers, JudgedAnswer
 from sdg_helpers.problems.problem_file import read_problems
 
 
-def read_labels(labels: Path, problems: Path) -> list[str]:
-    """Return the label of every problem, in the order of the problems. Raises SdgError when one has no label."""
-    table = pd.read_parquet(labels, columns=["id", "expected_answer"])
-    known = dict(zip(table["id"], table["expected_answer"], strict=True))
+class Label(NamedTuple):
+    """The answer that is expected of a problem, "" for none; no solution is right or wrong by an undecided one."""
+
+    answer: str
+    decided: bool
+
+    @classmethod
+    def of_reference(cls, answer: str | None) -> Label:
+        """The label of a problem that only its source has spoken about."""
+        text = clean_reference(answer)
+        return cls(text, bool(text))
+
+
+def read_labels(labels: Path, problems: Path) -> list[Label]:
+    """Return the label of every problem, in the order of the problems.
+
+    Raises SdgError when a problem is missing from the labels.
+    """
+    table = pd.read_parquet(labels, columns=["id", "expected_answer", "decision"])
+    known = {
+        name: Label(clean_reference(answer), decision != "undecided")
+        for name, answer, decision in zip(table["id"], table["expected_answer"], table["decision"], strict=True)
+    }
     ordered = []
     for number, row in enumerate(read_problems(problems), 1):
         if row["id"] not in known:
             raise SdgError(f"{labels} has no label for row {number} of {problems}. Give the files of one run.")
-        ordered.append(clean_reference(known[row["id"]]))
+        ordered.append(known[row["id"]])
     return ordered
 
 
+_NO_LABEL = Label("", False)
+
+
 class AnswerPairs:
-    """Iterate over (seed, problem, extracted answer, expected answer) of every solution."""
+    """Iterate over (seed, problem, extracted answer, label) of every solution."""
 
-    def __init__(self, answers: ExtractedAnswers | JudgedAnswers, problems: Path, expected: list[str]):
-        """expected: the answer expected of each problem, in order; "" for a problem without one."""
-        self.seeds, self._answers, self._problems, self._expected = answers.seeds, answers, problems, expected
+    def __init__(self, answers: ExtractedAnswers | JudgedAnswers, problems: Path, labels: list[Label]):
+        """labels: of each problem, in order."""
+        self.seeds, self.problems, self._answers, self._labels = answers.seeds, problems, answers, labels
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, Any], Extracted, str]]:
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any], Extracted, Label]]:
         """Yield seed by seed, in problem order; the problems are streamed."""
         for seed in self.seeds:
-            problems = zip(read_problems(self._problems), self._expected, strict=True)
+            problems = zip(read_problems(self.problems), self._labels, strict=True)
             for problem_id, extracted in self._answers.of_seed(seed):
-                problem, expected = next(((one, two) for one, two in problems if one["id"] == problem_id), ({}, ""))
+                problem, label = next((pair for pair in problems if pair[0]["id"] == problem_id), ({}, _NO_LABEL))
                 if not problem:
                     raise SdgError(
-                        f"{self._problems}: expected the problem {problem_id!r} of a solution with seed "
+                        f"{self.problems}: expected the problem {problem_id!r} of a solution with seed "
                         f"{seed}, in order, found none. Give the files of one run."
                     )
-                yield seed, problem, extracted, expected
+                yield seed, problem, extracted, label

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,10 +13,20 @@ from sdg_helpers import files
 from sdg_helpers.answers.equality import decide
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.asking import latest_failures, reply_files
-from sdg_helpers.judging.comparisons import HOW, PENDING, Comparisons, comparison_key, encode_verdict, row_key, row_of
+from sdg_helpers.judging.comparisons import (
+    HOW,
+    PENDING,
+    Comparisons,
+    comparison_key,
+    decode_verdict,
+    encode_verdict,
+    row_key,
+    row_of,
+)
 from sdg_helpers.judging.pairs import AnswerPairs
 from sdg_helpers.judging.steering import steers_judge
 from sdg_helpers.judging.verdicts import VerdictWriter
+from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.stages import Work
 
 
@@ -23,11 +34,11 @@ def apply_rules(work: Work, pairs: AnswerPairs, known: Comparisons, store: Path,
     """Decide what the rules cover; write the other comparisons to `pending`. Return reference_calls and pending."""
     counts: Counter[str] = Counter()
     with files.AppendLog(store) as log, files.atomic_writer(pending) as questions:
-        for number, (_, problem, extracted, expected) in enumerate(pairs, 1):
+        for number, (_, problem, extracted, label) in enumerate(pairs, 1):
             predicted = extracted.answer
-            if predicted and expected:
-                counts["reference_calls"] += predicted != expected  # the reference asks once per row
-                counts["pending"] += _apply_rule(known, problem, predicted, expected, log, questions)
+            if predicted and label.decided:
+                counts["reference_calls"] += predicted != label.answer  # the reference asks once per row
+                counts["pending"] += _apply_rule(known, problem, predicted, label.answer, log, questions)
             if number % 4096 == 0:
                 work.progress(number, None)
     return counts
@@ -92,6 +103,39 @@ def mark_undecided(work: Work, known: Comparisons, folder: Path, max_failed_frac
     return reasons
 
 
+def mark_contradictions(known: Comparisons, stores: Iterable[Path], problems: Mapping[str, str]) -> int:
+    """Withdraw verdicts that contradict each other: answers judged equal to one label that the rules know to differ.
+
+    Of two such answers at most one is right. What a rule decided stands; the model's Yes becomes undecided. problems:
+    id -> text, of the problems with a Yes of the model (see yes_of_model). Returns how many were withdrawn.
+    """
+    accepted: dict[tuple[str, str], list[tuple[str, bool]]] = {}
+    for row in (row for path in stores for row in files.read_log(path)):
+        correct, how = decode_verdict(known[row_key(row)]) if row_key(row) in known else (None, "")
+        if correct and row["id"] in problems:
+            found = accepted.setdefault((row["id"], row["expected_answer"]), [])
+            if (entry := (row["predicted_answer"], how == "model")) not in found:
+                found.append(entry)
+    withdrawn = set()
+    for (problem_id, expected), answers in accepted.items():
+        for (one, by_model), (other, other_by_model) in combinations(answers, 2):
+            if (by_model or other_by_model) and decide(one, other, problems[problem_id])[0] is False:
+                withdrawn |= {
+                    comparison_key(problem_id, answer, expected)
+                    for answer, model in ((one, by_model), (other, other_by_model))
+                    if model
+                }
+    for key in withdrawn:
+        known[key] = encode_verdict(None, "contradicted")
+    return len(withdrawn)
+
+
+def yes_of_model(stores: Iterable[Path], problems: Path) -> dict[str, str]:
+    """Return id -> text of the problems for which the judge model accepted an answer."""
+    ids = {row["id"] for path in stores for row in files.read_log(path) if row["how"] == "model" and row["judgement"]}
+    return {row["id"]: row["problem"] for row in read_problems(problems) if row["id"] in ids} if ids else {}
+
+
 def keep_replies(store: Path, folder: Path) -> int:
     """Move the judge's replies into the store, each comparison once; return how many the store holds."""
     kept = {row_key(row) for row in files.read_log(store) if row["how"] == "model"}
@@ -106,15 +150,17 @@ def keep_replies(store: Path, folder: Path) -> int:
 def write_verdicts(work: Work, pairs: AnswerPairs, known: Comparisons, **more: Any) -> dict[str, Any]:
     """Write verdicts.parquet and the manifest, then remove the partial files. more: further keys of the manifest."""
     with VerdictWriter(work.folder / "verdicts.parquet") as table:
-        for seed, problem, extracted, expected in pairs:
+        for seed, problem, extracted, label in pairs:
             predicted = extracted.answer
             correct: bool | None = False
             how = "missing"
-            if expected and extracted.ambiguous:
+            if extracted.ambiguous:
                 correct, how = None, "ambiguous"
-            elif predicted and expected:
-                correct, how = known.use(comparison_key(problem["id"], predicted, expected))
-            table.add(problem["id"], seed, predicted, expected, correct, how)
+            elif predicted and not label.decided:  # nobody can say whether the answer is right
+                correct, how = None, "no_label"
+            elif predicted:
+                correct, how = known.use(comparison_key(problem["id"], predicted, label.answer))
+            table.add(problem["id"], seed, predicted, label.answer, correct, how)
     total = table.by_how.total()
     manifest = work.finish(
         rows_in=total,

@@ -107,10 +107,11 @@ def _labelled_keys(track: Track, replies: _Replies) -> RowKeys:
             {**solution.keys, "expected_answer": label["expected_answer"]},
             {
                 **_judgement(verdict, replies),
-                "updated_answer_from_r1": bool(label["relabeled"]),
+                "updated_answer_from_r1": label["decision"] == "relabel",
                 "original_expected_answer": label["original_expected_answer"],
                 "votes": int(label["votes"]),
-                "total_votes": int(label["total"]),
+                "total_votes": int(label["seeds"]),
+                **{f"label_{name}": label[name] for name in ("decision", "reason", "tied", "confidence")},
             },
         )
 

@@ -28,6 +28,10 @@ _ADDED_KEYS = {
     "original_expected_answer",
     "votes",
     "total_votes",
+    "label_decision",
+    "label_reason",
+    "label_tied",
+    "label_confidence",
     "symbolic_correct",
 }
 _UNFINISHED = (("output*_chunk_*.jsonl", "merge its chunks"), ("output*.jsonl-async", "finish it"))

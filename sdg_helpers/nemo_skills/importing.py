@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sdg_helpers import files
@@ -13,6 +14,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.comparisons import comparison_key, row_of
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.judging.verdicts import VerdictWriter
+from sdg_helpers.labels.relabel import COLUMNS
 from sdg_helpers.nemo_skills.exporting import RULE_REPLIES
 from sdg_helpers.nemo_skills.foreign_rows import finished_files, our_solution_line, problem_of, read_rows
 from sdg_helpers.problems.problem_file import ProblemIndex
@@ -146,8 +148,11 @@ def _add_verdict(
     predicted, expected = row.get("predicted_answer") or None, str(row.get("expected_answer") or "")
     reply = row.get("judgement") or RULE_REPLIES[None]
     correct = read_judgement(reply)
-    if not predicted or not expected:
+    if not predicted:
         table.add(row["id"], seed, predicted, expected, False, "missing")
+        return
+    if not expected or row.get("label_decision") == "undecided":
+        table.add(row["id"], seed, predicted, expected, None, "no_label")
         return
     how = "exact" if correct and predicted == expected and reply == RULE_REPLIES[True] else "imported"
     table.add(row["id"], seed, predicted, expected, correct, how)
@@ -162,28 +167,36 @@ def _import_labels(track: Track, sources: dict[int, Path]) -> int:
     original = {row["id"]: row["expected_answer"] for row in files.read_jsonl(track.problems / "problems.jsonl")}
     with track.stage("relabeled").work(_PARAMETERS, {path.name: path for path in sources.values()}) as work:
         if not work.done:
-            found: dict[str, tuple[str, str, bool, int, int]] = {}
+            found: dict[str, tuple[Any, ...]] = {}
             for path in sources.values():
                 for row in read_rows(path):
                     if row["id"] not in found:
-                        found[row["id"]] = (
-                            str(row.get("expected_answer") or ""),
-                            original[row["id"]],
-                            bool(row.get("updated_answer_from_r1")),
-                            int(row.get("votes") or 0),
-                            int(row.get("total_votes") or 0),
-                        )
-            rows = [(key, *found.get(key, (answer, answer, False, 0, 0))) for key, answer in original.items()]
-            labels = pd.DataFrame(
-                rows, columns=["id", "expected_answer", "original_expected_answer", "relabeled", "votes", "total"]
-            )
-            labels["agreement"] = (labels["votes"] / labels["total"]).astype("float32")
+                        found[row["id"]] = _label(row, original[row["id"]])
+            unseen = ({"id": key, "expected_answer": answer} for key, answer in original.items() if key not in found)
+            found |= {row["id"]: _label(row, row["expected_answer"]) for row in unseen}
+            labels = pd.DataFrame([(key, *found[key]) for key in original], columns=list(COLUMNS))
             target = work.folder / "labels.parquet"
             with files.atomic_writer(target) as out:
-                labels.astype({"votes": "int32", "total": "int32"}).to_parquet(out, index=False)
-            relabeled = int(labels["relabeled"].sum())
-            work.finish(rows_in=len(labels), rows_out=len(labels), outputs=[target], problems={"relabeled": relabeled})
+                labels.astype({name: "float32" for name in ("agreement", "confidence")}).to_parquet(out, index=False)
+            decisions = {one: int((labels["decision"] == one).sum()) for one in ("keep", "relabel", "undecided")}
+            work.finish(rows_in=len(labels), rows_out=len(labels), outputs=[target], problems=decisions)
         return _rows_out(work)
+
+
+def _label(row: dict[str, Any], original: str) -> tuple[Any, ...]:
+    """Return a row of labels.parquet; of a label that another tool wrote, only its answer and votes are known."""
+    votes, seeds = np.int32(row.get("votes") or 0), np.int32(row.get("total_votes") or 0)
+    return (
+        str(row.get("expected_answer") or ""),
+        original,
+        row.get("label_decision") or ("relabel" if row.get("updated_answer_from_r1") else "keep"),
+        row.get("label_reason") or "imported",
+        votes,
+        seeds,
+        bool(row.get("label_tied")),
+        votes / seeds if seeds else 0.0,
+        row.get("label_confidence", float("nan")),
+    )
 
 
 def _import_sft(track: Track, folder: Path) -> int:

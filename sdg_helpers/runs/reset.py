@@ -11,6 +11,8 @@ from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.locks import Lock
 from sdg_helpers.runs.tracks import STAGES, StageInfo
 
+KEPT = "comparisons.jsonl"  # verdicts are keyed by content, judge and rules: judging again reuses those that still hold
+
 
 def downstream(track: str, stage: str) -> list[StageInfo]:
     """Return a stage and every stage that is made from it, in order."""
@@ -48,8 +50,20 @@ def reset_stages(folder: Path, track: str, infos: list[StageInfo]) -> None:
         for info in reversed(infos):
             if (stage := folder / track / info.name).is_dir():
                 (stage / "manifest.json").unlink(missing_ok=True)
-                shutil.rmtree(stage)
+                _remove_all_but(stage, KEPT)
             (folder / "notebooks" / f"{info.notebook}.json").unlink(missing_ok=True)
+
+
+def _remove_all_but(stage: Path, kept: str) -> None:
+    """Remove a stage's folder, except for the file of paid results that stay valid."""
+    if not (stage / kept).exists():
+        shutil.rmtree(stage)
+        return
+    for path in stage.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in (kept, ".lock"):
+            path.unlink()
 
 
 def refuse_live_jobs(folder: Path, track: str, infos: list[StageInfo]) -> None:

@@ -77,6 +77,9 @@ def _complete(stage: Path, manifest: dict[str, Any], record: dict[str, Any]) -> 
         detail += f" (dropped: {', '.join(f'{count} {reason}' for reason, count in counts['dropped'].items())})"
     if manifest.get("seconds"):
         detail += f", {format_duration(manifest['seconds'])}"
+    if wrong := manifest.get("expected_wrong"):
+        rows = wrong["rows"] if isinstance(wrong, dict) else wrong
+        detail += f", about {format_number(rows)} expected wrong"
     if missing := changed_files(stage, manifest.get("outputs", {})):
         return "changed", f"{', '.join(missing)}: missing or changed; `sdg reset` the stage and run it again", counts
     if record.get("state") == "failed":

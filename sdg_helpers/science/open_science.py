@@ -27,7 +27,7 @@ PROVENANCE = (
 
 def publish_rows(messages: Path, labels: Path, stage: Stage, *, solved_by: str) -> dict[str, Any]:
     """Write open-science.jsonl: input (the question as plain text), output (thinking and answer), expected_answer, the
-    keys of PROVENANCE, votes, total, agreement and solved_by. The rows are those of the export, in the same order.
+    keys of PROVENANCE, votes, seeds, agreement and solved_by. The rows are those of the export, in the same order.
 
     messages: the export's file in the form `messages`, with the keys of PROVENANCE as extra keys. labels: the vote's
     labels.parquet. Returns the manifest. Raises SdgError for a row without a vote or one of the keys.
@@ -35,8 +35,8 @@ def publish_rows(messages: Path, labels: Path, stage: Stage, *, solved_by: str) 
     with stage.work({"solved_by": solved_by}, {"messages": messages, "labels": labels}) as work:
         if work.done:
             return work.manifest
-        table = pd.read_parquet(labels, columns=["id", "votes", "total"])
-        votes = dict(zip(table["id"], zip(table["votes"].tolist(), table["total"].tolist(), strict=True), strict=True))
+        table = pd.read_parquet(labels, columns=["id", "votes", "seeds"])
+        votes = dict(zip(table["id"], zip(table["votes"].tolist(), table["seeds"].tolist(), strict=True), strict=True))
         path, rows = stage.folder / "open-science.jsonl", 0
         with files.atomic_writer(path) as out:
             for row in files.read_jsonl(messages):
@@ -54,14 +54,14 @@ def _row(row: dict[str, Any], votes: dict[str, tuple[int, int]], solved_by: str,
             f"{', '.join(PROVENANCE)}, and use the vote of the same run."
         )
     texts = {message["role"]: message["content"] for message in row["messages"]}
-    cast, total = votes[row["id"]]
+    cast, seeds = votes[row["id"]]
     return {
         "input": texts["user"],
         "output": texts["assistant"],
         "expected_answer": row["expected_answer"],
         **{key: row[key] for key in PROVENANCE},
         "votes": cast,
-        "total": total,
-        "agreement": round(cast / total, 4),
+        "seeds": seeds,
+        "agreement": round(cast / seeds, 4),
         "solved_by": solved_by,
     }

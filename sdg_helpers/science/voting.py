@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sdg_helpers import files
 from sdg_helpers.answers.equality import RULES, canonical
@@ -18,12 +19,14 @@ from sdg_helpers.answers.options import normalise_vote
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.extracted_answers import ExtractedAnswers, extract_answers
 from sdg_helpers.judging.verdicts import VerdictWriter
+from sdg_helpers.labels.model import LabelModel
+from sdg_helpers.labels.relabel import RelabelRule
+from sdg_helpers.labels.votes import Ballots, count_votes
 from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
-from sdg_helpers.relabeling import count_votes
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage, Work
 
-REASONS = ("no_votes", "too_few_votes", "too_little_agreement")
+REASONS = ("no_votes", "tied", "too_few_votes", "too_little_agreement", "unsure")
 
 
 def vote(
@@ -31,28 +34,27 @@ def vote(
     problems: Path,
     stage: Stage,
     *,
-    min_votes: int = 1,
+    min_votes: int = 2,
     min_agreement: float = 0.0,
+    min_confidence: float = 0.9,
     reasoning: bool = True,
 ) -> dict[str, Any]:
-    """Write labels.parquet (id, expected_answer, votes, total, agreement, reason: "" for a kept question),
-    verdicts.parquet with the columns of a judging stage, kept.jsonl and dropped.jsonl: the questions with their votes.
+    """Write labels.parquet (id, expected_answer, votes, seeds, agreement, confidence, tied, reason: "" for a kept
+    question), verdicts.parquet as a judging stage does, kept.jsonl and dropped.jsonl: the questions with their votes.
 
-    A question with options is voted on by letter, in any spelling; an open one by equal answers. An answer that names
-    no option does not vote. The answer with the most votes wins; in a tie, the answer of the lowest seed. A question is
-    kept when its winner has at least min_votes votes and min_agreement of all votes (0 to 1). reasoning: the solver
-    thinks, so an answer without closed thinking does not count. Returns the manifest. Raises SdgError when no question
-    is kept.
+    Questions with options are voted on by letter, however it was written; others by equal answers. What names no option
+    does not vote, and counts as a seed that did not agree. A question is kept when its winner has min_votes votes,
+    min_agreement of the seeds, min_confidence, and no equal rival. There are no references to fit labels.model to: the
+    confidence is that of its prior. reasoning: the model that solved thinks, so that an answer without closed thinking
+    does not count. Returns the manifest; raises SdgError when no question is kept.
     """
-    if min_votes < 1 or not 0 <= min_agreement <= 1:
-        raise SdgError(
-            f"MIN_VOTES must be 1 or more and MIN_AGREEMENT from 0 to 1, found {min_votes} and {min_agreement}."
-        )
+    RelabelRule(min_confidence=min_confidence, min_votes=min_votes, min_agreement=min_agreement)  # raises SdgError
     solutions.require()
     seeds = seed_files.seed_files(solutions.folder)
     parameters = {
         "min_votes": min_votes,
         "min_agreement": min_agreement,
+        "min_confidence": min_confidence,
         "reasoning": reasoning,
         "equality_rules": RULES,
     }
@@ -63,7 +65,7 @@ def vote(
         partial = work.folder / "partial"
         extract_answers(solutions.folder, partial, reasoning)
         votes = _Votes(ExtractedAnswers(partial, list(seeds)), problems)
-        labels = _choose_labels(votes, min_votes, min_agreement)
+        labels = _label(votes, min_votes, min_agreement, min_confidence)
         manifest = _write_outputs(work, votes, labels)
         shutil.rmtree(partial, ignore_errors=True)
         return manifest
@@ -77,47 +79,54 @@ class _Votes:
         self.index = ProblemIndex.build(problems)
 
     def __iter__(self) -> Iterator[tuple[int, int, str, str | None, str | None]]:
-        """Yield (seed, position of the question, its id, answer, vote), seed by seed; vote: None for no vote."""
+        """Yield (seed, position of the question, its id, answer, answer as it votes), seed by seed."""
         for seed in self.seeds:
             rows = enumerate(read_problems(self.problems))
             for problem_id, (answer, _) in self._answers.of_seed(seed):
                 position, row = next(((place, one) for place, one in rows if one["id"] == problem_id), (-1, {}))
                 if not row:
                     raise SdgError(
-                        f"{self.problems}: the question {problem_id!r} of a solution with seed {seed} is missing or "
-                        "not in the order of the solutions. Use files of the same run."
+                        f"{self.problems} has no question {problem_id!r} at the place where seed {seed} solved it. "
+                        "Give the files of one run."
                     )
                 yield seed, position, problem_id, answer, normalise_vote(answer, row.get("options"))
 
 
-def _choose_labels(votes: _Votes, min_votes: int, min_agreement: float) -> pd.DataFrame:
-    """Return one row per question, in order; tied: another answer has as many votes as the winner."""
-    labels = pd.DataFrame({"id": list(votes.index)}).join(count_votes(_table(votes)))
-    labels[["votes", "total"]] = labels[["votes", "total"]].fillna(0).astype("int32")
-    labels["agreement"] = (labels["votes"] / labels["total"]).astype("float32")
-    conditions = [labels["total"] == 0, labels["votes"] < min_votes, labels["votes"] < min_agreement * labels["total"]]
+def _label(votes: _Votes, min_votes: int, min_agreement: float, min_confidence: float) -> pd.DataFrame:
+    """Return one row per question, in their order."""
+    ballots, seeds = _ballots(votes)
+    tally, model = count_votes(ballots, seeds), LabelModel.fit({})
+    patterns, index, _ = tally.patterns(np.zeros(len(seeds), dtype=bool))
+    labels = pd.DataFrame({"id": list(votes.index), "expected_answer": tally.winner.astype(str)})
+    labels["votes"], labels["seeds"] = tally.largest, seeds
+    labels["agreement"] = (labels["votes"] / labels["seeds"].clip(lower=1)).astype("float32")
+    confidence = np.array([model.confidence(one).largest for one in patterns])
+    labels["confidence"] = confidence[index].astype("float32") if len(confidence) else 0.0
+    labels["tied"] = (tally.largest > 0) & (tally.largest == tally.second)
+    conditions = [
+        labels["votes"] == 0,
+        labels["tied"],
+        labels["votes"] < min_votes,
+        labels["votes"] < min_agreement * labels["seeds"],
+        labels["confidence"] < min_confidence,
+    ]
     labels["reason"] = np.select(conditions, REASONS, default="")
-    labels["expected_answer"] = labels.pop("answer").fillna("").astype("str")
-    return labels[["id", "expected_answer", "votes", "total", "agreement", "reason", "tied"]]
+    return labels
 
 
-def _table(votes: _Votes) -> pd.DataFrame:
-    """Return the votes as columns: problem (its position), seed, predicted_answer. Each spelling is stored once."""
+def _ballots(votes: _Votes) -> tuple[Ballots, NDArray[np.int32]]:
+    """Return the ballots, and the seeds asked by question. Each spelling is held once."""
     problems, seeds, codes = array("i"), array("i"), array("i")
     known: dict[str, int] = {}
+    asked = np.zeros(len(votes.index), dtype=np.int32)
     for seed, position, _, _, choice in votes:
+        asked[position] += 1
         if choice:
             problems.append(position)
             seeds.append(seed)
             codes.append(known.setdefault(choice, len(known)))
-    spellings = np.array(list(known), dtype=object)
-    return pd.DataFrame(
-        {
-            "problem": np.array(problems, dtype=np.int32),
-            "seed": np.array(seeds, dtype=np.int32),
-            "predicted_answer": spellings[np.array(codes, dtype=np.int32)],
-        }
-    )
+    problem, seed_of, answer = (np.array(column, dtype=np.int32) for column in (problems, seeds, codes))
+    return Ballots(problem, seed_of, answer, np.zeros(len(problem), dtype=bool), list(known)), asked
 
 
 def _write_outputs(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str, Any]:
@@ -130,7 +139,7 @@ def _write_outputs(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str,
         )
     outputs = [work.folder / name for name in ("labels.parquet", "verdicts.parquet", "kept.jsonl", "dropped.jsonl")]
     with files.atomic_writer(outputs[0]) as out:
-        labels.drop(columns="tied").to_parquet(out, index=False)
+        labels.to_parquet(out, index=False)
     by_how, by_verdict = _write_verdicts(outputs[1], votes, labels)
     _write_questions(votes.problems, labels, outputs[2], outputs[3])
     return work.finish(
@@ -140,7 +149,8 @@ def _write_outputs(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str,
         outputs=outputs,
         votes_by_how=by_how,
         verdicts=by_verdict,
-        ties=int(labels.loc[labels["reason"] == "", "tied"].sum()),
+        ties=int(labels["tied"].sum()),
+        expected_wrong=round(float((1 - labels.loc[labels["reason"] == "", "confidence"]).sum()), 2),
     )
 
 
@@ -160,13 +170,13 @@ def _write_verdicts(path: Path, votes: _Votes, labels: pd.DataFrame) -> tuple[di
 def _write_questions(problems: Path, labels: pd.DataFrame, kept: Path, dropped: Path) -> None:
     with files.atomic_writer(kept) as out, files.atomic_writer(dropped) as left_out:
         for row, label in zip(read_problems(problems), labels.itertuples(index=False), strict=True):
-            agreement = round(float(label.agreement), 4) if label.total else None
             voted = {
                 **row,
                 "expected_answer": label.expected_answer,
                 "votes": label.votes,
-                "total": label.total,
-                "agreement": agreement,
+                "seeds": label.seeds,
+                "agreement": round(float(label.agreement), 4),
+                "confidence": round(float(label.confidence), 4),
             }
             if label.reason:
                 left_out.write(files.dumps({**voted, "reason": label.reason}))

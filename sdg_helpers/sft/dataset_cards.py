@@ -58,6 +58,7 @@ _REASONS = {
     "problem_length": "the problem is too short or too long",
     "solution_length": "the solution is too short or too long",
     "pass_rate": "the problem is solved too rarely or too often",
+    "unsure_label": "the label is too likely to be wrong",
     "duplicate": "identical to another solution of the problem",
 }
 
@@ -99,6 +100,7 @@ class SftCounts(TypedDict):
     problems: int
     generated_tokens: int
     rows_with_repaired_answer: int
+    expected_wrong: dict[str, Any] | None
     rows_by_source: dict[str, int]
 
 
@@ -135,6 +137,7 @@ def write_card(
         f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---",
         f"# {_escape(parameters['dataset_name'])}",
         _summary(counts, parameters["track"]),
+        *_expected_errors(counts),
         "## Files",
         *(_file(file, parameters, counts) for file in outputs),
         "## Filtering",
@@ -205,6 +208,16 @@ def _file(path: Path, parameters: ExportParameters, counts: ExportCounts) -> str
         rows += ", ".join(dropped)
     table = _table(("Field", "Content"), [(key, contents.get(key, "as in the solutions")) for key in keys])
     return f"**{path.name}**, {rows}\n\n{table}"
+
+
+def _expected_errors(counts: ExportCounts) -> list[str]:
+    if not (wrong := counts.get("expected_wrong")):
+        return []
+    return [
+        f"Expected errors: about {wrong['rows']:,} of {_number(counts['rows_out'], 'row')} are probably wrong (90 % "
+        f"interval: {wrong['low']:,} to {wrong['high']:,}). This adds up, over all rows, how likely each label is to "
+        "be wrong, given the votes of the solutions, and how often a verdict on an answer is wrong."
+    ]
 
 
 def _filtering(counts: ExportCounts, source: str) -> str:

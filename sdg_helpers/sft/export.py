@@ -17,6 +17,7 @@ from sdg_helpers.judging.pass_rates import read as read_pass_rates
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
 from sdg_helpers.sft import rl_data
 from sdg_helpers.sft.dataset_cards import DatasetCard, ExportCounts, ExportParameters, write_card
+from sdg_helpers.sft.expected_errors import ExpectedErrors, read_confidence
 from sdg_helpers.sft.filters import REASONS, Filters
 from sdg_helpers.sft.rows import RowFormat, RowMaker, shuffle_key
 from sdg_helpers.sft.shuffling import ShuffledRows
@@ -38,6 +39,8 @@ def export_sft(
     track: str = "math",
     filters: Filters | Mapping[str, Any] | None = None,
     pass_rates: Path | None = None,
+    labels: Path | None = None,
+    decisions: Path | None = None,
     rl_problems: Path | None = None,
     shuffle_seed: int = 42,
 ) -> dict[str, Any]:
@@ -45,9 +48,10 @@ def export_sft(
 
     verdicts: verdicts.parquet, which says which solutions are correct. The form "messages" is written to
     sft-data-{track}-messages.jsonl, with the same rows in the same order. pass_rates: pass_rates.parquet, for the
-    pass-rate filters and the extra key "pass_rate"; None: count them from the verdicts. rl_problems: problems.jsonl, to
-    write rl-data-{track}.jsonl too (problem, expected_answer, pass_rate). Rows and order depend only on the data and
-    shuffle_seed.
+    pass-rate filters and the extra key "pass_rate"; None: count them from the verdicts. labels: labels.parquet, whose
+    confidences say how many rows are probably wrong; decisions: a person's decisions on verdicts, which sharpen that.
+    rl_problems: problems.jsonl, to write rl-data-{track}.jsonl too (problem, expected_answer, pass_rate). Rows and
+    order depend only on the data and shuffle_seed.
     Return the manifest. Raises SdgError when a setting is wrong or no solution is kept.
     """
     solutions.require()
@@ -74,6 +78,8 @@ def export_sft(
         **{path.name: path for path in seeds.values()},
         "verdicts": verdicts,
         **({"pass_rates": pass_rates} if pass_rates else {}),
+        **({"labels": labels} if labels else {}),
+        **({"decisions": decisions} if decisions and decisions.exists() else {}),
         **({"problems": rl_problems} if rl_problems else {}),
     }
     if filters.remove_contaminated and filters.contamination_file:
@@ -82,6 +88,8 @@ def export_sft(
         if not work.done:
             if filters.rate_bounds != (None, None) or "pass_rate" in maker.extra_keys:
                 maker.pass_rates = read_pass_rates(pass_rates) if pass_rates else count_pass_rates(verdicts)
+            if labels:
+                maker.errors = ExpectedErrors(read_confidence(labels), decisions)
             outputs, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
             if rl_problems:
                 path, rl_dropped, rl_rows = rl_data.write_rl_data(
@@ -104,6 +112,7 @@ class _Counts:
 
     problem_key: str = "id"
     reference_key: str = "expected_answer"
+    errors: ExpectedErrors = field(default_factory=lambda: ExpectedErrors({}, None))
     rows_in: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
@@ -112,21 +121,23 @@ class _Counts:
     _sources: dict[str, int] = field(default_factory=dict)
 
     def pack(self, solution: Solution, verdict: Verdict) -> int:
-        """Return the note of a row: 32 bits of tokens, 31 bits of source number, 1 bit "its answer was replaced"."""
+        """Return the note of a row: 31 bits of tokens, 15 of source number, 16 of doubt, 1 "answer replaced"."""
         self.problems.add(hash(solution.keys.get(self.problem_key, verdict.id)))
         source = str(solution.keys.get("problem_source") or "unknown")
-        if source not in self._sources and len(self._sources) >= 1 << 15:
+        if source not in self._sources and len(self._sources) >= (1 << 15) - 1:
             source = "others"
         number = self._sources.setdefault(source, len(self._sources))
         relabeled = str(solution.keys.get(self.reference_key, verdict.expected_answer)) != verdict.expected_answer
-        return min(solution.tokens, (1 << 32) - 1) << 32 | number << 1 | relabeled
+        doubt = self.errors.encode(verdict.id, verdict.how)
+        return min(solution.tokens, (1 << 31) - 1) << 32 | number << 17 | doubt << 1 | relabeled
 
     def keep(self, note: int) -> None:
         """Count a row that is kept."""
         self.kept["rows"] += 1
         self.kept["generated_tokens"] += note >> 32
         self.kept["rows_with_repaired_answer"] += note & 1
-        self.by_source[note >> 1 & 0x7FFFFFFF] += 1
+        self.errors.add(note >> 1 & 0xFFFF)
+        self.by_source[note >> 17 & 0x7FFF] += 1
 
     def for_manifest(self) -> ExportCounts:
         """Return the counts under the manifest's keys."""
@@ -138,6 +149,7 @@ class _Counts:
             "problems": len(self.problems),
             "generated_tokens": self.kept["generated_tokens"],
             "rows_with_repaired_answer": self.kept["rows_with_repaired_answer"],
+            "expected_wrong": self.errors.summary(len(self.problems)),
             "rows_by_source": {names[number]: count for number, count in self.by_source.most_common()},
         }
 
@@ -147,7 +159,9 @@ def _write_rows(
 ) -> tuple[list[Path], ExportCounts]:
     partial = work.folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
-    size, counts = sum(path.stat().st_size for path in seeds.values()), _Counts(*_COUNTED_KEYS.get(track, ()))
+    size = sum(path.stat().st_size for path in seeds.values())
+    problem_key, reference_key = _COUNTED_KEYS.get(track, ("id", "expected_answer"))
+    counts = _Counts(problem_key, reference_key, maker.errors)
     with ExitStack() as stack:
         shuffled = [stack.enter_context(ShuffledRows(partial / form, size)) for form in maker.forms]
         for solution, verdict in _kept_solutions(work, maker, seeds, verdicts, counts):

@@ -26,6 +26,7 @@ REASONS = (
     "contaminated",
     "problem_length",
     "pass_rate",
+    "unsure_label",
     "duplicate",
 )
 _PREFIX = "My solution:\n"
@@ -66,6 +67,9 @@ class Filters(BaseModel):
         ge=0,
         le=1,
         description="drop problems that are solved more often than this, 0 to 1; 0.99 drops those always solved",
+    )
+    max_expected_error: float | None = Field(
+        None, ge=0, le=1, description="drop problems whose label is wrong with a higher probability; needs labels"
     )
     deduplicate: bool = Field(True, description="keep one of several identical solutions of a problem")
 

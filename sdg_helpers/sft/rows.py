@@ -19,6 +19,7 @@ from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.judging.verdicts import Verdict
 from sdg_helpers.prompts import FewShotExamples, Prompt
 from sdg_helpers.sft.chat_templates import ChatTemplate, PromptRenderer
+from sdg_helpers.sft.expected_errors import ExpectedErrors
 from sdg_helpers.sft.filters import Filters, within
 from sdg_helpers.sft.shuffling import KEY_BYTES
 from sdg_helpers.solutions.rows import Solution, answer_start, escape_json, strip_leading_space, unescape_json
@@ -68,6 +69,7 @@ class RowMaker:
         template, prompt = row_format.template, row_format.prompt
         self.text_part = row_format.text_part
         self.pass_rates: dict[str, float] = {}  # by problem id; the caller fills it if filters or extra keys need it
+        self.errors = ExpectedErrors({}, None)  # the caller replaces it if it has labels
         self.prompt = Prompt(**{**prompt.model_dump(), "few_shot_turns": [], "few_shot_examples": FewShotExamples()})
         self.head = [{"role": "system", "content": prompt.system}] if prompt.system else []
         self.filters, self.forms, self.extra_keys = filters, tuple(row_format.forms), tuple(row_format.extra_keys)
@@ -100,7 +102,10 @@ class RowMaker:
             return "multi_boxed"
         if filters.remove_len_outlier_solutions and not within(solution.tokens, filters.solution_bounds):
             return "solution_length"
-        return self.reason_to_drop_problem(problem, solution.keys.get("pass_rate") or 0)
+        most = filters.max_expected_error
+        return self.reason_to_drop_problem(problem, solution.keys.get("pass_rate") or 0) or (
+            "unsure_label" if most is not None and self.errors.of_label(solution.keys["id"]) > most else None
+        )
 
     def reason_to_drop_problem(self, problem: str, pass_rate: float) -> str | None:
         """Return why every solution of this problem is dropped (the first of filters.REASONS), or None."""

@@ -1,0 +1,142 @@
+"""Count the votes of a run: which answers agree with each other and with the reference, as small arrays by problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from sdg_helpers.answers.equality import canonical
+from sdg_helpers.errors import SdgError
+from sdg_helpers.judging.verdicts import read_batches
+from sdg_helpers.labels.model import Votes
+
+Ints = NDArray[np.int32]
+Bools = NDArray[np.bool_]
+_REFERENCE = 0  # the group of the answers that match the reference
+
+
+@dataclass
+class Ballots:
+    """Answers that were given, one row each, in file order. problem: position; answer: index into spellings."""
+
+    problem: Ints
+    seed: Ints
+    answer: Ints
+    matches: Bools
+    spellings: list[str]
+
+
+@dataclass
+class Tally:
+    """The count by problem, arrays of one length; see model.Votes for the meanings.
+
+    winner: the most frequent spelling of the largest group that does not match the reference, "" without one.
+    """
+
+    largest: Ints
+    second: Ints
+    others: Ints
+    seeds: Ints
+    reference: Ints
+    leads: Bools
+    winner: NDArray[np.object_]
+
+    def patterns(self, has_reference: Bools) -> tuple[list[Votes], NDArray[np.intp], NDArray[np.intp]]:
+        """Return the different votes, each problem's index into them, and how many problems have each."""
+        reference = np.where(has_reference, self.reference, -1)
+        table = np.stack([self.largest, self.second, self.others, self.seeds, reference, self.leads], axis=1)
+        rows, index, counts = np.unique(table, axis=0, return_inverse=True, return_counts=True)
+        votes = [
+            Votes(largest, second, others, seeds, None if matches < 0 else matches, bool(leads))
+            for largest, second, others, seeds, matches, leads in rows.tolist()
+        ]
+        return votes, index.ravel(), counts
+
+
+def read_ballots(verdicts: Path, ids: pd.Index, problems: Path) -> tuple[Ballots, Ints, Bools]:
+    """Return the ballots, the solutions asked for by problem, and which problems have an answer without a verdict.
+
+    ids: of the problems, in the order of `problems`. Reads verdicts.parquet batch by batch; holds each spelling once.
+    """
+    seeds, unjudged = np.zeros(len(ids), dtype=np.int32), np.zeros(len(ids), dtype=bool)
+    spellings: dict[str, int] = {}
+    parts: list[tuple[Ints, Ints, Ints, Bools]] = []
+    for batch in read_batches(verdicts, ["id", "seed", "predicted_answer", "correct"]):
+        names, seed, answers, correct = batch.columns
+        positions = ids.get_indexer(names.to_pandas()).astype(np.int32)
+        if (positions < 0).any():
+            stranger = names[int(np.argmax(positions < 0))].as_py()
+            raise SdgError(f"{verdicts}: the id {stranger!r} is not in {problems}. Give the files of one run.")
+        seeds += np.bincount(positions, minlength=len(ids)).astype(np.int32)
+        given = pc.not_equal(answers.cast("string"), "").fill_null(False).to_numpy(zero_copy_only=False)
+        unjudged[positions[given & correct.is_null().to_numpy(zero_copy_only=False)]] = True
+        coded = answers.dictionary_encode()
+        codes = np.array([spellings.setdefault(one, len(spellings)) for one in coded.dictionary.to_pylist()], np.int32)
+        chosen = coded.indices.fill_null(0).to_numpy()[given]
+        matches = correct.fill_null(False).to_numpy(zero_copy_only=False)[given]
+        parts.append((positions[given], seed.to_numpy()[given], codes[chosen] if len(codes) else chosen, matches))
+    none = (*(np.zeros(0, np.int32),) * 3, np.zeros(0, bool))
+    problem, seed, answer, matches = map(np.concatenate, zip(none, *parts, strict=True))
+    return Ballots(problem, seed, answer, matches, list(spellings)), seeds, unjudged
+
+
+def count_votes(ballots: Ballots, seeds: Ints, canonical_form: Callable[[str], str] = canonical) -> Tally:
+    """Count. Answers with one canonical form vote together; those that match the reference are one group.
+
+    Most votes win; of equally many the reference's group, then the answer that the lowest seed gave.
+    """
+    forms: dict[str, int] = {}
+    form = np.array([forms.setdefault(canonical_form(text), len(forms)) + 1 for text in ballots.spellings], np.int32)
+    group = np.where(ballots.matches, _REFERENCE, form[ballots.answer] if len(form) else ballots.answer)
+    order = np.lexsort((ballots.answer, group, ballots.problem))
+    by_spelling = _runs(ballots.problem[order], group[order], ballots.answer[order])
+    votes = np.diff(np.append(by_spelling, len(order)))
+    first_seed = _reduce(np.minimum, ballots.seed[order], by_spelling)
+    problem, group, answer = (column[order][by_spelling] for column in (ballots.problem, group, ballots.answer))
+
+    by_group = _runs(problem, group)
+    rank = np.lexsort((first_seed, -votes, group, problem))  # within a group: its most frequent spelling first
+    spelling = answer[rank][by_group]
+    size, lowest = _reduce(np.add, votes, by_group), _reduce(np.minimum, first_seed, by_group)
+    problem, group = problem[by_group], group[by_group]
+
+    rank = np.lexsort((lowest, group != _REFERENCE, -size, problem))
+    problem, group, size, spelling = problem[rank], group[rank], size[rank], spelling[rank]
+    return _by_problem(problem, group, size, spelling, seeds, ballots.spellings)
+
+
+def _by_problem(problem: Ints, group: Ints, size: Ints, spelling: Ints, seeds: Ints, texts: Sequence[str]) -> Tally:
+    starts = _runs(problem)
+    place = np.arange(len(problem)) - np.repeat(starts, np.diff(np.append(starts, len(problem))))
+
+    def spread(chosen: Bools) -> Ints:
+        found = np.zeros(len(seeds), dtype=np.int32)
+        found[problem[chosen]] = size[chosen]
+        return found
+
+    total = np.bincount(problem, weights=size, minlength=len(seeds)).astype(np.int32)
+    largest, second = spread(place == 0), spread(place == 1)
+    leads = np.zeros(len(seeds), dtype=bool)
+    leads[problem[(place == 0) & (group == _REFERENCE)]] = True
+    winner = np.full(len(seeds), "", dtype=object)
+    rivals = np.flatnonzero(group != _REFERENCE)[::-1]  # the last assignment wins: the largest of each problem
+    winner[problem[rivals]] = [texts[code] for code in spelling[rivals]]
+    return Tally(largest, second, total - largest - second, seeds, spread(group == _REFERENCE), leads, winner)
+
+
+def _runs(*columns: Ints) -> NDArray[np.intp]:
+    """Return where a new combination of values begins in sorted columns."""
+    if not len(columns[0]):
+        return np.zeros(0, dtype=np.intp)
+    changes = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return np.concatenate([[0], np.flatnonzero(changes) + 1])
+
+
+def _reduce(how: np.ufunc, values: Ints, starts: NDArray[np.intp]) -> Ints:
+    return np.asarray(how.reduceat(values, starts) if len(values) else values)
