@@ -76,12 +76,12 @@ def test_what_is_needed_comes_once_and_is_verified(hub, tmp_path):
     assert hub.stats() == before
 
 
-def test_weights_in_another_form_only_are_taken(hub, tmp_path):
+def test_weights_in_another_format_are_downloaded_if_alone(hub, tmp_path):
     download_checkpoint("org/old", tmp_path)
     assert names(tmp_path) == {"config.json", "pytorch_model.bin", "download.json"}
 
 
-def test_a_file_that_is_not_as_told_is_removed_and_fetched_anew(hub, tmp_path, monkeypatch):
+def test_a_corrupt_file_is_removed_and_downloaded_again(hub, tmp_path, monkeypatch):
     name, data = next(iter(WEIGHTS.items()))
     fetch = downloading._fetch
 
@@ -122,7 +122,7 @@ def test_what_was_verified_is_not_read_again(hub, tmp_path, monkeypatch):
         ("org/odd", "main", r"org/odd: no config\.json \(found README\.md"),
     ],
 )
-def test_what_cannot_be_had(hub, tmp_path, repo, revision, said):
+def test_models_that_cannot_be_downloaded(hub, tmp_path, repo, revision, said):
     with pytest.raises(SdgError, match=said):
         download_checkpoint(repo, tmp_path, revision)
     assert not (tmp_path / "download.json").exists()
@@ -144,7 +144,7 @@ def test_no_space(hub, tmp_path, monkeypatch):
     assert hub.stats()["bytes"] == {}
 
 
-def test_killed_in_the_middle_it_goes_on(hub, tmp_path):
+def test_a_killed_download_resumes(hub, tmp_path):
     code = (
         "import os, sys; from pathlib import Path; from sdg_helpers.checkpoints import downloading; "
         "downloading._check = lambda path, entry: os._exit(9); "

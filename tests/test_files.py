@@ -187,3 +187,17 @@ def test_a_lock_refuses_the_second_and_dies_with_its_process(tmp_path):
     process.wait()
     with Lock(tmp_path / ".lock", "stage x"):
         pass
+
+
+def test_the_tail_of_a_log_hides_the_key_before_lines_are_cut(tmp_path):
+    log = tmp_path / "server.log"
+    log.write_text("of an earlier process\n" + "x" * 297 + "secret and more\n" + "last\n")
+    start = len("of an earlier process\n")
+    assert files.read_tail(log, 9, start, redact="secret") == ["x" * 297 + "(ke", "last"]
+    assert files.read_tail(log, 1) == ["last"] and files.read_tail(tmp_path / "none.log", 9) == []
+
+
+def test_the_tail_of_a_large_log_is_its_end(tmp_path):
+    log = tmp_path / "server.log"
+    log.write_text("".join(f"line {number}\n" for number in range(100_000)))
+    assert files.read_tail(log, 2) == ["line 99998", "line 99999"]

@@ -145,7 +145,7 @@ def own(tmp_path, text, name="own.jsonl"):
     return download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / name))
 
 
-def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
+def test_a_users_file_keeps_its_ids_and_keys(tmp_path):
     manifest = own(
         tmp_path,
         '{"id": 7, "problem": "A?", "expected_answer": 5, "level": 2}\n\n{"problem": "B?"}\n'
@@ -161,7 +161,7 @@ def test_a_file_of_ones_own_keeps_its_ids_and_keys(tmp_path):
         download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "own.jsonl"))
 
 
-def test_a_parquet_file_of_ones_own(tmp_path):
+def test_a_users_parquet_file(tmp_path):
     parquet.write_table(pa.Table.from_pylist(rows(0, 3, 2)), tmp_path / "own.parquet")
     assert download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "own.parquet"))["counts"]["rows_out"] == 3
 
@@ -186,7 +186,7 @@ def test_bad_input_is_refused_with_its_place(tmp_path, text, said):
     assert not (tmp_path / "p" / "problems.jsonl").exists()
 
 
-def test_a_file_that_is_not_there_or_no_parquet(tmp_path):
+def test_a_missing_or_unreadable_file(tmp_path):
     with pytest.raises(SdgError, match="none.jsonl: no such file. Set SOURCE to an existing file"):
         download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "none.jsonl"))
     (tmp_path / "own.csv").write_text("problem\nA?\n")
@@ -207,7 +207,7 @@ def test_a_path_is_from_the_root_of_the_clone(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [0, -3])
-def test_a_number_of_problems_that_is_none_is_refused(tmp_path, count):
+def test_max_problems_below_one_is_refused(tmp_path, count):
     with pytest.raises(SdgError, match=f"max_problems must be 1 or more, or None for all .*, not {count}"):
         download_problems(stage_at(tmp_path / "p"), source="demo", max_problems=count)
     assert not (tmp_path / "p").exists()

@@ -221,6 +221,6 @@ def test_a_server_refuses_shards_of_another_size(source, tmp_path, spec, logs):
         open_server(other, logs)
 
 
-def test_a_source_that_is_none(tmp_path, spec, logs):
+def test_a_source_without_config(tmp_path, spec, logs):
     with pytest.raises(SdgError, match="there is no config.json in .*/nothing"):
         shard_checkpoint(tmp_path / "nothing", tmp_path / "sharded", spec, logs)

@@ -156,14 +156,14 @@ def test_silent_server_is_restarted(spec, folder, faults):
     )
 
 
-def test_a_busy_server_is_left_alone(spec, folder, faults):
+def test_a_busy_server_is_not_restarted(spec, folder, faults):
     server = open_server(spec(), folder)
     (faults / "slow").write_text("2")  # every reply, a probe's too, takes longer than all checks together
     assert ask_many(server, 8) == answers(8)
     assert len(starts(faults)) == 1
 
 
-def test_an_idle_server_is_left_alone(spec, folder, faults):
+def test_an_idle_server_is_not_restarted(spec, folder, faults):
     open_server(spec(check_every_s=0.05), folder)
     time.sleep(2)
     assert len(starts(faults)) == 1
@@ -304,7 +304,7 @@ def follower(spec, folder, tmp_path):
     process.communicate()
 
 
-def test_two_nodes_start_and_end_together(follower, folder, faults):
+def test_two_nodes_start_and_stop_together(follower, folder, faults):
     given, process, ended = follower
     server = open_server(given, folder)
     assert ask(server, "3+4") == "\\boxed{7}"
