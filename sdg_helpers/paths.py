@@ -26,7 +26,7 @@ def is_project(folder: Path) -> bool:
 def project_root() -> Path:
     """Return the nearest clone or workspace at or above the current folder, else the clone that holds the package.
 
-    Raises SdgError when there is none.
+    Raises SdgError outside of both.
     """
     here = Path.cwd()
     for folder in (here, *here.parents, PACKAGE.parent):

@@ -73,7 +73,7 @@ def _keys_of(loc: Sequence[str | int], model: type[BaseModel]) -> list[str]:
 
 
 def _resolve(loc: Sequence[str | int], model: type[BaseModel]) -> tuple[list[type[BaseModel]], str]:
-    """Return the models that can be at a path ([] where there is none), and " for the engine sglang" in a union."""
+    """Return the models that can be at a path ([] without any), and " for the engine sglang" in a union."""
     models, variant = [model], ""
     for part in loc:
         if len(models) > 1:  # a tagged union: pydantic's path names the member by its tag

@@ -33,7 +33,7 @@ _FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
 
 class Reading(NamedTuple):
     """key: of the whole answer. name: the variable or function that the answer names (`x=5`, `x>3`), or "".
-    bare: the key without the name, equal to key if there is none."""
+    bare: the key without the name, equal to key without one."""
 
     key: Key
     name: str

@@ -16,7 +16,7 @@ _WRAPPER = re.compile(r"\\(?:text|mathrm|textbf|textit|mbox)\s*\{([^{}]*)\}|[$*`
 
 
 def is_no_answer(answer: Any) -> bool:
-    """Return whether a reference or a predicted answer is none: None, NaN, empty, `n/a`, `-`, `null`, `unknown`.
+    """Return whether a reference or a predicted answer says nothing: None, NaN, empty, `n/a`, `-`, `null`, `unknown`.
 
     `none`, `no solution` and `undefined` are answers.
     """

@@ -53,7 +53,7 @@ class Backlog:
         return self._heap[0][0] if self._heap else 0.0
 
     def next(self, now: float) -> PendingRequest | None:
-        """Return the next request to send, or None if there is none now."""
+        """Return the next request to send, or None if nothing may be sent now."""
         if self._heap and self._heap[0][0] <= now:
             return heapq.heappop(self._heap)[2]
         if not self._exhausted and len(self._heap) < self._max_waiting:

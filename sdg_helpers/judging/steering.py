@@ -27,7 +27,7 @@ _WORD = re.compile(r"[A-Za-z]{2,}")
 
 
 def steers_judge(predicted: str, expected: str) -> bool:
-    """Return whether an answer talks to the judge, or is a text where the expected answer is none.
+    """Return whether an answer talks to the judge, or is a sentence where the expected answer is not.
 
     Such an answer is not sent to the model: its verdict would be the answer's own.
     """

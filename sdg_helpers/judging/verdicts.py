@@ -38,7 +38,7 @@ class SeedVerdicts:
         self._table: dict[str, Verdict] | None = None
 
     def find(self, problem_id: str) -> Verdict | None:
-        """Return the verdict on this seed's solution of a problem, once; None when there is none."""
+        """Return the verdict on this seed's solution of a problem, once; None without one."""
         verdict = self._next
         if verdict is not None and verdict.id == problem_id:
             self._next = next(self._rows, None)

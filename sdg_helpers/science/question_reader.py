@@ -1,4 +1,4 @@
-"""Read a question and its options from a model's reply, or say why there is none."""
+"""Read a question and its options from a model's reply, or say why it has none."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Question:
 
 
 def read_question(reply: str, num_options: int, finish_reason: str = "stop") -> Question | str:
-    """Return the question in a reply, or the reason (one of REASONS) why there is none, in linear time.
+    """Return the question in a reply, or the reason (one of REASONS) why it has none, in linear time.
 
     num_options: how many were asked for; 0 for an open question. Thinking is ignored.
     """

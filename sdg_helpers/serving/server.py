@@ -87,7 +87,7 @@ class Server:
 
 
 def ask(server: Server, text: str, *, max_tokens: int = 64, temperature: float = 0.0, timeout_s: float = 600) -> str:
-    """Ask one question and return the reply, to check that a server works. Raises SdgError when there is none."""
+    """Ask one question and return the reply, to check that a server works. Raises SdgError when the reply is empty."""
     import openai
 
     with server.blocking_client(timeout_s) as client:

@@ -163,7 +163,7 @@ def _sources(folder: Path, seed: int) -> list[Path]:
 
 
 def _locate(sources: list[Path], index: ProblemIndex) -> np.ndarray:
-    """Return (source, offset, length) of every problem's line; length 0 where there is none."""
+    """Return (source, offset, length) of every problem's line; length 0 for a missing line."""
     where = np.zeros(len(index), dtype=[("source", np.int32), ("offset", np.int64), ("length", np.int64)])
     for number, path in enumerate(sources):
         for offset, length, position in _lines(path, index):
