@@ -1,4 +1,4 @@
-"""The notebooks of the math track, as they are committed, one after the other: exact counts, nothing done twice."""
+"""The committed notebooks of the math track in order: exact counts, recorded bytes, nothing done twice."""
 
 import hashlib
 import subprocess

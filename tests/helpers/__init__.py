@@ -1,1 +1,1 @@
-"""What several test files share: servers, clones, problems, a private Slurm. No test file imports another."""
+"""Helpers that test files share: scripted servers, clones, problems, a private Slurm. No test file imports another."""

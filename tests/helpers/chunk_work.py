@@ -1,4 +1,4 @@
-"""Work for the jobs of the tests: each chunk writes rows to a file of its own, and goes on where it stopped."""
+"""Work for the tests' jobs: each chunk writes rows to a separate file and resumes where it stopped."""
 
 import os
 import signal
@@ -12,19 +12,19 @@ ROWS = 12
 
 
 def rows_of(folder: Path) -> list[int]:
-    """All rows that were written, by whichever job."""
+    """Return all rows that any job has written."""
     return sorted(int(line) for path in Path(folder).glob("rows-*") for line in path.read_text().split())
 
 
 def left(folder: Path, num_chunks: int) -> list[int]:
-    """Chunks with rows that are not there yet."""
+    """Return the chunks with missing rows."""
     done = set(rows_of(folder))
     return [chunk for chunk in range(num_chunks) if not set(range(chunk, ROWS, num_chunks)) <= done]
 
 
 def write_rows(folder: Path, chunk: int, num_chunks: int, row_s: float = 0.0, trouble: str = "") -> None:
-    """Write the rows of a chunk that are missing; trouble: what happens after the chunk's first row: once, or at
-    every try ("… always")."""
+    """Write the missing rows of a chunk. trouble: what happens after the chunk's first row, once or on every attempt
+    ("… always")."""
     ranks.idle_unless_first()
     done, path = set(rows_of(folder)), Path(folder) / f"rows-{os.environ['SLURM_JOB_ID']}-{chunk}-{time.time_ns()}"
     with open(path, "a") as out:
@@ -52,5 +52,5 @@ def _meet(folder: Path, chunk: int, trouble: str) -> None:
 
 
 def work(folder: Path, **more):
-    """The function that run_chunks is given."""
+    """Return the function for run_chunks."""
     return partial(write_rows, Path(folder), **more)

@@ -1,4 +1,4 @@
-"""A small clone for the tests of the runner: notebooks of a few cells that make real stages, and a profile."""
+"""A small clone for the runner's tests: notebooks of a few cells that complete real stages, and a profile."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ with math.stage({stage!r}).work({{"rows": {rows}}}, {inputs}) as work:
 
 
 def write_notebook(path: Path, parameters: str, *cells: str) -> Path:
-    """A notebook of a title, a parameters cell and code cells."""
+    """Write a notebook of a title, a parameters cell and code cells."""
     first = new_code_cell(parameters)
     first.metadata["tags"] = ["parameters"]
     notebook = new_notebook(
@@ -53,7 +53,7 @@ def write_notebook(path: Path, parameters: str, *cells: str) -> Path:
 
 
 def make_clone(folder: Path) -> Path:
-    """A clone with 00_start_here and two notebooks of the math track, 01 and 03."""
+    """Write a clone with 00_start_here and two notebooks of the math track, 01 and 03."""
     notebooks = folder / "notebooks"
     (notebooks / "profiles").mkdir(parents=True)
     (notebooks / "profiles" / "demo.yaml").write_text(PROFILE)
@@ -81,7 +81,7 @@ def make_clone(folder: Path) -> Path:
 
 
 def shown_by(run: Path, notebook: Notebook) -> list[str]:
-    """The figures (PNG, base64) of an executed notebook; fails when a cell failed or a library complained."""
+    """Return the figures (PNG, base64) of an executed notebook; fail on failed cells and on warnings."""
     executed = nbformat.read(run / "notebooks" / notebook.track / f"{notebook.name}.ipynb", 4)
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
     complaints = [
@@ -90,13 +90,13 @@ def shown_by(run: Path, notebook: Notebook) -> list[str]:
         if output.output_type == "error"
         or output.get("name") == "stderr"
         and "building the font cache" not in output.text
-    ]  # said once on a new machine
+    ]  # printed once on a new machine
     assert not complaints, f"{notebook.key}: {complaints[0]}"
     return [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
 
 
 def sdg(clone: Path, *words: str, **more) -> subprocess.CompletedProcess:
-    """Run the command `sdg` in the clone, as a person would."""
+    """Run the command `sdg` in the clone, as a user would."""
     return subprocess.run(
         command(*words), cwd=clone, env=environment(), capture_output=True, text=True, timeout=300, **more
     )
@@ -107,6 +107,6 @@ def command(*words: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment with the package of this checkout, and nothing of ours that a shell may hold."""
+    """Return this process's environment with this checkout's package and without variables named SDG_*."""
     own = {key: value for key, value in os.environ.items() if not key.startswith("SDG_")}
     return {**own, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}

@@ -23,7 +23,7 @@ def run(stage, spec=None, on_poll=None, **more):
 
 
 def interrupted(stage, spec=None, state="RUNNING", **more):
-    """Run the driver until one of its jobs is in this state, then interrupt it: the jobs stay at work."""
+    """Run the driver until one of its jobs is in this state, then interrupt it; the jobs keep running."""
 
     def interrupt(jobs):
         if any(job.state == state for job in jobs):
@@ -34,7 +34,7 @@ def interrupted(stage, spec=None, state="RUNNING", **more):
 
 
 def in_background(function, *words, **more):
-    """A thread that runs the driver; `.error` is what it raised."""
+    """Run the driver in a thread; `.error` is what it raised."""
 
     class Driver(threading.Thread):
         error = None
@@ -51,7 +51,7 @@ def in_background(function, *words, **more):
 
 
 def when_running(stage, count=1, timeout_s=60):
-    """Wait until so many jobs of the stage run and have written something; returns those that run."""
+    """Wait until `count` jobs of the stage run and have written rows; return the running jobs."""
     end = time.time() + timeout_s
     while time.time() < end:
         running = [job for job in cluster.live_jobs(stage) if job.state == "RUNNING"]

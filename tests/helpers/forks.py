@@ -1,4 +1,4 @@
-"""Work in a fork of the test's process, to be killed or to meet a full disk."""
+"""Work in a fork of the test's process, which can be killed or given a full disk."""
 
 import os
 import resource
@@ -8,7 +8,7 @@ from sdg_helpers.errors import SdgError
 
 
 def run_in_child(work, limit_bytes=None):
-    """Start `work` in a fork of this process; returns its pid. A disk that is full shows as a limit on file sizes."""
+    """Start `work` in a fork of this process and return its pid. limit_bytes: largest file, as on a full disk."""
     pid = os.fork()
     if pid:
         return pid

@@ -2,7 +2,7 @@
 
     python -m tests.helpers.private_slurm start FOLDER [--accounting]       # by hand; … stop FOLDER
 
-Every node is a slurmd in a UTS and mount namespace of its own, so that `hostname` says n1, n2 … and those names
+Every node is a slurmd in a separate UTS and mount namespace, so that `hostname` says n1, n2 … and those names
 resolve, while the machine's own /etc/hosts stays as it is. Nodes share the file system and the ports. CPUs, memory
 and GPUs are what the configuration says, not what the machine has.
 """
@@ -115,7 +115,7 @@ GRANT ALL ON accounting.* TO 'slurm'@'127.0.0.1';
 
 
 def why_not(accounting: bool = False) -> str:
-    """Why a private Slurm cannot be started here; empty when it can."""
+    """Return why a private Slurm cannot be started here; empty when it can."""
     missing = [one for one in _PROGRAMS + (_ACCOUNTING_PROGRAMS if accounting else ()) if not shutil.which(one)]
     if missing:
         packages = "slurm-wlm munge" + (" slurmdbd mariadb-server" if accounting else "")
@@ -128,11 +128,11 @@ def why_not(accounting: bool = False) -> str:
 
 
 class PrivateSlurm:
-    """start(), stop(), and what befalls a cluster: cut_power(node), start_node(node). Partitions: main, low and high
+    """start(), stop(), and a cluster's accidents: cut_power(node), start_node(node). Partitions: main, low and high
     (high preempts low by requeueing it), short (5 minutes at most), closed (to everyone)."""
 
     def __init__(self, folder: Path | str, nodes: int = 4, accounting: bool = False, memory_s: int = 600):
-        """memory_s: how long slurmctld remembers a job that ended."""
+        """memory_s: seconds for which slurmctld remembers an ended job."""
         self.folder, self.accounting, self.memory_s = Path(folder).resolve(), accounting, memory_s
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.conf = self.folder / "etc" / "slurm.conf"
@@ -157,7 +157,7 @@ class PrivateSlurm:
         return self
 
     def stop(self) -> None:
-        """End what start() started, by pid file, jobs first."""
+        """Stop what start() started, by pid file, jobs first."""
         self._run("scancel", "--user=root", check=False)
         with suppress(TimeoutError):
             self._await(lambda: not self._run("squeue", "-h", check=False).strip(), "", timeout_s=5)
@@ -183,10 +183,10 @@ class PrivateSlurm:
         self._run("unshare", "--uts", "--mount", "sh", "-c", script, node, str(self.folder / "etc" / "hosts"))
 
     def cut_power(self, node: str) -> None:
-        """kill -9 the node's slurmd and all that runs on it: everything in its namespace."""
+        """kill -9 the node's slurmd and every process in its namespace."""
         path = self.folder / "run" / f"slurmd-{node}.pid"
         space = os.readlink(f"/proc/{self._own_pid(path)}/ns/uts")
-        assert space != os.readlink("/proc/self/ns/uts"), "the node has no namespace of its own"
+        assert space != os.readlink("/proc/self/ns/uts"), "the node shares our namespace"
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 if os.readlink(process / "ns" / "uts") == space:
@@ -215,7 +215,7 @@ class PrivateSlurm:
         ]
         etc = self.folder / "etc"
         self.conf.write_text(_CONF.format(**given) + "\n".join(nodes) + "\n")
-        for gpu in range(8):  # a GPU on paper: a copy of /dev/null; Slurm takes the digit for its index
+        for gpu in range(8):  # a GPU in name only: a copy of /dev/null; Slurm reads the digit as its index
             with suppress(FileExistsError):
                 os.mknod(self.folder / "etc" / f"gpu{gpu}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
         (etc / "gres.conf").write_text(f"NodeName={','.join(self.nodes)} Name=gpu File={etc}/gpu[0-7]\n")
@@ -242,7 +242,7 @@ class PrivateSlurm:
         )
 
     def _start_accounting(self) -> None:
-        """A private MariaDB, slurmdbd on top of it."""
+        """Start a private MariaDB and slurmdbd on top of it."""
         data, run, log = (self.folder / name for name in ("mysql", "run", "log"))
         self._run(
             "mariadb-install-db",
@@ -291,7 +291,7 @@ class PrivateSlurm:
         return list((self.folder / "run").glob(f"{name}.pid"))
 
     def _own_pid(self, path: Path) -> int | None:
-        """The pid in a pid file if that process is alive and ours: it was started with our folder's name."""
+        """Return the pid in a pid file if that process is alive and was started with our folder's name."""
         with suppress(OSError, ValueError):
             pid = int(path.read_text())
             told = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
@@ -300,7 +300,7 @@ class PrivateSlurm:
         return None
 
     def _stop_with(self, owner: int) -> None:
-        """Stop the cluster also when the process that started it is killed; one started by hand stays."""
+        """Stop the cluster when the process that started it is killed; one started by hand stays."""
         if "pytest" in sys.modules:
             code = (
                 "import os, sys, time\nfrom tests.helpers.private_slurm import PrivateSlurm, _alive\n"
@@ -316,7 +316,7 @@ class PrivateSlurm:
             )
 
     def _run(self, *command: str, check: bool | None = True) -> str:
-        """What a command prints; check=None: "!" and its complaint when it fails."""
+        """Return what a command prints; check=None: "!" and its error when it fails."""
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
         if done.returncode and check:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr or done.stdout}\n{self._logs()}")
@@ -343,7 +343,7 @@ def _alive(pid: int) -> bool:
 
 
 def _free_ports(count: int) -> int:
-    """The first port of a block that is free: a port that something else holds would leave a node down for ever."""
+    """Return the first port of a free block: a node whose port is taken would stay down."""
     for _ in range(100):
         first = 17000 + secrets.randbelow(14000)
         if all(_is_free(port) for port in range(first, first + count)):
@@ -362,7 +362,7 @@ def _is_free(port: int) -> bool:
 
 
 def main() -> None:
-    """Start or stop a cluster by hand; prints the environment variable that leads Slurm's commands to it."""
+    """Start or stop a cluster by hand; print the environment variable that points Slurm's commands to it."""
     parser = argparse.ArgumentParser(prog="python -m tests.helpers.private_slurm", description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=["start", "stop"])
     parser.add_argument("folder", help="where the cluster keeps its files")

@@ -21,13 +21,13 @@ needs_sandbox = pytest.mark.skipif(
 
 
 def answer(*blocks, thinking="I see."):
-    """A solution's text: thinking, then blocks of (name, code)."""
+    """Return a solution's text: thinking, then blocks of (name, code)."""
     text = "\n\nor\n\n".join(f"```{name}\n{code}```" for name, code in blocks)
     return f"<think>\n{thinking}\n</think>\n\nHere it is.\n\n{text}\n\nDone."
 
 
 def write_solutions(folder, rows):
-    """A complete solutions stage of one seed file a list of rows."""
+    """Write a complete solutions stage: one seed file per list of rows."""
     with Stage(folder, "solutions").work({}, {}) as work:
         paths = []
         for seed, of_seed in enumerate(rows):

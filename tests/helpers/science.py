@@ -16,7 +16,7 @@ parameters:
 """
 
 
-# the scripted writer asks for sums: some of these are asked for word for word, others in other words
+# the scripted writer's questions are sums: some equal one of these word for word, others in different words
 BENCHMARK = [
     f"A record of events has {a} entries of one kind and {b} of another. What is {a} + {b}?"
     for a in range(2, 90, 9)
@@ -25,7 +25,7 @@ BENCHMARK = [
 
 
 def write_profile(path, url, jobs=""):
-    """A profile for the scripted model, with a benchmark beside it; returns its path."""
+    """Write a profile for the scripted model, and its benchmark in the same folder; return its path."""
     with open(path.with_name("bench.jsonl"), "wb") as out:
         out.writelines(files.dumps({"question": text}) for text in BENCHMARK)
     path.write_text(PROFILE.format(url=url, bench=path.with_name("bench.jsonl")) + jobs)

@@ -1,4 +1,4 @@
-"""Command lines for SGLang, of every kind of server that profiles ask for."""
+"""SGLang command lines for every kind of server that profiles request."""
 
 from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang.command_lines import layout, router_command, server_command
@@ -39,7 +39,7 @@ NODES = {"the recipe's solver": 2}
 
 
 def commands(config):
-    """Name -> command line, of every part of every spec."""
+    """Return name -> command line for every part of every spec."""
     found = {}
     for name, given in SPECS.items():
         spec = SglangSpec(**given)

@@ -12,7 +12,7 @@ HOSTILE = 'Braces {problem} {__class__} {0} "quoted" \\frac{1}{2} \u2028 é'
 
 
 def endpoint_server(base_url):
-    """A server that runs elsewhere."""
+    """Return a server that somebody else runs."""
     return Server(base_url, "standin", "endpoint", "x")
 
 

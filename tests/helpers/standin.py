@@ -41,7 +41,7 @@ class StandIn:
         return self
 
     def again(self) -> StandIn:
-        """Start once more, on the same port, after `kill` or `stop`."""
+        """Start again on the same port, after `kill` or `stop`."""
         self.arguments = [*self.arguments, "--port", str(self.port)]
         return self.start()
 
@@ -57,13 +57,13 @@ class StandIn:
         self.process.stdout.close()
 
     def client(self, **options: object):
-        """An openai client for it."""
+        """Return an openai client for it."""
         import openai
 
         return openai.AsyncOpenAI(**{"base_url": self.base_url, "api_key": "standin-key", **options})
 
     def complete(self, requests: Iterable, **more: object):
-        """As a stage asks the server that it has opened."""
+        """Send requests as a stage does to the server that it has opened."""
         from sdg_helpers.serving.server import Server
 
         return Server(self.base_url, "standin", "endpoint", "standin-key").complete(requests, **more)

@@ -1,5 +1,5 @@
-"""What the stand-in says as a programmer: a program that adds a number to what it reads, in the language that is asked
-for; right with the given probability, else spoilt in one of the ways of SPOILT. Its thinking tells: `plan: torn`."""
+"""The stand-in's replies in the code track: a program that adds a number to its input, in the requested language. It is
+right with the given probability, else broken in one of the ways of SPOILT; its thinking names the way: `plan: torn`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PROGRAMS = {
 
 
 def write_problems(path, count: int) -> None:
-    """A .jsonl file of questions that the programmer knows, with two tests each."""
+    """Write a .jsonl file of questions that the stand-in can answer, with two tests each."""
     from sdg_helpers import files
 
     with open(path, "wb") as out:
@@ -53,14 +53,14 @@ def write_problems(path, count: int) -> None:
 
 
 def way(text: str, seed: int | None, accuracy: float, draw: Callable[..., float]) -> str:
-    """ "right", or the way in which this sample is spoilt."""
+    """Return "right", or the way in which this sample is broken."""
     if draw("program", text, seed) < accuracy:
         return "right"
     return [*SPOILT][int(draw("spoilt", text, seed) * len(SPOILT))]
 
 
 def reply(text: str, seed: int | None, accuracy: float, draw: Callable[..., float]) -> tuple[str, str] | None:
-    """(thinking, answer text) for a request of the code track, None when the text is none."""
+    """Return (thinking, answer text) for a request of the code track, None for any other."""
     asked = re.search(r"with a complete (python|cpp) program", text)
     if not asked:
         return None

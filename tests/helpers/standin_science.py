@@ -1,5 +1,5 @@
-"""What the stand-in says as a writer of science questions: new subtopics, questions (some of them spoilt), solutions
-that name an option in one of many spellings, and whether two questions are the same."""
+"""The stand-in's replies in the science track: new subtopics, questions (some of them broken), solutions that name an
+option in one of many spellings, and whether two questions are the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Evaluate = Callable[[str], object]
 
 
 def reply(text: str, seed: int | None, accuracy: float, draw: Draw, evaluate: Evaluate) -> tuple[str, str] | None:
-    """(thinking, answer text) for a request of the science track, None when the text is none."""
+    """Return (thinking, answer text) for a request of the science track, None for any other."""
     if "further subtopics of this topic" in text:
         topic = re.search(r"Topic: (.*)", text)[1].lower()
         return "", f"1. measurement in {topic}\n2. models of {topic}\n3. measurement in {topic}"
@@ -33,8 +33,8 @@ def reply(text: str, seed: int | None, accuracy: float, draw: Draw, evaluate: Ev
 
 
 def question(text: str, seed: int | None, draw: Draw) -> str:
-    """A question about the subtopic that the text names; one in five is spoilt in one of the ways of SPOILT, one in
-    seven is almost the question that it is to grow out of."""
+    """Return a question about the subtopic that the text names; one in five is broken in one of the ways of SPOILT, one
+    in seven is almost the question that it should vary."""
     source = re.search(r"Question: (A record.*)\n\n((?:[A-J]\. .*\n?)+)", text)
     if source and draw("copy", text, seed) < 0.15:
         return f"Question: {source[1].replace('entries', 'items')}\n{source[2].strip()}"
@@ -62,7 +62,7 @@ def question(text: str, seed: int | None, draw: Draw) -> str:
 def solution(
     text: str, options: dict[str, str], seed: int | None, accuracy: float, draw: Draw, evaluate: Evaluate
 ) -> str:
-    """The right option with the given probability, else another one; spelled in one of many ways."""
+    """Return the right option with the given probability, else another one, in one of many spellings."""
     truth = str(evaluate(text.partition("\nA. ")[0]))
     right = next((letter for letter, option in options.items() if option == truth), "A")
     letters = [right] if draw("right", text, seed) < accuracy else [one for one in options if one != right]

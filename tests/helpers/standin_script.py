@@ -1,4 +1,4 @@
-"""What the stand-in server says: a function of the messages and the seed alone.
+"""The stand-in server's replies: a function of only the messages and the seed.
 
 It answers arithmetic as a solver would (`<think>…</think>… \\boxed{…}`, right with probability `accuracy`), judges
 comparisons ("Predicted answer: …", "Expected answer: …") as a judge would, and picks one of several solutions
@@ -18,12 +18,12 @@ from tests.helpers import standin_code, standin_science
 
 
 def request_key(messages: list[dict], seed: int | None) -> bytes:
-    """8 bytes that stand for a request, as in the file of --log-keys (in hex)."""
+    """Return 8 bytes that identify a request, as in the file of --log-keys (in hex)."""
     return blake2b(orjson.dumps([messages, seed]), digest_size=8).digest()
 
 
 def draw(*parts: object) -> float:
-    """A number in [0, 1) that depends on the parts alone."""
+    """Return a number in [0, 1) that depends only on the parts."""
     return int.from_bytes(blake2b(repr(parts).encode(), digest_size=7).digest(), "big") / 2**56
 
 
@@ -43,7 +43,7 @@ _WORDS = {
 
 
 def evaluate(text: str) -> Fraction | None:
-    """The value of the last arithmetic expression in a text, None when there is none."""
+    """Return the value of the last arithmetic expression in a text, or None."""
     text = re.sub(r"\\d?frac\{([^{}]+)\}\{([^{}]+)\}", r"((\1)/(\2))", text)
     for word, sign in _WORDS.items():
         text = text.replace(word, sign)
@@ -74,7 +74,7 @@ def _value(node: ast.AST) -> Fraction:
 
 
 def spell(value: Fraction, how: float) -> str:
-    """A number as some solver might write it; `how` in [0, 1) chooses the form."""
+    """Write a number as some solver might; `how` in [0, 1) chooses the form."""
     if value.denominator == 1:
         return str(value.numerator)
     decimal = f"{float(value):.6f}".rstrip("0")
@@ -85,7 +85,7 @@ def spell(value: Fraction, how: float) -> str:
 
 
 def answer(problem: str, seed: int | None, accuracy: float) -> str:
-    """What this sample answers: the truth with the given probability, else one of three usual slips."""
+    """Return this sample's answer: the truth with the given probability, else one of three usual slips."""
     truth = evaluate(problem)
     if truth is None:
         truth = Fraction(int(draw("truth", problem) * 50))
@@ -98,7 +98,7 @@ _LINE = re.compile(r"(predicted|expected) answer\** ?:\**[ \t]*(.*)", re.IGNOREC
 
 
 def judge(text: str) -> str | None:
-    """The reply to a request to compare two answers, None when the text is not one."""
+    """Return the reply to a request to compare two answers, None for any other text."""
     lines = {which.lower(): value for which, value in _LINE.findall(text)}
     if len(lines) < 2:
         return None
@@ -107,7 +107,7 @@ def judge(text: str) -> str | None:
 
 
 def comparable(text: str) -> Fraction | str:
-    """A number where the text is one, else the text without case, spaces and dollar signs."""
+    """Return a number if the text is one, else the text without case, spaces and dollar signs."""
     text = re.sub(r"[\s$]|\\left|\\right", "", text).rstrip(".").casefold()
     plain = re.sub(r"\\d?frac\{(-?\d+)\}\{(\d+)\}", r"\1/\2", text).replace(",", "")
     try:
@@ -120,7 +120,7 @@ _SHOWN = re.compile(r"^Solution (\d+):\n(.*?)(?=\n\nSolution \d+:|\Z)", re.MULTI
 
 
 def select(text: str, seed: int | None, accuracy: float) -> str | None:
-    """The reply to a request to pick one of several solutions, None when the text is not one."""
+    """Return the reply to a request to pick one of several solutions, None for any other text."""
     shown = [int(number) for number, _ in _SHOWN.findall(text)]
     if len(shown) < 2:
         return None
@@ -148,7 +148,7 @@ class Script:
         self._filler = "".join(_FILLER.format(n, n * n) for n in range(2, 2 + size // 150 + 40)) if size else ""
 
     def reply(self, messages: list[dict], seed: int | None) -> tuple[str, str]:
-        """(thinking, answer text)"""
+        """Return (thinking, answer text)."""
         problem = str(messages[-1]["content"])
         verdict = judge(problem)
         if verdict is not None:

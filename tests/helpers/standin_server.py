@@ -63,7 +63,7 @@ HUGE = 70 << 20
 
 
 def latency_of(spec: str):
-    """A function from [0, 1) to seconds: `0.05`, `lognormal:MEDIAN:SIGMA` or `tail:USUAL:SLOW:SHARE`."""
+    """Return a function from [0, 1) to seconds: `0.05`, `lognormal:MEDIAN:SIGMA` or `tail:USUAL:SLOW:SHARE`."""
     name, *numbers = spec.split(":")
     values = [float(number) for number in numbers]
     if name == "lognormal":
@@ -75,7 +75,7 @@ def latency_of(spec: str):
 
 
 class State:
-    """What the server knows and counts."""
+    """The server's settings and counters."""
 
     def __init__(self, options: argparse.Namespace):
         self.options, self.script = options, Script(options.accuracy, options.size)
@@ -122,7 +122,7 @@ class State:
         }
 
     def fault(self, key: bytes, text: str) -> str | None:
-        """The fault that this attempt meets, if any."""
+        """Return the fault of this attempt, if any."""
         if not self.faults and "[[" not in text:
             return None
         attempt = self.tries.get(key, 0)
@@ -137,7 +137,7 @@ class State:
         return name
 
     def accept(self, key: bytes) -> None:
-        """A request reached the model."""
+        """Count a request that reached the model."""
         self.accepted += 1
         if self.options.track:
             self.repeats += key in self.seen
@@ -158,7 +158,7 @@ def http_error(status: int, message: str, extra: str = "") -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection; requests on it are answered one after the other."""
+    """One client's connection; its requests are answered one after the other."""
 
     state: State
 
@@ -243,7 +243,7 @@ class Connection(asyncio.Protocol):
         return http_error(status, "scripted: too many requests", f"Retry-After: {wait}\r\n" if wait else "")
 
     def fail_at_once(self, fault: str) -> bool:
-        """Faults that need no work; False for those that spoil a reply."""
+        """Send the faults that need no work; False for those that spoil a reply."""
         if fault == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         elif fault in ("429", "503"):
@@ -312,7 +312,7 @@ class Connection(asyncio.Protocol):
 
 
 def spoiled(reply: dict, fault: str | None) -> bytes:
-    """The reply's JSON, with the fault in it."""
+    """Return the reply's JSON with the fault in it."""
     choice, message = reply["choices"][0], reply["choices"][0]["message"]
     changes = (
         {  # fault -> where, which field, its new value (None there: the field goes)

@@ -51,7 +51,7 @@ def gone(pid):
 
 
 def ask_many(server, count, act=None, each=None, **limits):
-    """Answers to i + 1 by i; `act()` is called when 20 of them have come, `each(answers)` at every one."""
+    """Return the answers to i + 1 by i. Call `act()` at the 20th answer and `each(answers)` at every one."""
     found = {}
 
     def on_completion(request, completion):

@@ -1,4 +1,4 @@
-"""SGLang in an environment of its own, on a CPU: `python tests/sglang/environment.py FOLDER [--arguments-only]`.
+"""SGLang in a separate environment, on a CPU: `python tests/sglang/environment.py FOLDER [--arguments-only]`.
 
 Only the compiled GPU kernels are replaced (kernels.py); arguments, scheduler, HTTP server, start of processes over
 several nodes, sharded save and load are SGLang's own. Nothing is done when it was built before from the same files.

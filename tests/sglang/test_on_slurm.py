@@ -1,5 +1,5 @@
 """The notebooks 01 to 04 on a private Slurm with SGLang itself: the checkpoint comes from a hub, two nodes shard it,
-two nodes serve it from the shards, another job judges with a server of its own."""
+two nodes serve it from the shards, another job judges with a separate server."""
 
 import json
 import os

@@ -1,9 +1,9 @@
 """`python -m sglang.launch_server …` that adds numbers instead of running a model, and fails on demand.
 
-STANDIN names a folder. `starts` there grows by a line at each start; what else lies in it is a fault: `die-at-start`
-(end with the status in it), `garble` (the numbers of the starts that answer nonsense), `load` (seconds until it
-answers), `slow` (seconds that a reply takes, with tokens made meanwhile), `silent` (no reply and no token, though pages
-are served).
+The environment variable STANDIN names a folder. Each start appends a line to its file `starts`; every other file is a
+fault: `die-at-start` (exit with this status), `garble` (numbers of the starts that answer nonsense), `load` (seconds
+until it answers), `slow` (seconds per reply, with tokens generated meanwhile), `silent` (no replies and no tokens,
+though pages are served).
 """
 
 import argparse
@@ -42,7 +42,7 @@ def arguments(words=None):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--enable-metrics", action="store_true")
     given = parser.parse_args(words)
-    if given.config and not given.api_key:  # as SGLang does: what the file has becomes words of the command line
+    if given.config and not given.api_key:  # like SGLang: the file's content becomes command line options
         content = json.loads(Path(given.config).read_text())
         more = [word for name, value in content.items() for word in (f"--{name}", value)]
         return arguments([*(sys.argv[1:] if words is None else words), *more])
