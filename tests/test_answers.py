@@ -1,4 +1,4 @@
-"""Where the answer of a solution stands, on shapes that real servers send and on text that wants to harm."""
+"""Find the answer of a solution, in the shapes that real servers send and in hostile text."""
 
 from pathlib import Path
 

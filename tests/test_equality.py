@@ -1,4 +1,4 @@
-"""When two answers are surely equal, surely different, or for the model to say. Answers as models wrote them."""
+"""Two answers are equal, different, or left to the model. Answers as models wrote them."""
 
 import subprocess
 import sys

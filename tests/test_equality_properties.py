@@ -1,4 +1,4 @@
-"""Properties that hold for any two answers, also for text that wants to harm."""
+"""Properties that hold for any two answers, hostile text included."""
 
 import itertools
 
