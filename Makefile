@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= demo
 WORKERS ?= 4
-PARALLEL = -n $(WORKERS) --dist loadgroup
+PARALLEL = -n $(WORKERS)
 QUICK := not slow and not cluster and not browser and not bench
 
 .PHONY: demo test test-cluster test-all test-sglang test-sglang-arguments test-newest-openai lab lint bench lock help

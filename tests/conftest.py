@@ -1,27 +1,42 @@
-"""The private Slurm: one for all tests of a process. Tests that use it are marked, and skip where it cannot start."""
+"""How tests are marked and spread over processes, and the private Slurm."""
 
 import os
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.helpers.private_slurm import PrivateSlurm, why_not
 
 CLUSTER_FIXTURES = {"slurm", "accounting"}
+CLUSTER_FILES = "tests/cluster/"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests that need a cluster, and keep them in one process, so that one private Slurm serves them all."""
+    """Mark the tests that need a cluster. Start the longest files first: the cluster's, then runs of whole tracks."""
     for item in items:
         if CLUSTER_FIXTURES.intersection(item.fixturenames):
             item.add_marker(pytest.mark.cluster)
-            item.add_marker(pytest.mark.xdist_group("cluster"))
+    items.sort(key=lambda item: (not item.nodeid.startswith(CLUSTER_FILES), "chain" not in item.fixturenames))
+
+
+class ByFile(LoadScopeScheduling):
+    """Run each file in one process, so that its tests share what its fixtures start. All files of the cluster run in
+    the same process, with one private Slurm."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return CLUSTER_FILES if nodeid.startswith(CLUSTER_FILES) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config, log):
+    config.option.loadscopereorder = False  # keep our order
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
-    """The cluster; its configuration is in the environment of this process meanwhile."""
+    """The cluster; while it runs, SLURM_CONF names its configuration."""
     if reason := why_not():
         pytest.skip(reason)
     cluster = PrivateSlurm(tmp_path_factory.mktemp("slurm")).start()
@@ -35,7 +50,7 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture
 def stage(slurm, tmp_path) -> Path:
-    """A stage's folder in a run."""
+    """Return a stage's folder in a run."""
     folder = tmp_path / "run" / "math" / "solutions"
     folder.mkdir(parents=True)
     return folder

@@ -13,8 +13,6 @@ from tests.helpers.clone import ROOT, command, environment, shown_by
 from tests.helpers.stages import assert_named_once
 from tests.helpers.standin import StandIn
 
-pytestmark = pytest.mark.xdist_group("math chain")  # one run of the track serves all of these tests
-
 # sha256 of what the scripted model's replies become. A change of one of these is a change of behaviour: it needs a
 # reason in the commit, and users resume old runs beside new ones.
 BYTES = {

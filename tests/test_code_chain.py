@@ -15,8 +15,6 @@ from tests.helpers.stages import assert_named_once
 from tests.helpers.standin import StandIn
 from tests.helpers.standin_code import SPOILT, write_problems
 
-pytestmark = pytest.mark.xdist_group("code chain")  # one run of the track serves all of these tests
-
 PROFILE = """\
 description: the scripted model
 servers:

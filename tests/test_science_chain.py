@@ -11,8 +11,6 @@ from tests.helpers.science import write_profile
 from tests.helpers.stages import assert_named_once
 from tests.helpers.standin import StandIn
 
-pytestmark = pytest.mark.xdist_group("science chain")  # one run of the track serves all of these tests
-
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):

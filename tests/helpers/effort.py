@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 _FACTOR = 16
 _ALLOWED = 4 * _FACTOR  # a linear function takes 16 times as long for 16 times the input, a quadratic one 256 times
-_FLOOR_S = 0.002  # below it, fixed costs and the clock's steps decide
+_FLOOR_S = 0.0005  # below it, fixed costs and the clock's steps decide
 
 
 def _processor_s(work: Callable[[], object], repeats: int = 3) -> float:

@@ -26,7 +26,7 @@ from tests.helpers.hub import SHA, Hub
 from tests.helpers.stages import stage_at
 from tests.helpers.watching import eventually
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
