@@ -282,3 +282,21 @@ def test_problems_are_found_by_id(tmp_path):
     assert find_problems(path, ["b", "a", "none"]) == {"a": rows[0], "b": rows[1]}
     assert find_problems(path, iter(["b"])) == {"b": rows[1]}
     assert find_problems(path, []) == {}
+
+
+def test_copies_of_a_problem_merge_their_answers(tmp_path):
+    rows = [
+        {"problem": "same", "expected_answer": "1/2"},
+        {"problem": "same", "expected_answer": "0.5"},
+        {"problem": "late", "expected_answer": None},
+        {"problem": "late", "expected_answer": "7"},
+        {"problem": "conflict", "expected_answer": "3"},
+        {"problem": "conflict", "expected_answer": "4"},
+        {"problem": "conflict", "expected_answer": "n/a"},
+    ]
+    (tmp_path / "own.jsonl").write_bytes(b"".join(map(files.dumps, rows)))
+    manifest = download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "own.jsonl"))
+    found = {row["problem"]: row for row in files.read_jsonl(tmp_path / "p" / "problems.jsonl")}
+    assert {name: row["expected_answer"] for name, row in found.items()} == {"same": "1/2", "late": "7", "conflict": ""}
+    assert found["conflict"]["conflicting_answers"] == ["3", "4"] and manifest["conflicting_answers"] == 1
+    assert manifest["counts"] == {"rows_in": 7, "rows_out": 3, "dropped": {"repeated": 4}}

@@ -246,3 +246,12 @@ def test_finished_solutions_are_found_on_disk(problems, tmp_path):
     with StandIn() as server:
         generate(problems, tmp_path / "s", server.base_url)
     assert seed_files.find_done(tmp_path / "s", ProblemIndex.build(problems), 3).all()
+
+
+def test_mostly_unfinished_solutions_stop_the_stage_before_anything_is_judged(problems, tmp_path):
+    with StandIn(faults="length=1") as server:
+        with pytest.raises(SdgError, match=r"40 of 40 solutions are unfinished .*Raise MAX_TOKENS"):
+            generate(problems, tmp_path / "s", server.base_url, num_seeds=1)
+        manifest = generate(problems, tmp_path / "s", server.base_url, num_seeds=1, max_unfinished_fraction=1.0)
+        assert server.stats()["requests"] == 40  # nothing was lost, nothing is asked again
+    assert manifest["finish_reasons"] == {"length": 40}

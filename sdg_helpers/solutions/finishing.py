@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sdg_helpers import files
+from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.solutions import seed_files
@@ -17,12 +18,18 @@ from sdg_helpers.stages import Work
 
 
 def finish_solutions(
-    work: Work, index: ProblemIndex, done: np.ndarray, max_failed_fraction: float, **more: Any
+    work: Work,
+    index: ProblemIndex,
+    done: np.ndarray,
+    max_failed_fraction: float,
+    max_unfinished_fraction: float,
+    **more: Any,
 ) -> dict[str, Any]:
     """Merge every seed's files, write failures.jsonl and the manifest; return the manifest.
 
     done: which solutions are on disk, of shape (problems, seeds). more: further keys of the manifest.
-    Raises SdgError when more than max_failed_fraction of the solutions is missing.
+    Raises SdgError when more than max_failed_fraction of the solutions is missing, or when the model did not finish
+    more than max_unfinished_fraction of them: better here than after everything has been judged.
     """
     failures = latest_failures(work.folder, index, done)
     reasons = Counter(row["reason"] for row in failures.values())
@@ -41,6 +48,13 @@ def finish_solutions(
     summary, checksums = seed_files.Summary(), np.zeros(done.shape, dtype=np.uint32)
     for seed in range(done.shape[1]):
         checksums[:, seed] = seed_files.merge(work.folder, index, seed, summary)
+    unfinished = sum(n for reason, n in summary.finish_reasons.items() if ended_by_itself(reason) is False)
+    if unfinished > max_unfinished_fraction * summary.rows:
+        raise SdgError(
+            f"{work.folder}: {unfinished} of {summary.rows} solutions are unfinished (finish reasons: "
+            f"{dict(summary.finish_reasons)}), so they have no answer. Raise MAX_TOKENS under another run name, or "
+            "accept them with MAX_UNFINISHED_FRACTION. No solution is lost."
+        )
     manifest = work.finish(
         rows_in=total,
         rows_out=summary.rows,

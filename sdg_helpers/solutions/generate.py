@@ -41,14 +41,16 @@ def generate_solutions(
     limits: Limits,
     run_seed: int = 0,
     max_failed_fraction: float = 0.01,
+    max_unfinished_fraction: float = 0.5,
     jobs: JobSpec | None = None,
 ) -> dict[str, Any]:
     """Write output-rs{seed}.jsonl for seeds 0 … num_seeds-1; resume where an earlier attempt stopped.
 
     problems: problems.jsonl. open_server: called only if solutions are missing. max_failed_fraction: the stage is
-    complete when at most this fraction of all solutions is missing; their failures are in failures.jsonl. jobs: run as
+    complete when at most this fraction of all solutions is missing; their failures are in failures.jsonl.
+    max_unfinished_fraction: how many solutions the model may leave unfinished (cut at max_tokens). jobs: run as
     these Slurm jobs, each with its own server; None: run in this process. The rows are the same.
-    Return the manifest. Raises SdgError when too many solutions are missing.
+    Return the manifest. Raises SdgError when too many solutions are missing or unfinished.
     """
     if num_seeds < 1:
         raise SdgError(f"num_seeds: must be at least 1, found {num_seeds}.")
@@ -74,7 +76,13 @@ def generate_solutions(
             elif (server := open_server()) is not None:
                 _solve(folder, problems, done, server, settings, work)
         return finish_solutions(
-            work, index, done, max_failed_fraction, resumed_rows=before, requests=total_usage(folder / "partial")
+            work,
+            index,
+            done,
+            max_failed_fraction,
+            max_unfinished_fraction,
+            resumed_rows=before,
+            requests=total_usage(folder / "partial"),
         )
 
 
