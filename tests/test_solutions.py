@@ -1,9 +1,9 @@
 """Stage 03 against a real server process: exact rows, resume after kill -9, failures with reasons, flat memory."""
 
+import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +16,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.solutions import seed_files
+from tests.helpers.forks import exit_code, run_in_child
 from tests.helpers.solving import HOSTILE, generate, rows_of, write_problems
 from tests.helpers.standin import StandIn
 
@@ -130,31 +131,27 @@ def test_changed_settings_are_rejected_on_resume(problems, tmp_path, change, sai
             generate(problems, tmp_path / "s", server.base_url, **change)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="forks with libraries loaded: Linux only")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_twenty_kills_give_the_same_bytes(tmp_path):
     """Kill -9 at random moments: each kill costs at most the requests in flight, as counted by the server."""
     problems, kills, concurrency = write_problems(tmp_path / "p" / "problems.jsonl", 300), 20, 8
     with StandIn(latency="0.02") as server:
+
+        def solve():
+            generate(problems, tmp_path / "killed", server.base_url, concurrency=concurrency)
+
         generate(problems, tmp_path / "calm", server.base_url, concurrency=64)
         server.reset()
-        command = [
-            sys.executable,
-            "-m",
-            "tests.helpers.solve",
-            problems,
-            tmp_path / "killed",
-            server.base_url,
-            concurrency,
-        ]
         rng = random.Random(7)
         for asked_before in sorted(rng.sample(range(1, 850), kills)):
-            process = subprocess.Popen(list(map(str, command)), cwd=REPO, stdout=subprocess.PIPE, text=True)
+            pid = run_in_child(solve)
             while server.stats()["requests"] < asked_before:
-                assert process.poll() is None
+                assert os.waitpid(pid, os.WNOHANG) == (0, 0)  # still running
                 time.sleep(rng.uniform(0.0, 0.01))
-            process.send_signal(signal.SIGKILL)
-            assert process.wait() == -signal.SIGKILL
-            process.stdout.close()
-        assert subprocess.run(list(map(str, command)), cwd=REPO, stdout=subprocess.PIPE).returncode == 0
+            os.kill(pid, signal.SIGKILL)
+            assert exit_code(pid) == -signal.SIGKILL
+        assert exit_code(run_in_child(solve)) == 0
         asked = server.stats()["requests"]
     assert rows_of(tmp_path / "killed") == rows_of(tmp_path / "calm")
     assert 900 <= asked <= 900 + kills * concurrency
