@@ -144,9 +144,13 @@ def test_silent_server_is_restarted(spec, folder, faults):
     (faults / "slow").write_text("0.05")
     server = open_server(spec(), folder)
 
+    def speak_when_noticed():
+        eventually(lambda: "down" in events(folder))
+        (faults / "silent").unlink()
+
     def silence():
         (faults / "silent").write_text("1")
-        threading.Timer(3, (faults / "silent").unlink).start()
+        threading.Thread(target=speak_when_noticed).start()
 
     assert ask_many(server, 60, act=silence) == answers(60)
     assert events(folder)[:3] == ["start", "up", "down"] and events(folder)[-1] == "up"
