@@ -121,6 +121,9 @@ def test_a_notebook_runs_alone_by_plain_papermill(chain, tmp_path):
         "-p",
         "PROFILE",
         str(run.parent.parent / "scripted.yaml"),
+        "-p",
+        "RELABEL",
+        "majority",
         "--no-progress-bar",
     ]
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
