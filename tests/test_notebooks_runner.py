@@ -206,7 +206,7 @@ def alive(pid):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the kernel in /proc")
 def test_ctrl_c_stops_the_kernel_and_a_killed_driver_can_be_replaced(clone):
-    slow = ["run", "math", "--run", "k", "-p", "NUM_SEEDS", "400", "-p", "SLEEP_S", "0.3"]
+    slow = ["run", "math", "--run", "k", "-p", "NUM_SEEDS", "400", "-p", "SLEEP_S", "2"]
     driver = start(clone, *slow)
     (kernel,) = children(driver.pid)
     busy = sdg(clone, *slow)
@@ -216,7 +216,7 @@ def test_ctrl_c_stops_the_kernel_and_a_killed_driver_can_be_replaced(clone):
     assert driver.returncode == 130 and not alive(kernel)
     assert "03 generate solutions  stopped" in out and "Traceback" not in err
     assert "stopped (Ctrl-C)" in err
-    assert err.endswith("Finished work is kept. Resume with: sdg run math --run k -p NUM_SEEDS 400 -p SLEEP_S 0.3\n")
+    assert err.endswith("Finished work is kept. Resume with: sdg run math --run k -p NUM_SEEDS 400 -p SLEEP_S 2\n")
     assert record(clone, "k")["state"] == "interrupted"
 
     (clone / "outputs/k/math/solutions/progress.json").unlink()
