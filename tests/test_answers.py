@@ -5,16 +5,10 @@ from pathlib import Path
 import pytest
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import (
-    extract_answer,
-    extract_boxed,
-    find_answer,
-    is_finished,
-    normalise_reasoning,
-    split_thinking,
-)
+from sdg_helpers.answers.extraction import extract_answer, extract_boxed, find_answer, is_finished
 from sdg_helpers.answers.no_answer import clean_reference, is_no_answer
 from sdg_helpers.answers.options import option_letter
+from sdg_helpers.answers.thinking import normalise_reasoning, split_thinking, thinking_shape
 from tests.helpers.effort import assert_grows_linearly
 
 CASES = Path(__file__).parent / "data" / "cases"
@@ -40,11 +34,45 @@ BOXED = r"Thus \boxed{7}."
         (None, None, ""),
         ("a</think>b<think>c", None, "<think>\na</think>b<think>c"),  # the tag after the end does not open it
         ("<think>a</think>b</think>c", None, "<think>a</think>b</think>c"),
+        ("<think>\na  b\n</think>\n\nc", "a b", "<think>\na b\n</think>\n\nc"),  # sent both ways
+        ("a b</think>c", "a b", "<think>\na b\n</think>\n\nc"),
+        ("<think>b</think>c", "a", "<think>\na\n\nb\n</think>\n\nc"),  # sent half each way
+        ("<think>a", "a", "<think>\na"),
+        ("the tag </think> ends it", "a", "<think>\na\n</think>\n\nthe tag </think> ends it"),
+        ("<think>\n<think>\na</think>b", None, "<think>\na</think>b"),  # the model repeats its template's tag
+        ("<think>\n\n</think>\n<think>a</think>b", None, "<think>\na</think>b"),
+        ("<think>a</think>\n<think>b</think>c", None, "<think>\na\n\nb</think>c"),
+        ("<thought>a</thought>b", None, "<think>a</think>b"),  # Gemini
+        ("[THINK]a[/THINK]b", None, "<think>a</think>b"),  # Magistral
+        ("see <thought>a</thought>", None, "see <thought>a</thought>"),
     ],
 )
 def test_every_shape_of_reasoning_becomes_one(content, apart, expected):
     assert normalise_reasoning(content, apart) == expected
     assert normalise_reasoning(expected) == expected, "a second time must change nothing"
+
+
+@pytest.mark.parametrize(
+    "generation, shape",
+    [
+        ("b", "none"),
+        ("<think>a</think>b", "closed"),
+        ("<think>a", "unclosed"),
+        ("", "none"),
+        ("b <think>a</think>", "unclear"),
+        ("<think>a</think>b<think>c</think>d", "unclear"),
+        ("<think>a</think>b</think>", "unclear"),
+        ("<think>a <think> b</think>c", "unclear"),
+        ("b</think>", "unclear"),
+    ],
+)
+def test_shape_of_thinking(generation, shape):
+    assert thinking_shape(generation) == shape
+
+
+@pytest.mark.parametrize("text", ["<think>a</think>", "<think>a</think>\n\n<think> ", "<think>a ", "</think>\n"])
+def test_many_thinking_parts_are_joined_in_linear_time(text):
+    assert_grows_linearly(lambda count: normalise_reasoning(text * count + "b", "a"), 2000)
 
 
 def test_fault_13_thinking_that_the_server_moved_apart_comes_back():

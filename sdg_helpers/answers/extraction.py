@@ -1,4 +1,4 @@
-"""Find the answer in a solution: normalise the thinking, choose among the boxes, check that it is finished."""
+"""Find the answer in a solution: choose among the boxes, check that it is finished."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from sdg_helpers.answers.boxes import Box, find_boxes, is_placeholder, undress
 from sdg_helpers.answers.equality import canonical
 from sdg_helpers.answers.finish_reasons import ended_by_itself
-
-OPEN, CLOSE = "<think>", "</think>"
+from sdg_helpers.answers.thinking import CLOSE, OPEN, split_thinking
 
 MAX_ANSWER = 2000  # characters; a longer box is not a final answer
 _MAX_BOXES = 50  # of several different answers; more are a list of something else
@@ -32,35 +31,6 @@ class Extracted(NamedTuple):
 
     answer: str | None
     ambiguous: bool = False
-
-
-def normalise_reasoning(content: str | None, reasoning_content: str | None = None) -> str:
-    """Return every shape of reasoning output as one text: `<think>…</think>`, then the answer.
-
-    Servers send the thinking separately (`reasoning_content`), inline, or inline without its opening tag because the
-    chat template already wrote it. Thinking that never ended stays unclosed. Idempotent.
-    """
-    content, thinking = content or "", (reasoning_content or "").strip()
-    thinking = thinking.removeprefix(OPEN).removesuffix(CLOSE).strip()
-    if thinking:
-        answer = content.strip().removeprefix(CLOSE).strip()
-        return f"{OPEN}\n{thinking}" + (f"\n{CLOSE}\n\n{answer}" if answer else "")
-    end = content.find(CLOSE)
-    if end >= 0 and not 0 <= content.find(OPEN) < end:
-        return f"{OPEN}\n{content.lstrip()}"
-    return content.lstrip() if content.lstrip().startswith(OPEN) else content
-
-
-def split_thinking(generation: str) -> tuple[str | None, str]:
-    """Split a normalised solution at its last `</think>` into (thinking, answer text).
-
-    The thinking is None without think tags; the answer text is "" if the thinking never ended.
-    """
-    head, tag, tail = generation.rpartition(CLOSE)
-    if tag:
-        return head.removeprefix(OPEN).strip(), tail
-    before, tag, unclosed = generation.partition(OPEN)
-    return (unclosed.strip(), "") if tag else (None, before)
 
 
 def extract_boxed(text: str) -> str | None:

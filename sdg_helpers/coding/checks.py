@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import split_thinking
+from sdg_helpers.answers.thinking import split_thinking
 from sdg_helpers.coding.blocks import last_program
 from sdg_helpers.coding.example_tests import TestIndex
 from sdg_helpers.coding.program_tests import COMPILER_LIMITS, PASSED, REASONS, Report, can_run, run_tests

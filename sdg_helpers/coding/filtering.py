@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import CLOSE, split_thinking
 from sdg_helpers.answers.finish_reasons import ended_by_itself
+from sdg_helpers.answers.thinking import CLOSE, split_thinking
 from sdg_helpers.coding import cpp_programs, python_programs
 from sdg_helpers.coding.blocks import FENCE_NAMES, last_program
 from sdg_helpers.errors import SdgError

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import split_thinking
+from sdg_helpers.answers.thinking import split_thinking
 from sdg_helpers.decontamination.candidates import WAYS
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.judge_replies import read_judgement

@@ -15,7 +15,8 @@ import pyarrow.parquet as parquet
 
 from sdg_helpers import files
 from sdg_helpers.answers.equality import canonical
-from sdg_helpers.answers.extraction import is_finished, split_thinking
+from sdg_helpers.answers.extraction import is_finished
+from sdg_helpers.answers.thinking import split_thinking
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage, Work

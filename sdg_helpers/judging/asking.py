@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import normalise_reasoning
+from sdg_helpers.answers.thinking import normalise_reasoning
 from sdg_helpers.completions.meter import Progress
 from sdg_helpers.completions.sessions import Session, progress_fields
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import MAX_ANSWER, OPEN, Extracted, find_answer
+from sdg_helpers.answers.extraction import MAX_ANSWER, Extracted, find_answer
 from sdg_helpers.answers.finish_reasons import ended_by_itself
+from sdg_helpers.answers.thinking import OPEN
 from sdg_helpers.judging.verdicts import read_verdicts
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.reading import scan_solutions

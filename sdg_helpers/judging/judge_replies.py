@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sdg_helpers.answers.extraction import split_thinking
+from sdg_helpers.answers.thinking import split_thinking
 
 _MARK = re.compile(r"judge?ment(?:\s{1,3}is)?[\s*_`]{0,6}[:：]", re.IGNORECASE)
 _QUOTE = "\"'“‘«「„"

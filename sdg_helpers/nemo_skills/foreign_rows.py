@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import normalise_reasoning
+from sdg_helpers.answers.thinking import normalise_reasoning
 from sdg_helpers.errors import SdgError
 from sdg_helpers.solutions.rows import GENERATED_KEYS, solution_line
 from sdg_helpers.solutions.seed_files import seed_files

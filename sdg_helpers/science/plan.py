@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import split_thinking
+from sdg_helpers.answers.thinking import split_thinking
 from sdg_helpers.errors import SdgError
 from sdg_helpers.science.taxonomy import default_taxonomy, describe_form, fold, load_taxonomy
 from sdg_helpers.solutions.reading import read_solutions

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sdg_helpers.answers.extraction import split_thinking
 from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.answers.options import LETTERS, text_key
+from sdg_helpers.answers.thinking import split_thinking
 
 # Why a reply is dropped.
 REASONS = (

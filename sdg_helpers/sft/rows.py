@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import orjson
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import OPEN
 from sdg_helpers.answers.finish_reasons import ended_by_itself
+from sdg_helpers.answers.thinking import OPEN
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.judging.verdicts import Verdict
 from sdg_helpers.prompts import FewShotExamples, Prompt

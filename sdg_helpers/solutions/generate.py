@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import normalise_reasoning
+from sdg_helpers.answers.thinking import normalise_reasoning
 from sdg_helpers.cluster.chunks import chunk_range, run_in_jobs
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.completions.meter import Progress

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sdg_helpers import files
-from sdg_helpers.answers.extraction import CLOSE
+from sdg_helpers.answers.thinking import CLOSE
 from sdg_helpers.errors import SdgError
 
 GENERATED_KEYS = ("seed", "generation", "finish_reason", "num_generated_tokens")  # added to the problem's own keys

@@ -1,0 +1,111 @@
+"""The thinking in a reply: bring every server's form of it to `<think>…</think>answer`, and check the result."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+OPEN, CLOSE = "<think>", "</think>"
+
+# Other tags around inline thinking: Gemini's thought, Magistral's [THINK], Seed-OSS, Kimi-VL.
+_FOREIGN_TAGS = (
+    ("<thought>", "</thought>"),
+    ("<thinking>", "</thinking>"),
+    ("[THINK]", "[/THINK]"),
+    ("<seed:think>", "</seed:think>"),
+    ("◁think▷", "◁/think▷"),
+)
+_REPEATED_OPEN = re.compile(rf"(?:{OPEN}\s*){{2,}}")
+
+_ANOTHER = re.compile(rf"{CLOSE}\s*{OPEN}")
+
+Shape = Literal["none", "closed", "unclosed", "unclear"]
+
+
+def normalise_reasoning(content: str | None, reasoning_content: str | None = None) -> str:
+    """Return every shape of reasoning output as one text: `<think>…</think>`, then the answer.
+
+    Servers send the thinking separately (`reasoning_content`), inline, inline without its opening tag because the chat
+    template already wrote it, or both ways at once: then it is kept once. Thinking that never ended stays unclosed.
+    Idempotent.
+    """
+    content = _with_own_tags(content or "")
+    thinking = _with_own_tags(reasoning_content or "").strip()
+    thinking = thinking.removeprefix(OPEN).removesuffix(CLOSE).strip()
+    if thinking:
+        inline, answer = _split_leading(content.strip(), thinking)
+        answer = answer.strip()
+        return f"{OPEN}\n{_merge(thinking, inline)}" + (f"\n{CLOSE}\n\n{answer}" if answer else "")
+    end = content.find(CLOSE)
+    if end >= 0 and not 0 <= content.find(OPEN) < end:
+        content = f"{OPEN}\n{content.lstrip()}"
+    return _join_leading(content.lstrip()) if content.lstrip().startswith(OPEN) else content
+
+
+def split_thinking(generation: str) -> tuple[str | None, str]:
+    """Split a normalised solution at its last `</think>` into (thinking, answer text).
+
+    The thinking is None without think tags; the answer text is "" if the thinking never ended.
+    """
+    head, tag, tail = generation.rpartition(CLOSE)
+    if tag:
+        return head.removeprefix(OPEN).strip(), tail
+    before, tag, unclosed = generation.partition(OPEN)
+    return (unclosed.strip(), "") if tag else (None, before)
+
+
+def thinking_shape(generation: str) -> Shape:
+    """Return what thinking a normalised solution has: none, one closed part, or one unclosed part, at its beginning.
+
+    Anything else is "unclear": several parts, text before the thinking, or a tag inside the thinking or the answer. It
+    cannot be told where such an answer begins, so no row may have this shape.
+    """
+    opened, closed = generation.count(OPEN), generation.count(CLOSE)
+    if opened == closed == 0:
+        return "none"
+    if opened == 1 and closed <= 1 and generation.startswith(OPEN):
+        return "closed" if closed else "unclosed"
+    return "unclear"
+
+
+def _with_own_tags(text: str) -> str:
+    """Replace another model's tags around thinking at the beginning of a text by ours."""
+    start = text.lstrip()
+    for opening, closing in _FOREIGN_TAGS:
+        if start.startswith(opening):
+            return OPEN + start[len(opening) :].replace(closing, CLOSE, 1)
+    return text
+
+
+def _split_leading(content: str, thinking: str) -> tuple[str, str]:
+    """Split content that repeats or continues its separate thinking into (inline thinking, answer)."""
+    if content.startswith((OPEN, CLOSE)):
+        inline, _, answer = _join_leading(content).removeprefix(OPEN).partition(CLOSE)
+        return inline.strip(), answer
+    head, tag, answer = content.partition(CLOSE)
+    if tag and _folded(head) in _folded(thinking):
+        return head.strip(), answer
+    return "", content
+
+
+def _join_leading(text: str) -> str:
+    """Join opening tags, and whole parts, that follow each other at the beginning of a text, into one part."""
+    text = _REPEATED_OPEN.sub(f"{OPEN}\n", text, count=1) if _REPEATED_OPEN.match(text) else text
+    parts, position = [], 0
+    while (end := text.find(CLOSE, position)) >= 0 and (again := _ANOTHER.match(text, end)) is not None:
+        parts.append(text[position:end].removeprefix(OPEN).strip())
+        position = again.end() - len(OPEN)
+    if not position:
+        return text
+    return f"{OPEN}\n" + "\n\n".join([*filter(None, parts), text[position:].removeprefix(OPEN).lstrip()])
+
+
+def _merge(first: str, second: str) -> str:
+    """Return both texts, or only the longer one if it holds the other."""
+    if _folded(second) in _folded(first):
+        return first
+    return second if _folded(first) in _folded(second) else f"{first}\n\n{second}"
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split())
