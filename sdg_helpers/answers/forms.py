@@ -34,7 +34,9 @@ _VALUE_IS_NOT_ALL = re.compile(
     re.IGNORECASE,
 )
 _ENGLISH = re.compile(
-    r"\b(?:the|of|is|are|an?|how|what|which|find|and|in|to|for|give|does|with|if|at|many|use|it)\b", re.I
+    r"\b(?:the|of|is|are|an?|how|what|which|find|and|in|to|for|give|does|with|if|at|many|use|it|solve|evaluate|"
+    r"calculate)\b",
+    re.I,
 )
 _FRACTION = re.compile(r"\\frac\{(.*)\}\{(.*)\}")
 _FORMULA = re.compile(r"\$\$?([^$]{1,150})\$|\\\(((?:[^\\]|\\[^)]){1,150}?)\\\)|\\\[((?:[^\\]|\\[^\]]){1,150}?)\\\]")

@@ -21,9 +21,9 @@ _DECIMAL_COMMA = re.compile(r"[^,;()\[\]{}]*\d,\d[^,;()\[\]{}]*")
 class Answer:
     """An answer as it is compared.
 
-    text: the tidied spelling; value: the same without the unit. words: the key of an answer in words. number: a plain
-    number without its unit. key: of the value. name: the variable that the answer names (`x=5`). unit: as it is
-    compared, "" without one. label, labelled: the letter of an option and the text after it (`B: a hexagon`).
+    text: the tidied spelling; value: the same without unit and name. words: the key of an answer in words. number: a
+    plain number without its unit or name. key: of the value. name: the variable that the answer names (`x=5`). unit: as
+    it is compared, "" without one. label, labelled: the letter of an option and the text after it (`B: a hexagon`).
     """
 
     text: str
@@ -87,4 +87,6 @@ def _of_expression(text: str, reading: Reading | None) -> Answer:
     if reading is None:
         return Answer(text)
     may_be_decimal = bool(_DECIMAL_COMMA.fullmatch(text))
-    return Answer(text, value=text, key=reading.bare, name=reading.name, may_be_decimal=may_be_decimal)
+    value = text.partition("=")[2] if reading.name else text
+    number = plain_number(value) if reading.name else None
+    return Answer(text, number=number, value=value, key=reading.bare, name=reading.name, may_be_decimal=may_be_decimal)
