@@ -23,7 +23,9 @@ import pandas as pd
 
 from sdg_helpers import files
 from sdg_helpers.answers.equality import decide
-from sdg_helpers.labels.relabel import RelabelRule, relabel_problems
+from sdg_helpers.labels.relabel import relabel_problems
+from sdg_helpers.labels.rules import RelabelRule
+from sdg_helpers.solutions.rows import solution_line
 from sdg_helpers.stages import Stage
 from tests.helpers.voting import Simulated, simulate
 
@@ -36,15 +38,17 @@ RULES = {
 }
 
 
-def read_problems(path: Path, damage: float, random_seed: int = 0) -> Iterator[tuple[str, Simulated]]:
-    """(problem, its truth, reference and answers) of the published file; some references are changed by a little."""
+def read_problems(path: Path, damage: float, random_seed: int = 0) -> Iterator[tuple[str, Simulated, list[str]]]:
+    """(problem, its truth, reference and answers, the solutions) of the published file; some references are changed by
+    a little."""
     chance = random.Random(random_seed)
     for row in files.read_jsonl(path):
         truth = _answer(row["ground_truth"]) or ""
         reference = truth
         if chance.random() < damage:
             reference = str(int(truth.replace(",", "")) + chance.choice((-10, -2, -1, 1, 2, 10)))
-        yield row["question"], Simulated(truth, reference, [_answer(row[model]["solution"]) for model in MODELS])
+        texts = [row[model]["solution"] for model in MODELS]
+        yield row["question"], Simulated(truth, reference, [_answer(text) for text in texts]), texts
 
 
 def _answer(solution: str) -> str | None:
@@ -69,7 +73,7 @@ def _number(text: str) -> float | str:
         return text
 
 
-def measure(problems: Sequence[tuple[str, Simulated]], folder: Path) -> None:
+def measure(problems: Sequence[tuple[str, Simulated, list[str]]], folder: Path) -> None:
     """Print the calls of judging twice, and for each rule the labels that are wrong and the repairs."""
     known: dict[tuple[int, str, str], bool] = {}
     calls: Counter[str] = Counter()
@@ -85,7 +89,7 @@ def measure(problems: Sequence[tuple[str, Simulated]], folder: Path) -> None:
 
     rows = [
         (f"p{place}", seed, answer, verdict(place, answer, one.reference))
-        for place, (_, one) in enumerate(problems)
+        for place, (_, one, _) in enumerate(problems)
         for seed, answer in enumerate(one.answers)
     ]
     table = pd.DataFrame(rows, columns=["id", "seed", "predicted_answer", "correct"])
@@ -93,20 +97,38 @@ def measure(problems: Sequence[tuple[str, Simulated]], folder: Path) -> None:
     (folder / "p.jsonl").write_bytes(
         b"".join(
             orjson.dumps({"id": f"p{place}", "problem": text, "expected_answer": one.reference}) + b"\n"
-            for place, (text, one) in enumerate(problems)
+            for place, (text, one, _) in enumerate(problems)
         )
     )
+    solutions = _write_solutions([texts for *_, texts in problems], folder)
     labels = {}
     for number, (name, rule) in enumerate(RULES.items()):
         stage = Stage(folder / str(number), "relabeled")
-        relabel_problems(folder / "v.parquet", folder / "p.jsonl", stage, rule)
+        relabel_problems(folder / "v.parquet", folder / "p.jsonl", stage, rule, solutions)
         labels[name] = pd.read_parquet(stage.folder / "labels.parquet")
     for place, expected in enumerate(labels["by confidence"]["expected_answer"]):
         if labels["by confidence"]["decision"].iat[place] == "relabel":
             for answer in problems[place][1].answers:
                 verdict(place, answer, expected)
     print("  judging:", ", ".join(f"{count:,} {name}" for name, count in calls.items()))
-    _print_labels(labels, [one for _, one in problems])
+    _print_labels(labels, [one for _, one, _ in problems])
+
+
+def _write_solutions(texts: Sequence[Sequence[str]], folder: Path) -> Path | None:
+    """Write the solutions of all problems, by seed; None if there are only answers."""
+    if not texts[0]:
+        return None
+    (folder / "solutions").mkdir()
+    for seed in range(len(texts[0])):
+        (folder / "solutions" / f"output-rs{seed}.jsonl").write_bytes(
+            b"".join(
+                solution_line(
+                    {"id": f"p{place}"}, seed=seed, generation=of[seed], finish_reason="stop", num_generated_tokens=0
+                )
+                for place, of in enumerate(texts)
+            )
+        )
+    return folder / "solutions"
 
 
 def _print_labels(labels: dict[str, pd.DataFrame], problems: Sequence[Simulated]) -> None:
@@ -145,7 +167,7 @@ def main() -> None:
                 print(f"simulated, {seeds} seeds, 10% damaged, {cluster:.0%} of wrong answers repeat another")
                 (folder := Path(name) / f"{seeds}-{cluster}").mkdir()
                 made = simulate(2000, seeds, cluster=cluster, damage=0.1, pass_rates=(3.0, 0.7), random_seed=seeds)
-                measure([("", one) for one in made], folder)
+                measure([("", one, []) for one in made], folder)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from sdg_helpers.judging.extracted_answers import JudgedAnswers
 from sdg_helpers.judging.judge import judge_solutions, rejudge_solutions
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.judging.steering import as_data, steers_judge
-from sdg_helpers.labels.relabel import RelabelRule, relabel_problems
+from sdg_helpers.labels.relabel import relabel_problems
+from sdg_helpers.labels.rules import RelabelRule
 from sdg_helpers.stages import Stage
 from tests.helpers.forks import exit_code, run_in_child
 from tests.helpers.judging import judge_by, verdicts

@@ -10,15 +10,17 @@ import pytest
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.labels.model import LabelModel, Votes
-from sdg_helpers.labels.relabel import COLUMNS, REASONS, RelabelRule, relabel_problems
-from sdg_helpers.labels.votes import Ballots, count_votes
+from sdg_helpers.labels.relabel import relabel_problems
+from sdg_helpers.labels.rules import COLUMNS, REASONS, RelabelRule
+from sdg_helpers.labels.votes import Ballots, count_votes, group_ballots
+from sdg_helpers.solutions.rows import solution_line
 from sdg_helpers.stages import Stage
 from tests.helpers.voting import simulate
 
 MAJORITY, NEVER = RelabelRule("majority"), RelabelRule("never")
 
 
-def relabel(tmp_path, problems, rule=None, name="relabeled"):
+def relabel(tmp_path, problems, rule=None, name="relabeled", solutions=None):
     """problems: (expected answer, answers by seed, verdicts by seed or None for "none matches") each."""
     path, verdicts = tmp_path / f"{name}.jsonl", tmp_path / f"{name}.parquet"
     path.write_bytes(
@@ -36,7 +38,7 @@ def relabel(tmp_path, problems, rule=None, name="relabeled"):
     ]
     table = pd.DataFrame(rows, columns=["id", "seed", "predicted_answer", "correct"])
     table.astype({"seed": "int32", "predicted_answer": "str", "correct": "boolean"}).to_parquet(verdicts)
-    manifest = relabel_problems(verdicts, path, Stage(tmp_path / name, "relabeled"), rule)
+    manifest = relabel_problems(verdicts, path, Stage(tmp_path / name, "relabeled"), rule, solutions)
     return pd.read_parquet(tmp_path / name / "labels.parquet").to_dict("records"), manifest
 
 
@@ -94,6 +96,53 @@ def test_problem_without_reference_gets_a_label_only_by_agreement(tmp_path):
     assert rows[2]["reason"] == "no_votes" and list(rows[0]) == list(COLUMNS)
 
 
+def test_answers_vote_together_where_the_problem_lets_them(tmp_path):
+    """`x=5` is `5`; `(1,2)` is `(2,1)` only where order does not count."""
+    path, verdicts = tmp_path / "p.jsonl", tmp_path / "v.parquet"
+    texts = ["Solve $x + 1 = 6$.", "Find all roots of the equation.", "Give the terms of the sequence in order.", "x"]
+    lists = ["1, 2, 3", "3, 2, 1", "1,2,3", "4"]
+    answers = [["x = 5", "5", "5", "6"], lists, lists, ["4", "4", "5", "6"]]
+    path.write_bytes(
+        b"".join(files.dumps({"id": f"p{n}", "problem": text, "expected_answer": "9"}) for n, text in enumerate(texts))
+    )
+    rows = [(f"p{n}", seed, answer, False) for n, given in enumerate(answers) for seed, answer in enumerate(given)]
+    table = pd.DataFrame(rows, columns=["id", "seed", "predicted_answer", "correct"])
+    table.astype({"seed": "int32", "predicted_answer": "str", "correct": "boolean"}).to_parquet(verdicts)
+    relabel_problems(verdicts, path, Stage(tmp_path / "r", "relabeled"), MAJORITY)
+    labels = pd.read_parquet(tmp_path / "r" / "labels.parquet")
+    assert labels["votes"].tolist() == [3, 3, 2, 2]
+    assert labels["expected_answer"].tolist() == ["5", "1, 2, 3", "1, 2, 3", "4"]
+
+
+@pytest.mark.parametrize(
+    "wrong_sums, decision, reason", [(0, "relabel", "majority"), (8, "undecided", "miscalculated")]
+)
+def test_solutions_that_miscalculate_together_replace_no_reference(tmp_path, wrong_sums, decision, reason):
+    """All eight seeds say 37, because all of them add wrongly: nobody corrects them but arithmetic."""
+    problems = [("28", ["37"] * 8, None)]
+    problems += [("1", ["1"] * 8, [True] * 8)] * 40 + [("2", ["3"] * 8, None)] * 6  # damaged references, and few errors
+    (tmp_path / "solutions").mkdir()
+    for seed in range(8):
+        lines = [
+            solution_line(
+                {"id": f"p{number}", "problem": "x", "expected_answer": expected},
+                seed=seed,
+                generation="So it is 4 + 8 + 15 = 37."
+                if number == 0 and seed < wrong_sums
+                else f"I get {answers[seed]}.",
+                finish_reason="stop",
+                num_generated_tokens=9,
+            )
+            for number, (expected, answers, _) in enumerate(problems)
+        ]
+        (tmp_path / "solutions" / f"output-rs{seed}.jsonl").write_bytes(b"".join(lines))
+    rows, manifest = relabel(tmp_path, problems, solutions=tmp_path / "solutions")
+    assert (rows[0]["decision"], rows[0]["reason"]) == (decision, reason)
+    assert rows[0]["votes"] == 8 - wrong_sums and rows[0]["agreement"] == (8 - wrong_sums) / 8
+    assert {row["decision"] for row in rows[41:]} == {"relabel"}
+    assert manifest["rules"]["majority"]["relabel"] == 7  # the paper's rule asks for votes only
+
+
 def test_ballots_count_alike_in_any_order():
     """Fault 2 of the reference: it aligned seed files by line number and fell over unequal lengths."""
     rows = [(0, 0, 0), (0, 1, 0), (0, 2, 1), (1, 2, 2), (2, 0, 3), (2, 1, 4)]
@@ -101,7 +150,8 @@ def test_ballots_count_alike_in_any_order():
     found = []
     for order in (rows, rows[::-1]):
         problem, seed, answer = (np.array(column, dtype=np.int32) for column in zip(*order, strict=True))
-        tally = count_votes(Ballots(problem, seed, answer, np.zeros(len(rows), bool), list("125ab")), seeds)
+        ballots = Ballots(problem, seed, answer, np.zeros(len(rows), bool), list("125ab"))
+        tally = count_votes(ballots, group_ballots(ballots, {}), seeds)
         found.append({name: value.tolist() for name, value in vars(tally).items()})
     assert found[0] == found[1]
     assert found[0]["winner"] == ["1", "5", "a", ""]

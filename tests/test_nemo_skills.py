@@ -6,7 +6,8 @@ from sdg_helpers import files, nemo_skills, runs
 from sdg_helpers.cli.main import main as cli_main
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.judge import judge_solutions, rejudge_solutions
-from sdg_helpers.labels.relabel import RelabelRule, relabel_problems
+from sdg_helpers.labels.relabel import relabel_problems
+from sdg_helpers.labels.rules import RelabelRule
 from sdg_helpers.nemo_skills.importing import import_nemo_skills
 from sdg_helpers.problems.download import download_problems
 from sdg_helpers.prompts import load_prompt

@@ -578,6 +578,20 @@ def test_open_questions_vote_by_value_even_without_an_opening_tag(tmp_path):
     assert table["how"].tolist() == ["vote", "vote", "vote", "missing", "vote", "vote"]
 
 
+def test_a_wrong_equation_is_no_vote(tmp_path):
+    solved(tmp_path, [(["37"] * 4, []), (["27"] * 4, [])])
+    for path in (tmp_path / "s").glob("output-rs*.jsonl"):
+        text = path.read_bytes().split(b"\n")
+        path.write_bytes(b"\n".join([text[0].replace(b"I guess", b"4 + 8 + 15 = 37,"), *text[1:]]))
+    manifest = voting.vote(stage_at(tmp_path / "s"), tmp_path / "problems.jsonl", stage_at(tmp_path / "v"))
+    labels = pd.read_parquet(tmp_path / "v" / "labels.parquet")
+    assert labels["reason"].tolist() == ["miscalculated", ""] and labels["votes"].tolist() == [0, 4]
+    assert manifest["counts"]["dropped"] == {"miscalculated": 1} and manifest["verdicts"] == {
+        "right": 4,
+        "undecided": 4,
+    }
+
+
 def test_an_error_when_no_question_is_kept(tmp_path):
     solved(tmp_path, [([None, None], ["one", "two"])])
     with pytest.raises(SdgError, match="none of the 1 questions has an answer .*no_votes.*lower MIN_VOTES"):

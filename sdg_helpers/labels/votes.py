@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sdg_helpers.answers.equality import canonical
+from sdg_helpers.answers.equality import canonical, group_answers
+from sdg_helpers.answers.reading import read_answer
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.verdicts import read_batches
 from sdg_helpers.labels.model import Votes
@@ -36,7 +37,8 @@ class Ballots:
 class Tally:
     """The count by problem, arrays of one length; see model.Votes for the meanings.
 
-    winner: the most frequent spelling of the largest group that does not match the reference, "" without one.
+    winner: the most frequent spelling of the largest group that does not match the reference, "" without one;
+    winning: the number of that group, -1 without one.
     """
 
     largest: Ints
@@ -46,6 +48,7 @@ class Tally:
     reference: Ints
     leads: Bools
     winner: NDArray[np.object_]
+    winning: Ints
 
     def patterns(self, has_reference: Bools) -> tuple[list[Votes], NDArray[np.intp], NDArray[np.intp]]:
         """Return the different votes, each problem's index into them, and how many problems have each."""
@@ -86,14 +89,58 @@ def read_ballots(verdicts: Path, ids: pd.Index, problems: Path) -> tuple[Ballots
     return Ballots(problem, seed, answer, matches, list(spellings)), seeds, unjudged
 
 
-def count_votes(ballots: Ballots, seeds: Ints, canonical_form: Callable[[str], str] = canonical) -> Tally:
-    """Count. Answers with one canonical form vote together; those that match the reference are one group.
+def group_ballots(ballots: Ballots, texts: Mapping[int, str], canonical_form: Callable[[str], str] = canonical) -> Ints:
+    """Return the number of each ballot's group, the same for answers that vote together within a problem.
 
-    Most votes win; of equally many the reference's group, then the answer that the lowest seed gave.
+    Answers that match the reference are one group. Others vote together when they have one canonical form; whether also
+    `5` with `x=5` or `5 cm`, and `1,2` with `2,1`, depends on the problem. texts: of the problems of
+    `depend_on_problem`, by position; without its text, a problem says nothing.
     """
     forms: dict[str, int] = {}
     form = np.array([forms.setdefault(canonical_form(text), len(forms)) + 1 for text in ballots.spellings], np.int32)
     group = np.where(ballots.matches, _REFERENCE, form[ballots.answer] if len(form) else ballots.answer)
+    depending = _rivals(ballots, np.array(sorted(texts), dtype=np.int32))
+    for rows in np.split(depending, _runs(ballots.problem[depending])[1:]) if len(depending) else ():
+        codes, first, inverse, votes = np.unique(
+            ballots.answer[rows], return_index=True, return_inverse=True, return_counts=True
+        )
+        order = np.lexsort((ballots.seed[rows][first], -votes))  # the most frequent spelling gives the group its name
+        spellings = [ballots.spellings[codes[place]] for place in order]
+        number = np.zeros(len(codes), dtype=np.int32)
+        for count, members in enumerate(group_answers(spellings, texts[int(ballots.problem[rows[0]])]), 1):
+            number[order[members]] = len(forms) + count
+        group[rows] = number[inverse]
+    return group.astype(np.int32)
+
+
+def depend_on_problem(ballots: Ballots) -> Ints:
+    """Return the positions of the problems of which the text is needed to group the answers."""
+    special = np.array([_is_special(text) for text in ballots.spellings], dtype=bool)
+    if not len(special):
+        return np.zeros(0, dtype=np.int32)
+    rows = _rivals(ballots, np.unique(ballots.problem[~ballots.matches & special[ballots.answer]]).astype(np.int32))
+    starts = _runs(ballots.problem[rows])
+    answers = ballots.answer[rows]
+    several = _reduce(np.minimum, answers, starts) != _reduce(np.maximum, answers, starts)
+    return ballots.problem[rows][starts][several]
+
+
+def _is_special(answer: str) -> bool:
+    read = read_answer(answer.strip())
+    return bool(read.addition or read.label or (read.key is not None and read.key.free != read.key.ordered))
+
+
+def _rivals(ballots: Ballots, problems: Ints) -> NDArray[np.intp]:
+    """Return the rows of the ballots that do not match the reference, of these problems, ordered by problem."""
+    rows = np.flatnonzero(~ballots.matches & np.isin(ballots.problem, problems))
+    return rows[np.argsort(ballots.problem[rows], kind="stable")]
+
+
+def count_votes(ballots: Ballots, group: Ints, seeds: Ints) -> Tally:
+    """Count the ballots by their groups.
+
+    Most votes win; of equally many the reference's group, then the answer that the lowest seed gave.
+    """
     order = np.lexsort((ballots.answer, group, ballots.problem))
     by_spelling = _runs(ballots.problem[order], group[order], ballots.answer[order])
     votes = np.diff(np.append(by_spelling, len(order)))
@@ -109,6 +156,12 @@ def count_votes(ballots: Ballots, seeds: Ints, canonical_form: Callable[[str], s
     rank = np.lexsort((lowest, group != _REFERENCE, -size, problem))
     problem, group, size, spelling = problem[rank], group[rank], size[rank], spelling[rank]
     return _by_problem(problem, group, size, spelling, seeds, ballots.spellings)
+
+
+def voters(ballots: Ballots, group: Ints, tally: Tally, chosen: Bools) -> list[tuple[int, int]]:
+    """Return (position, seed) of every vote for the winner of the chosen problems."""
+    rows = np.flatnonzero(chosen[ballots.problem] & (group == tally.winning[ballots.problem]))
+    return list(zip(ballots.problem[rows].tolist(), ballots.seed[rows].tolist(), strict=True))
 
 
 def _by_problem(problem: Ints, group: Ints, size: Ints, spelling: Ints, seeds: Ints, texts: Sequence[str]) -> Tally:
@@ -127,7 +180,10 @@ def _by_problem(problem: Ints, group: Ints, size: Ints, spelling: Ints, seeds: I
     winner = np.full(len(seeds), "", dtype=object)
     rivals = np.flatnonzero(group != _REFERENCE)[::-1]  # the last assignment wins: the largest of each problem
     winner[problem[rivals]] = [texts[code] for code in spelling[rivals]]
-    return Tally(largest, second, total - largest - second, seeds, spread(group == _REFERENCE), leads, winner)
+    winning = np.full(len(seeds), -1, dtype=np.int32)
+    winning[problem[rivals]] = group[rivals]
+    reference = spread(group == _REFERENCE)
+    return Tally(largest, second, total - largest - second, seeds, reference, leads, winner, winning)
 
 
 def _runs(*columns: Ints) -> NDArray[np.intp]:

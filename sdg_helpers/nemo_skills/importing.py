@@ -14,7 +14,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.comparisons import comparison_key, row_of
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.judging.verdicts import VerdictWriter
-from sdg_helpers.labels.relabel import COLUMNS
+from sdg_helpers.labels.rules import COLUMNS
 from sdg_helpers.nemo_skills.exporting import RULE_REPLIES
 from sdg_helpers.nemo_skills.foreign_rows import finished_files, our_solution_line, problem_of, read_rows
 from sdg_helpers.problems.problem_file import ProblemIndex

@@ -36,6 +36,14 @@ def find_problems(path: Path | str, ids: Iterable[str]) -> dict[str, dict[str, A
     return found
 
 
+def read_texts(path: Path | str, positions: Iterable[int]) -> dict[int, str]:
+    """Return the problems' texts at these positions (from 0), by position."""
+    wanted = set(positions)
+    if not wanted:
+        return {}
+    return {place: row["problem"] for place, row in enumerate(read_problems(path)) if place in wanted}
+
+
 class ProblemIndex:
     """The position of each problem in problems.jsonl, by id. Takes about 150 bytes per problem."""
 

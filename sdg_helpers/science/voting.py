@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from array import array
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sdg_helpers import files
-from sdg_helpers.answers.equality import RULES, canonical
+from sdg_helpers.answers.equality import RULES
 from sdg_helpers.answers.options import normalise_vote
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.extracted_answers import ExtractedAnswers, extract_answers
 from sdg_helpers.judging.verdicts import VerdictWriter
-from sdg_helpers.labels.model import LabelModel
-from sdg_helpers.labels.relabel import RelabelRule
-from sdg_helpers.labels.votes import Ballots, count_votes
-from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
+from sdg_helpers.labels.model import LabelModel, Votes
+from sdg_helpers.labels.rules import RelabelRule
+from sdg_helpers.labels.sound_votes import count_sound_votes
+from sdg_helpers.labels.votes import Ballots, count_votes, depend_on_problem, group_ballots, voters
+from sdg_helpers.problems.problem_file import ProblemIndex, read_problems, read_texts
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage, Work
 
-REASONS = ("no_votes", "tied", "too_few_votes", "too_little_agreement", "unsure")
+REASONS = ("no_votes", "tied", "too_few_votes", "too_little_agreement", "miscalculated", "unsure")
 
 
 def vote(
@@ -44,9 +44,10 @@ def vote(
 
     Questions with options are voted on by letter, however it was written; others by equal answers. What names no option
     does not vote, and counts as a seed that did not agree. A question is kept when its winner has min_votes votes,
-    min_agreement of the seeds, min_confidence, and no equal rival. There are no references to fit labels.model to: the
-    confidence is that of its prior. reasoning: the model that solved thinks, so that an answer without closed thinking
-    does not count. Returns the manifest; raises SdgError when no question is kept.
+    min_agreement of the seeds, min_confidence, and no equal rival; a solution with a wrong equation is no vote for it.
+    There are no references to fit labels.model to: the confidence is that of its prior. reasoning: the model that
+    solved thinks, so that an answer without closed thinking does not count. Returns the manifest; raises SdgError when
+    no question is kept.
     """
     RelabelRule(min_confidence=min_confidence, min_votes=min_votes, min_agreement=min_agreement)  # raises SdgError
     solutions.require()
@@ -65,8 +66,8 @@ def vote(
         partial = work.folder / "partial"
         extract_answers(solutions.folder, partial, reasoning)
         votes = _Votes(ExtractedAnswers(partial, list(seeds)), problems)
-        labels = _label(votes, min_votes, min_agreement, min_confidence)
-        manifest = _write_outputs(work, votes, labels)
+        labels, for_winner = _label(votes, solutions.folder, min_votes, min_agreement, min_confidence)
+        manifest = _write_outputs(work, votes, labels, for_winner)
         shutil.rmtree(partial, ignore_errors=True)
         return manifest
 
@@ -92,26 +93,48 @@ class _Votes:
                 yield seed, position, problem_id, answer, normalise_vote(answer, row.get("options"))
 
 
-def _label(votes: _Votes, min_votes: int, min_agreement: float, min_confidence: float) -> pd.DataFrame:
-    """Return one row per question, in their order."""
+def _label(
+    votes: _Votes, solutions: Path, min_votes: int, min_agreement: float, min_confidence: float
+) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    """Return one row per question, in their order; and which ballots, in theirs, are for the winner."""
     ballots, seeds = _ballots(votes)
-    tally, model = count_votes(ballots, seeds), LabelModel.fit({})
+    model = LabelModel.fit({})
+    groups = group_ballots(ballots, read_texts(votes.problems, depend_on_problem(ballots).tolist()))
+    tally = count_votes(ballots, groups, seeds)
     patterns, index, _ = tally.patterns(np.zeros(len(seeds), dtype=bool))
     labels = pd.DataFrame({"id": list(votes.index), "expected_answer": tally.winner.astype(str)})
-    labels["votes"], labels["seeds"] = tally.largest, seeds
-    labels["agreement"] = (labels["votes"] / labels["seeds"].clip(lower=1)).astype("float32")
+    labels["votes"], labels["seeds"], labels["miscalculated"] = tally.largest, seeds, False
     confidence = np.array([model.confidence(one).largest for one in patterns])
     labels["confidence"] = confidence[index].astype("float32") if len(confidence) else 0.0
     labels["tied"] = (tally.largest > 0) & (tally.largest == tally.second)
+    _give_reasons(labels, min_votes, min_agreement, min_confidence)
+    kept = (labels["reason"] == "").to_numpy()
+    names = labels["id"].tolist()
+    sound = count_sound_votes(solutions, ((names[place], seed) for place, seed in voters(ballots, groups, tally, kept)))
+    for place in np.flatnonzero(kept):
+        left, second = sound[names[place]], int(tally.second[place])
+        if left < tally.largest[place]:
+            one = Votes(left, second, int(tally.others[place]), int(seeds[place]), None, False)
+            labels.loc[place, ["votes", "miscalculated"]] = left, True
+            labels.loc[place, "confidence"] = model.confidence(one).largest if left > second else 0.0
+    _give_reasons(labels, min_votes, min_agreement, min_confidence)
+    return labels.drop(columns="miscalculated"), groups == tally.winning[ballots.problem]
+
+
+def _give_reasons(labels: pd.DataFrame, min_votes: int, min_agreement: float, min_confidence: float) -> None:
+    """Add agreement, and why a question is dropped: one of REASONS, or "" for a kept one."""
+    labels["agreement"] = (labels["votes"] / labels["seeds"].clip(lower=1)).astype("float32")
+    unsure = labels["confidence"] < min_confidence
+    few, disagreeing = labels["votes"] < min_votes, labels["votes"] < min_agreement * labels["seeds"]
     conditions = [
-        labels["votes"] == 0,
+        (labels["votes"] == 0) & ~labels["miscalculated"],
         labels["tied"],
-        labels["votes"] < min_votes,
-        labels["votes"] < min_agreement * labels["seeds"],
-        labels["confidence"] < min_confidence,
+        few & ~labels["miscalculated"],
+        disagreeing & ~labels["miscalculated"],
+        labels["miscalculated"] & (few | disagreeing | unsure),
+        unsure,
     ]
     labels["reason"] = np.select(conditions, REASONS, default="")
-    return labels
 
 
 def _ballots(votes: _Votes) -> tuple[Ballots, NDArray[np.int32]]:
@@ -129,7 +152,7 @@ def _ballots(votes: _Votes) -> tuple[Ballots, NDArray[np.int32]]:
     return Ballots(problem, seed_of, answer, np.zeros(len(problem), dtype=bool), list(known)), asked
 
 
-def _write_outputs(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str, Any]:
+def _write_outputs(work: Work, votes: _Votes, labels: pd.DataFrame, for_winner: NDArray[np.bool_]) -> dict[str, Any]:
     dropped = labels.loc[labels["reason"] != "", "reason"].value_counts().to_dict()
     kept = len(labels) - sum(dropped.values())
     if not kept:
@@ -140,7 +163,7 @@ def _write_outputs(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str,
     outputs = [work.folder / name for name in ("labels.parquet", "verdicts.parquet", "kept.jsonl", "dropped.jsonl")]
     with files.atomic_writer(outputs[0]) as out:
         labels.to_parquet(out, index=False)
-    by_how, by_verdict = _write_verdicts(outputs[1], votes, labels)
+    by_how, by_verdict = _write_verdicts(outputs[1], votes, labels, for_winner)
     _write_questions(votes.problems, labels, outputs[2], outputs[3])
     return work.finish(
         rows_in=len(labels),
@@ -154,16 +177,17 @@ def _write_outputs(work: Work, votes: _Votes, labels: pd.DataFrame) -> dict[str,
     )
 
 
-def _write_verdicts(path: Path, votes: _Votes, labels: pd.DataFrame) -> tuple[dict[str, int], dict[str, int]]:
+def _write_verdicts(
+    path: Path, votes: _Votes, labels: pd.DataFrame, for_winner: NDArray[np.bool_]
+) -> tuple[dict[str, int], dict[str, int]]:
     """Write verdicts.parquet: right for a vote for the winner, undecided for a dropped question. Return the counts."""
     winners, kept = labels["expected_answer"].tolist(), (labels["reason"] == "").tolist()
-    value = lru_cache(maxsize=1 << 16)(canonical)
+    ballots = iter(for_winner.tolist())
     with VerdictWriter(path) as table:
         for seed, position, problem_id, answer, choice in votes:
-            winner = winners[position]
-            right = choice is not None and (choice == winner or value(choice) == value(winner))
+            right = next(ballots) if choice else False
             how = "vote" if choice else "names_no_option" if answer else "missing"
-            table.add(problem_id, seed, choice or answer, winner, right if kept[position] else None, how)
+            table.add(problem_id, seed, choice or answer, winners[position], right if kept[position] else None, how)
     return dict(table.by_how), dict(table.by_verdict)
 
 
