@@ -236,7 +236,10 @@ def test_many_faults_lose_and_alter_nothing(monkeypatch):
     assert len({asked.key for asked in outcomes.order}) == 600
 
 
-@pytest.mark.parametrize(("fault", "size", "latency"), [("duplicate", 300_000, "0"), ("late_copy", 3000, "0.02")])
+@pytest.mark.parametrize(
+    ("fault", "size", "latency"),
+    [("duplicate", 300_000, "0"), *(("late_copy", 3000, late) for late in ("0", "0.003", "0.02"))],
+)
 def test_unrequested_reply_on_a_kept_connection_is_ignored(fault, size, latency):
     with StandIn(faults=f"{fault}=0.5", size=size, latency=latency) as server:
         requests = [request(number) for number in range(150)]
@@ -368,7 +371,7 @@ def test_slow_requests_leave_no_slot_empty(faults):
         if len(pulled) < 600:
             taken.append(len(pulled) - len(outcomes))
 
-    with StandIn(latency="tail:0.02:0.3:0.04", faults=faults) as server:
+    with StandIn(latency="tail:0.1:0.5:0.04", faults=faults) as server:
         _, progress = ask(server, requests(), on_completion=on_completion, limits={"concurrency": 64, "max_retries": 9})
         assert server.stats()["in_flight_max"] == 64
     assert progress.done == 600 and min(taken) >= 63  # all but the one that has just been answered

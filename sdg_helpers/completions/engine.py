@@ -5,10 +5,11 @@
              on_completion=…, on_failure=…)
 
 How a request travels: `complete` starts an event loop in a thread, where the dispatcher (dispatch.py) pulls requests
-from the lazy input when the pace (pacing.py) has a slot free. A worker sends the request over HTTP (transport.py) and
-reads the reply (replies.py) as a completion or as a failed attempt. A completion is counted (meter.py) and passed to
-on_completion. A failed attempt goes back to the backlog (backlog.py) for a retry, or is given up and passed to
-on_failure. Every request ends in exactly one of the two callbacks, unless the run is stopped.
+from the lazy input when the pace (pacing.py) has a slot free. A worker sends the request over HTTP (transport.py) on a
+connection that can carry no other request's reply (connections.py), and reads the reply (replies.py) as a completion
+or as a failed attempt. A completion is counted (meter.py) and passed to on_completion. A failed attempt goes back to
+the backlog (backlog.py) for a retry, or is given up and passed to on_failure. Every request ends in exactly one of the
+two callbacks, unless the run is stopped.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ import aiohttp
 import orjson
 from multidict import CIMultiDictProxy
 
+from sdg_helpers.completions.connections import Connector
 from sdg_helpers.completions.pacing import retry_after_s
 from sdg_helpers.completions.replies import (
     BUSY,
@@ -56,7 +57,7 @@ class Transport:
                 "key as api_key."
             )
         self.base_url, self.model = base_url, model
-        self._client, self._proxy, self._repeated = client, _proxy(base_url), set[int]()
+        self._client, self._proxy = client, _proxy(base_url)
         self._headers, self._timeout = _headers(client), _timeout(client, timeout_s)
         self._common = {
             "model": model,
@@ -74,12 +75,11 @@ class Transport:
 
     async def __aenter__(self) -> Transport:
         # Drop idle connections before common servers do, which is after five seconds.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4, socket_factory=_socket)
+        self._connector = Connector(limit=0, keepalive_timeout=4, socket_factory=_socket)
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector,
             headers=self._headers,
             timeout=self._timeout,
-            request_class=_Request,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._url = f"{self.base_url}/chat/completions"
@@ -99,8 +99,6 @@ class Transport:
         try:
             async with self._session.post(self._url, data=self._body(request), **self._options) as response:
                 data = await _read(response)
-        except _StaleConnection:
-            return await self.attempt(request)  # that connection is closed now, and nothing was sent on it
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             return self._connection_failure(error)
         if data is None:
@@ -110,22 +108,9 @@ class Transport:
         outcome = read_reply(data, time.perf_counter() - started)
         if isinstance(outcome, FailedAttempt):
             return replace(outcome, detail=self._redact(outcome.detail))
-        if self._is_duplicate(response.carrier, request, data):  # type: ignore[attr-defined]  # set by _Request
-            return FailedAttempt(RETRY, "duplicate", "the server sent the reply to another request twice")
+        if not self._connector.accept(data):
+            return FailedAttempt(RETRY, "duplicate", "the server sent a reply twice")
         return outcome
-
-    def _is_duplicate(self, connection: Any, request: Request, data: bytes) -> bool:
-        """Return whether the connection's previous reply, to another request, had the same bytes.
-
-        True only once for each such reply: a server may give everyone the same answer.
-        """
-        asked, digest = (request.seed, request.messages), hash(data)
-        previous, connection.last_exchange = getattr(connection, "last_exchange", None), (asked, digest)
-        if previous is None or previous[1] != digest or previous[0] == asked or digest in self._repeated:
-            return False
-        self._repeated.add(digest)
-        connection.force_close()
-        return True
 
     def _body(self, request: Request) -> bytes | io.BytesIO:
         body = {**self._common, "messages": request.messages}
@@ -207,21 +192,6 @@ class Transport:
             if isinstance(key, str) and key:
                 text = text.replace(key, "***")
         return text[:500]
-
-
-class _StaleConnection(aiohttp.ServerDisconnectedError):
-    """A kept-alive connection has received data that no request asked for."""
-
-
-class _Request(aiohttp.ClientRequest):
-    """Rejects a kept-alive connection with unrequested data on it, which would be taken for this request's reply."""
-
-    async def send(self, conn: Any) -> Any:
-        if conn.protocol.should_close:
-            raise _StaleConnection
-        response = await super().send(conn)
-        response.carrier = conn.protocol  # type: ignore[attr-defined]  # `connection` is None once it is read
-        return response
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
