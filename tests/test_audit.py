@@ -1,11 +1,16 @@
 """A person checks the judge: stratified samples, error rates per tier, and decisions that override every tier."""
 
+import pandas as pd
 import pytest
 
 from sdg_helpers import files
-from sdg_helpers.judging import audit
+from sdg_helpers.audit import labels as audit_labels
+from sdg_helpers.audit import session
+from sdg_helpers.audit import verdicts as audit
+from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.comparisons import Comparisons, decode_verdict, row_key, row_of
 from sdg_helpers.runs.reset import reset_stages
+from sdg_helpers.runs.run import Track
 from sdg_helpers.runs.tracks import STAGES
 from sdg_helpers.sft.expected_errors import ExpectedErrors
 
@@ -95,3 +100,80 @@ def test_expected_errors_are_unknown_without_confidence():
     unknown = ExpectedErrors({}, None)
     unknown.add(unknown.encode("a", "exact"))
     assert unknown.summary(1) is None and unknown.of_label("a") == 0
+
+
+def labels_of(*rows):
+    """rows: (id, label in use, reference, decision) each."""
+    table = pd.DataFrame(rows, columns=["id", "expected_answer", "original_expected_answer", "decision"])
+    return table.assign(reason="majority", confidence=0.95)
+
+
+def test_decisions_on_labels_override_the_votes(tmp_path):
+    decisions, table = tmp_path / audit_labels.FILE, labels_of(
+        ("good", "3", "4", "relabel"), ("bad", "5", "6", "relabel"), ("kept", "7", "7", "keep"),
+        ("open", "8", "8", "undecided"), ("other", "9", "1", "relabel"),
+    )  # fmt: skip
+    rows = {row["id"]: row for row in table.to_dict("records")}
+    audit_labels.record_label(decisions, rows["good"], True)
+    audit_labels.record_label(decisions, rows["bad"], True)
+    audit_labels.record_label(decisions, rows["bad"], False)  # a second thought replaces the first
+    audit_labels.record_label(decisions, {**rows["kept"], "expected_answer": "7.0"}, False)
+    audit_labels.record_label(decisions, rows["open"], True)
+    audit_labels.record_label(decisions, {**rows["other"], "id": "of another run"}, True)
+    assert audit_labels.count_errors(decisions) == (3, 1, pytest.approx(0.15))
+    changed = audit_labels.apply_decisions(table, decisions)
+    assert changed == {"corrected": 1, "rejected": 2, "confirmed": 1}
+    assert table[["id", "expected_answer", "decision", "reason"]].values.tolist() == [
+        ["good", "3", "relabel", "corrected"],
+        ["bad", "6", "undecided", "rejected"],
+        ["kept", "7", "undecided", "rejected"],
+        ["open", "8", "keep", "confirmed"],
+        ["other", "9", "relabel", "majority"],
+    ]
+    assert table["confidence"].tolist() == [1.0, 0.95, 0.95, 1.0, 0.95]
+
+
+def judged_run(folder):
+    """A run with two decided comparisons and one new label."""
+    track = Track(folder / "math", "math")
+    for stage in (track.problems, track.judged, track.relabeled):
+        stage.mkdir(parents=True)
+    hostile = "<b>\x1b[2J" + "x" * 900
+    (track.problems / "problems.jsonl").write_bytes(
+        b"".join(files.dumps({"id": name, "problem": hostile}) for name in "ab")
+    )
+    write_store(track.judged / "comparisons.jsonl", [("a", "5", False, "model"), ("b", "7.", True, "numeric")])
+    labels_of(("a", "5", "7", "relabel"), ("b", "7", "7", "keep")).to_parquet(track.relabeled / "labels.parquet")
+    return folder
+
+
+def test_session_asks_each_question_once_and_keeps_what_was_decided(tmp_path, capsys):
+    run, keys, prompts = judged_run(tmp_path / "run"), iter(["x", "y", "s", "n"]), []
+
+    def press(prompt):
+        prompts.append(prompt)
+        return next(keys)
+
+    session.check_sample(run, 5, read=press)
+    shown = capsys.readouterr().out
+    assert "3 decisions to look at" in shown and len(prompts) == 4 and "\x1b" not in shown and "x" * 700 not in shown
+    session.check_sample(run, 5, read=lambda prompt: "q")
+    assert "1 decisions to look at" in capsys.readouterr().out  # the skipped one
+    rows = session.summarize(run)
+    assert [(row["checked"], row["wrong"]) for row in rows][-1] == (1, 1) and rows[-1]["decided by"] == "new label"
+    assert "100.0% (expected: 5.0%)" in rows[-1]["error rate"]
+
+
+@pytest.mark.parametrize("error", [EOFError, NotImplementedError])
+def test_session_without_a_person_says_where_to_ask(tmp_path, capsys, error):
+    def nobody(prompt):
+        raise error
+
+    run = judged_run(tmp_path / "run")
+    session.check_sample(run, 5, read=nobody)
+    assert "run this cell in JupyterLab" in capsys.readouterr().out and session.summarize(run) == []
+
+
+def test_session_before_judging_says_what_to_run(tmp_path):
+    with pytest.raises(SdgError, match="nothing has been judged yet. Run notebook math/04 first"):
+        session.check_sample(tmp_path / "run")

@@ -57,8 +57,8 @@ def judge_solutions(
     model that wrote the solutions thinks, so an answer without closed thinking does not count. judge_by_form: a
     solution without finish reason counts if its thinking and its last box are closed; False: it has no answer. The
     stage is complete when at most max_failed_fraction of the comparisons have no reply. decisions: a person's decisions
-    (see judging.audit), which override rules and model; a file that does not exist is ignored. jobs: ask in Slurm jobs,
-    each with its own server; None: in this process. Returns the manifest.
+    (see audit.verdicts), which override rules and model; a file that does not exist is ignored. jobs: ask in Slurm
+    jobs, each with its own server; None: in this process. Returns the manifest.
     """
     solutions.require()
     seeds = seed_files.seed_files(solutions.folder)

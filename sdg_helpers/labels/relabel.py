@@ -11,6 +11,7 @@ import pandas as pd
 from sdg_helpers import files
 from sdg_helpers.answers.arithmetic import WRONG_EQUATION_RULES
 from sdg_helpers.answers.equality import RULES
+from sdg_helpers.audit.labels import apply_decisions
 from sdg_helpers.labels.calibration import compare_rules, majority_curve
 from sdg_helpers.labels.deciding import Facts, decide_labels, discount_wrong_arithmetic
 from sdg_helpers.labels.model import Confidence, LabelModel
@@ -23,7 +24,12 @@ RULES_COMPARED = ("never", "majority", "confidence")
 
 
 def relabel_problems(
-    verdicts: Path, problems: Path, stage: Stage, rule: RelabelRule | None = None, solutions: Path | None = None
+    verdicts: Path,
+    problems: Path,
+    stage: Stage,
+    rule: RelabelRule | None = None,
+    solutions: Path | None = None,
+    decisions: Path | None = None,
 ) -> dict[str, Any]:
     """Write labels.parquet, one row per problem, in the order of `problems`, with the columns of COLUMNS.
 
@@ -31,16 +37,21 @@ def relabel_problems(
     votes / seeds, so that silence is not consent; tied: whether another answer has as many votes as the majority;
     confidence: probability that the label is right (see labels.model). Of an undecided problem expected_answer is the
     reference; nothing exports it. solutions: the folder in which majorities that would replace a reference are checked
-    for wrong equations; None: they are not. Returns the manifest: decisions and reasons, the fitted model, the
-    calibration curve, and what each rule would have changed.
+    for wrong equations; None: they are not. decisions: a person's decisions on labels (see audit.labels), which
+    override the rule; a file that does not exist is ignored. Returns the manifest: decisions and reasons, the fitted
+    model, the calibration curve, and what each rule would have changed.
     """
     rule = rule or RelabelRule()
     parameters = {**vars(rule), "equality_rules": RULES, "arithmetic_rules": solutions and WRONG_EQUATION_RULES}
-    with stage.work(parameters, {"verdicts": verdicts, "problems": problems}) as work:
-        return work.manifest if work.done else _relabel(work, verdicts, problems, rule, solutions)
+    inputs = {"verdicts": verdicts, "problems": problems}
+    decided = decisions if decisions is not None and decisions.exists() else None
+    with stage.work(parameters, {**inputs, **({"decisions": decided} if decided else {})}) as work:
+        return work.manifest if work.done else _relabel(work, verdicts, problems, rule, solutions, decided)
 
 
-def _relabel(work: Work, verdicts: Path, problems: Path, rule: RelabelRule, solutions: Path | None) -> dict[str, Any]:
+def _relabel(
+    work: Work, verdicts: Path, problems: Path, rule: RelabelRule, solutions: Path | None, decisions: Path | None
+) -> dict[str, Any]:
     table = pd.DataFrame(
         ((row["id"], row["expected_answer"], "conflicting_answers" in row) for row in files.read_jsonl(problems)),
         columns=["id", "original_expected_answer", "conflicting"],
@@ -60,6 +71,7 @@ def _relabel(work: Work, verdicts: Path, problems: Path, rule: RelabelRule, solu
     if solutions is not None:
         discount_wrong_arithmetic(facts, rule, model, ballots, groups, solutions)
     labels = decide_labels(facts, rule)
+    apply_decisions(labels, decisions)
     with files.atomic_writer(work.folder / "labels.parquet") as out:
         labels[list(COLUMNS)].to_parquet(out, index=False)
     reasons = labels["reason"].value_counts()

@@ -18,6 +18,9 @@ REASONS = {
     "unjudged": "undecided",  # an answer without a verdict may match the reference
     "conflicting": "undecided",  # the sources give different references
     "no_votes": "undecided",  # neither a reference nor an answer
+    "confirmed": "keep",  # a person called the reference right
+    "corrected": "relabel",  # a person called another answer right
+    "rejected": "undecided",  # a person called the label wrong
 }
 COLUMNS = (
     "id", "expected_answer", "original_expected_answer", "decision", "reason", "votes", "seeds", "tied", "agreement",

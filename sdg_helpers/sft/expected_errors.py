@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 
-from sdg_helpers.judging.audit import TierError, tier_errors
+from sdg_helpers.audit.verdicts import TierError, tier_errors
 
 _STEPS = (1 << 12) - 1  # a probability is kept as one of 4096 steps
 

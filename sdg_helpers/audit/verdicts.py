@@ -1,4 +1,4 @@
-"""Check the judge: a person looks at a sample of decisions, and every tier gets an error rate.
+"""A person's decisions on verdicts: draw a sample, keep the decisions, give every tier an error rate.
 
 Decisions are kept in one file per run, decisions.jsonl, keyed by comparison. It can be shared and survives `sdg reset`.
 A person's decision overrides rules and model wherever the same comparison comes up again.

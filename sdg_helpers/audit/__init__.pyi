@@ -1,0 +1,2 @@
+from .session import check_sample as check_sample
+from .session import summarize as summarize
