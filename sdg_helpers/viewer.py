@@ -96,7 +96,8 @@ def counts(manifest: Mapping[str, Any], rows_in: str, rows_out: str, dropped: st
     total_in, total_out, reasons = (manifest["counts"][key] for key in ("rows_in", "rows_out", "dropped"))
     if total_in != total_out + sum(reasons.values()):
         raise SdgError(f"the counts do not add up: {total_in} rows in, {total_out} out, dropped {reasons}.")
-    lost = {f"{dropped}: {reason}": -count for reason, count in reasons.items()}
+    said = {reason: f" ({detail})" for reason, detail in (manifest.get("failures") or {}).items() if detail}
+    lost = {f"{dropped}: {reason}{said.get(reason, '')}": -count for reason, count in reasons.items()}
     return facts("counts", {rows_in: total_in, **lost, rows_out: total_out})
 
 

@@ -8,13 +8,14 @@ import os
 import random
 import signal
 import threading
+import time
 from collections import Counter
 
 import openai
 import psutil
 import pytest
 
-from sdg_helpers.completions import dispatch, transport
+from sdg_helpers.completions import dispatch
 from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.replies import RETRY, FailedAttempt, read_reply
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, ServerGone
@@ -88,6 +89,7 @@ CASES = {  # what the server does -> how the request ends, how often it was sent
     "[[garbage]]": ("bad_json", SENT),
     "[[empty x1]]": (ANSWERED, 2),
     "[[empty]]": ("empty_choices", SENT),
+    "[[null_content]]": ("empty", SENT),
     "[[no_message]]": ("bad_reply", SENT),
     "[[error_200]]": ("error_in_reply", SENT),
     "[[abort x1]]": (ANSWERED, 2),
@@ -145,7 +147,6 @@ def test_every_kind_adds_up(every_kind):
     ("fault", "check"),
     [
         ("length", lambda got, asked: got.finish_reason == "length" and "</think>" not in got.content),
-        ("null_content", lambda got, asked: got.content == "" and got.finish_reason == "stop"),
         ("null_finish", lambda got, asked: got.finish_reason == "unknown" and got.content == text(asked)),
         ("no_usage", lambda got, asked: (got.prompt_tokens, got.completion_tokens) == (0, 0)),
         ("surrogate", lambda got, asked: got.content == "\ufffd" + text(asked)),
@@ -279,15 +280,46 @@ def test_errors_that_affect_every_request_stop_the_run(options, client, fault, m
 
 
 @pytest.mark.parametrize(("fault", "told"), [("[[400]]", "http_400"), ("[[403]]", "http_403.*check the API key")])
-def test_consecutive_failures_stop_the_run(plain, fault, told):
+def test_failures_without_one_success_stop_the_run(plain, fault, told):
     pulled = []
-    with pytest.raises(SdgError, match=f"50 requests in a row failed.*{told}"):
+    with pytest.raises(SdgError, match=f"24 requests in a row failed.*{told}"):
+        ask(plain, (pulled.append(n) or request(n, fault) for n in range(100_000)), limits={"concurrency": 8})
+    assert 24 <= len(pulled) <= 32
+
+
+def test_consecutive_failures_after_a_success_stop_the_run(plain):
+    with pytest.raises(SdgError, match="50 requests in a row failed.*http_400"):
         ask(
             plain,
-            (pulled.append(n) or request(n, fault) for n in range(100_000)),
-            limits={"concurrency": 8, "max_failures_in_a_row": 50},
+            (request(n, "[[400]]" if n else "") for n in range(100_000)),
+            limits={"concurrency": 1, "max_failures_in_a_row": 50},
         )
-    assert 50 <= len(pulled) <= 58
+
+
+def test_requests_that_are_too_long_each_in_its_own_way_do_not_stop_the_run(listener):
+    """Others may be shorter; the same words for every request mean the settings."""
+    said = [f"maximum context length is 4096 tokens, you requested {5000 + n}" for n in range(30)]
+    for words, stops in ((said, False), (said[:1] * 30, True)):
+        listener.refusals = [(400, {}, {"error": {"message": one}}) for one in words]
+        outcomes = Outcomes()
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{listener.server_port}/v1", api_key="x")
+        requests = [request(n) for n in range(31)]
+        if stops:
+            with pytest.raises(SdgError, match="Lower MAX_TOKENS"):
+                ask(None, requests, client=client, limits={"concurrency": 1})
+        else:
+            outcomes, progress = ask(None, requests, client=client, limits={"concurrency": 1})
+            assert (progress.failed, progress.done) == (30, 1)
+            assert outcomes[0].detail.endswith("Lower MAX_TOKENS.")
+
+
+def test_a_limit_that_lasts_for_hours_stops_the_run(listener):
+    reset = str(int((time.time() + 8 * 3600) * 1000))
+    listener.refusals = [(429, {"X-RateLimit-Reset": reset}, {"error": {"message": "free requests per day"}})] * 9
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{listener.server_port}/v1", api_key="x")
+    with pytest.raises(ServerGone, match="asks to wait for .*h.*free requests per day"):
+        ask(None, [request(n) for n in range(31)], client=client, limits={"concurrency": 2})
+    assert len(listener.got) <= 4
 
 
 def test_server_without_capacity_stops_the_run():
@@ -502,7 +534,8 @@ def listener():
                 (self.path, dict(self.headers), self.rfile.read(int(self.headers["Content-Length"])))
             )
             reply = json.dumps({"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]}).encode()
-            status, headers = self.server.refusals.pop(0) if self.server.refusals else (200, {})
+            status, headers, *body = self.server.refusals.pop(0) if self.server.refusals else (200, {})
+            reply = json.dumps(body[0]).encode() if body else reply
             self.send_response(status)
             for name, value in {"Content-Length": str(len(reply)), **headers}.items():
                 self.send_header(name, value)
@@ -573,24 +606,6 @@ def test_server_that_always_gives_the_same_reply_is_accepted(listener):
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{listener.server_port}/v1", api_key="x")
     outcomes, progress = ask(None, [request(n) for n in range(20)], client=client, limits={"concurrency": 2})
     assert progress.done == 20 and progress.retried <= 1
-
-
-@pytest.mark.parametrize(
-    ("url", "environment", "expected"),
-    [
-        ("https://models.example/v1", {"https_proxy": "http://proxy:3128"}, "http://proxy:3128"),
-        ("https://models.example/v1", {"https_proxy": "http://proxy:3128", "no_proxy": "models.example"}, None),
-        ("http://10.0.0.7:30000/v1", {"http_proxy": "http://proxy:3128"}, None),
-        ("https://models.example/v1", {}, None),
-    ],
-)
-def test_proxies_serve_https_addresses_only(monkeypatch, url, environment, expected):
-    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert transport._proxy(url) == expected
 
 
 @pytest.mark.parametrize(

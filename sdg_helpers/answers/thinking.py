@@ -15,6 +15,7 @@ _FOREIGN_TAGS = (
     ("<seed:think>", "</seed:think>"),
     ("◁think▷", "◁/think▷"),
 )
+_BROKEN_START = re.compile(rf"[\s\ufeff\ufffd\u200b]+(?={OPEN})")  # white space and bytes that were no text
 _REPEATED_OPEN = re.compile(rf"(?:{OPEN}\s*){{2,}}")
 
 _ANOTHER = re.compile(rf"{CLOSE}\s*{OPEN}")
@@ -30,6 +31,7 @@ def normalise_reasoning(content: str | None, reasoning_content: str | None = Non
     Idempotent.
     """
     content = _with_own_tags(content or "")
+    content = content[broken.end() :] if (broken := _BROKEN_START.match(content)) else content
     thinking = _with_own_tags(reasoning_content or "").strip()
     thinking = thinking.removeprefix(OPEN).removesuffix(CLOSE).strip()
     if thinking:

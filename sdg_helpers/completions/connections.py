@@ -72,12 +72,12 @@ class Connector(aiohttp.TCPConnector):
         _carrier.set(protocol)
         return connection
 
-    def accept(self, reply: bytes) -> bool:
+    def accept(self, digest: int) -> bool:
         """Let the connection of this task's last request carry another one; False if it brought the same reply before.
 
-        A connection whose reply is never accepted is closed.
+        digest: a hash of the reply. A connection whose reply is never accepted is closed.
         """
-        protocol, digest = _carrier.get(), hash(reply)
+        protocol = _carrier.get()
         if digest in protocol.replies:
             self.reuse = False
             return False

@@ -7,14 +7,20 @@ import time
 from collections.abc import Callable, Iterable
 
 from sdg_helpers.completions.backlog import Backlog, PendingRequest
+from sdg_helpers.completions.balancing import Balancer
+from sdg_helpers.completions.hints import is_about_length
 from sdg_helpers.completions.meter import Meter, Progress
 from sdg_helpers.completions.pacing import Pace, backoff_s
-from sdg_helpers.completions.replies import BUSY, FATAL, REJECTED, RETRY, UNREACHABLE, FailedAttempt
+from sdg_helpers.completions.replies import BUSY, FATAL, REJECTED, RETRY, UNREACHABLE, UNUSABLE, FailedAttempt
 from sdg_helpers.completions.transport import Transport
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, ServerGone
 from sdg_helpers.errors import SdgError
+from sdg_helpers.formatting import format_duration
 
 _NO_RESPONSE = ("timeout", "disconnected")
+_REGENERATE = 2  # times that a complete but unusable reply is generated again
+_LONG_WAITS = 3  # refusals in a row with a wait beyond the deadline that stop the run
+_HOPELESS = 24  # failures before the first completion that stop the run
 
 
 class Dispatcher:
@@ -27,7 +33,7 @@ class Dispatcher:
     def __init__(
         self,
         requests: Iterable[Request],
-        transport: Transport,
+        transport: Transport | Balancer,
         limits: Limits,
         on_completion: Callable[[Request, Completion], None],
         on_failure: Callable[[Request, Failure], None],
@@ -38,7 +44,8 @@ class Dispatcher:
         self._on_completion, self._on_failure, self._on_progress = on_completion, on_failure, on_progress
         self._pace, self._meter = Pace(limits.concurrency), Meter()
         self._idle: list[asyncio.Future[PendingRequest]] = []
-        self._in_flight = self._failed_in_a_row = 0
+        self._in_flight = self._failed_in_a_row = self._long_waits = 0
+        self._first_detail = ""  # of the first failure
         self._timer: asyncio.TimerHandle | None = None
         self._since: dict[str, float] = {}  # kind of failure -> when it began; cleared by a completion
         self._trouble, self._pause_until, self._pause_s = "", 0.0, 0.0
@@ -100,7 +107,9 @@ class Dispatcher:
                 self.stop(error)
 
     def _progress(self) -> Progress:
-        return self._meter.progress(self._in_flight, self._backlog.waiting, int(self._pace.limit), self._trouble)
+        return self._meter.progress(
+            self._in_flight, self._backlog.waiting, int(self._pace.limit), self._trouble, self._transport.counts()
+        )
 
     # --- sending
 
@@ -157,7 +166,7 @@ class Dispatcher:
         if isinstance(outcome, Completion):
             self._note_response(pending)
             self._since.clear()
-            self._failed_in_a_row = 0
+            self._failed_in_a_row = self._long_waits = 0
             self._meter.completed(outcome.prompt_tokens, outcome.completion_tokens, outcome.seconds)
             self._on_completion(pending.request, outcome)
         else:
@@ -206,7 +215,8 @@ class Dispatcher:
                 f"does not answer in time ({failure.detail})",
             )
         retry_after_s = failure.retry_after_s or 0.0
-        if pending.failures > self._limits.max_retries or retry_after_s > self._limits.pushback_deadline_s:
+        allowed = min(self._limits.max_retries, _REGENERATE) if failure.kind == UNUSABLE else self._limits.max_retries
+        if pending.failures > allowed or retry_after_s > self._limits.pushback_deadline_s:
             self._give_up(pending, failure.reason, failure.detail)
         else:
             self._meter.retried += 1
@@ -214,6 +224,9 @@ class Dispatcher:
 
     def _handle_pushback(self, pending: PendingRequest, failure: FailedAttempt) -> None:
         now, self._outage = time.monotonic(), False
+        if (failure.retry_after_s or 0.0) > self._limits.pushback_deadline_s:
+            self._handle_long_wait(pending, failure)
+            return
         self._pace.refused(pending.probe)
         self._meter.pushed_back += 1
         pending.pushbacks += 1
@@ -227,6 +240,16 @@ class Dispatcher:
             self._give_up(pending, "pushed_back", failure.detail)
         else:
             self._backlog.schedule(pending, wait)
+
+    def _handle_long_wait(self, pending: PendingRequest, failure: FailedAttempt) -> None:
+        """A daily limit, for example: stop the run when several requests in a row are told to come back much later."""
+        self._long_waits += 1
+        if self._long_waits >= _LONG_WAITS:
+            raise ServerGone(
+                f"{self._transport.base_url} asks to wait for {format_duration(failure.retry_after_s or 0.0)} "
+                f"({failure.detail}). Finished requests are kept: run again then, to resume."
+            )
+        self._give_up(pending, "pushed_back", failure.detail)
 
     def _handle_unreachable(self, pending: PendingRequest, failure: FailedAttempt) -> None:
         """Begin or continue an outage: it costs requests no attempt, and one scout at a time detects its end."""
@@ -244,11 +267,17 @@ class Dispatcher:
         self._meter.failed += 1
         self._on_failure(pending.request, Failure(reason, detail, pending.sent))
         self._failed_in_a_row += 1
-        if self._failed_in_a_row >= self._limits.max_failures_in_a_row:
+        hopeless = self._meter.done == 0 and self._is_same_cause(detail) and self._failed_in_a_row >= _HOPELESS
+        if hopeless or self._failed_in_a_row >= self._limits.max_failures_in_a_row:
             raise SdgError(
                 f"{self._transport.base_url}: {self._failed_in_a_row} requests in a row failed, the last with {reason} "
                 f"({detail}). Finished requests are kept: fix the cause, then run again to resume."
             )
+
+    def _is_same_cause(self, detail: str) -> bool:
+        """Return False when requests are too long, each in its own way: others may be shorter."""
+        same, self._first_detail = self._first_detail in ("", detail), self._first_detail or detail
+        return same or not is_about_length(detail)
 
     def _check_outage(self, kind: str, allowed_s: float, what: str) -> None:
         """Stop the run when this kind of failure has lasted too long without a completion."""

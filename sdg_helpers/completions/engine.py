@@ -5,11 +5,11 @@
              on_completion=…, on_failure=…)
 
 How a request travels: `complete` starts an event loop in a thread, where the dispatcher (dispatch.py) pulls requests
-from the lazy input when the pace (pacing.py) has a slot free. A worker sends the request over HTTP (transport.py) on a
-connection that can carry no other request's reply (connections.py), and reads the reply (replies.py) as a completion
-or as a failed attempt. A completion is counted (meter.py) and passed to on_completion. A failed attempt goes back to
-the backlog (backlog.py) for a retry, or is given up and passed to on_failure. Every request ends in exactly one of the
-two callbacks, unless the run is stopped.
+from the lazy input when the pace (pacing.py) has a slot free. A worker sends the request over HTTP (transport.py; with
+several servers, balancing.py chooses one) on a connection that can carry no other request's reply (connections.py), and
+reads the reply (replies.py, event_streams.py) as a completion or as a failed attempt. A completion is counted
+(meter.py) and passed to on_completion. A failed attempt goes back to the backlog (backlog.py) for a retry, or is given
+up and passed to on_failure. Every request ends in exactly one of the two callbacks, unless the run is stopped.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from sdg_helpers.completions.balancing import Balancer
 from sdg_helpers.completions.dispatch import Dispatcher
 from sdg_helpers.completions.meter import Progress
+from sdg_helpers.completions.request_bodies import RequestFit
 from sdg_helpers.completions.transport import Transport
-from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling
+from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, Target
+
+_AS_IS = RequestFit(stream=False)
 
 
 def complete(
@@ -36,18 +40,25 @@ def complete(
     on_completion: Callable[[Request, Completion], None],
     on_failure: Callable[[Request, Failure], None],
     on_progress: Callable[[Progress], None] | None = None,
+    fit: RequestFit = _AS_IS,
 ) -> Progress:
     """Send every request; return when each has completed or failed.
 
     requests: an iterable, pulled lazily when a slot is free. client: an openai client (sync or async), from which
-    base_url, api_key, default headers and query, and timeouts are read. The callbacks are called one at a time, in the
-    order in which requests end, from the run's thread; on_progress about once a second, and once at the end.
+    base_url, api_key, default headers and query, and timeouts are read; or a list of Targets, servers that share the
+    requests. The callbacks are called one at a time, in the
+    order in which requests end, from the run's thread; on_progress about once a second, and once at the end. fit: how
+    requests differ from OpenAI's first API, for servers that need it; without it, replies are not streamed.
 
     Works inside a running event loop (a notebook) and outside. Raises whatever a callback or `requests` raises,
     SdgError when no request can succeed (wrong key, unknown model), and ServerGone when the server stays unreachable.
     An interrupt of the calling thread (Ctrl-C, a notebook's stop button) drops requests in flight and is re-raised.
     """
-    transport = Transport(client, model, sampling, limits.timeout_s)
+    targets = client if isinstance(client, list) else [Target(client)]
+    transports = [Transport(target.client, model, sampling, limits.timeout_s, fit) for target in targets]
+    transport: Transport | Balancer = transports[0]
+    if len(transports) > 1:
+        transport = Balancer(transports, [target.weight for target in targets], limits.concurrency)
     _allow_open_files(limits.concurrency + 200)
     dispatcher = Dispatcher(requests, transport, limits, on_completion, on_failure, on_progress)
     run = _Run(dispatcher)

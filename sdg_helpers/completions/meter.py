@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _PER_DECADE = 40  # histogram bins per factor of ten: quantiles are accurate to 3 %
 _SHORTEST_S, _DECADES = 1e-4, 10
@@ -17,7 +17,8 @@ class Progress:
     """The state of a run.
 
     Rates cover the whole run, recent rates the last minute; latencies are seconds from sending to the complete reply;
-    trouble: why nothing is being sent (the server is unreachable or full), else "".
+    trouble: why nothing is being sent (the server is unreachable or full), else ""; servers: with several of them, the
+    completions, failed attempts and times left out of each.
     """
 
     done: int
@@ -38,6 +39,7 @@ class Progress:
     latency_p90_s: float
     latency_p99_s: float
     trouble: str
+    servers: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 class Meter:
@@ -66,7 +68,9 @@ class Meter:
                 return _SHORTEST_S * 10 ** ((place - 0.5) / _PER_DECADE)
         return 0.0
 
-    def progress(self, in_flight: int, waiting: int, limit: int, trouble: str) -> Progress:
+    def progress(
+        self, in_flight: int, waiting: int, limit: int, trouble: str, servers: dict[str, dict[str, int]]
+    ) -> Progress:
         """Return the state so far. Call it about once a second."""
         now = time.monotonic()
         elapsed = now - self._start
@@ -93,6 +97,7 @@ class Meter:
             self.latency_s(0.9),
             self.latency_s(0.99),
             trouble,
+            servers,
         )
 
 

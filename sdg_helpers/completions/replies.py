@@ -9,18 +9,24 @@ from typing import Any
 
 import orjson
 
+from sdg_helpers.answers.finish_reasons import ended_by_itself
+from sdg_helpers.answers.thinking import normalise_reasoning, split_thinking, thinking_shape
 from sdg_helpers.completions.types import Completion
 from sdg_helpers.files import replace_lone_surrogates
 
 # Kinds of failed attempts, by what to do about them.
 BUSY = "busy"  # 429, 503: the server is full; send fewer at a time, and retry this one later
 RETRY = "retry"  # may succeed next time; counts as an attempt
+UNUSABLE = "unusable"  # a complete reply that is no answer: retried, but less often, since each one costs a generation
 REJECTED = "rejected"  # this request will never succeed
 FATAL = "fatal"  # no request will: wrong key, wrong model, wrong address
 UNREACHABLE = "unreachable"  # there is no server at the moment
 
 _FINISH_REASON = re.compile(r"[A-Za-z_]{1,64}")  # safe in rows, whose ends are read without a JSON parser
+_ABORTED = frozenset({"abort", "aborted", "error", "failed", "network_error", "insufficient_system_resource"})
+_FILTERED = frozenset({"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "refusal"})
 _MAX_TOKENS = 1 << 31
+_THINKING_KEYS = ("reasoning_content", "reasoning", "thinking")
 
 
 @dataclass(slots=True, frozen=True)
@@ -33,36 +39,125 @@ class FailedAttempt:
     retry_after_s: float | None = None
 
 
+@dataclass(slots=True)
+class Reply:
+    """What a server has written so far, in one piece or in many. finish: its finish reason, None without one."""
+
+    content: str
+    reasoning: str
+    finish: Any
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
 def read_reply(data: bytes, seconds: float) -> Completion | FailedAttempt:
     """Read the body of a 200 reply. A malformed body of any kind gives a FailedAttempt, never an exception."""
     try:
-        reply = _loads(data)
+        body = load_json(data)
     except (ValueError, RecursionError) as error:
+        start = data[:80].lstrip().lower()
+        if start.startswith((b"<!doctype", b"<html")):
+            return FailedAttempt(
+                RETRY, "web_page", f"a web page instead of a completion: {data[:200]!r}. Check base_url and the proxy"
+            )
         return FailedAttempt(RETRY, "bad_json", f"{error}; the reply begins {data[:80]!r} and has {len(data)} bytes")
     try:
-        choices = reply.get("choices")
-        if not choices:
-            kind = "error_in_reply" if reply.get("error") else "empty_choices"
-            return FailedAttempt(RETRY, kind, f"no choices in the reply: {error_message(data)}")
-        message, finish = choices[0]["message"], choices[0].get("finish_reason")
-        content, usage = _text(message.get("content")), reply.get("usage") or {}
-        reasoning = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
-        tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        if (failure := reported_error(body)) is not None:
+            return failure
+        message, usage = body["choices"][0]["message"], body.get("usage")
+        reply = Reply(*read_message(message), body["choices"][0].get("finish_reason"), *read_usage(usage))
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        return FailedAttempt(
-            RETRY, "bad_reply", f"not a chat completion ({type(error).__name__}: {error}): {data[:200]!r}"
-        )
-    if finish in ("abort", "error"):
+        return malformed(error, data)
+    return conclude(reply, seconds)
+
+
+def malformed(error: Exception, data: bytes) -> FailedAttempt:
+    """Return the failure for JSON that is no chat completion."""
+    return FailedAttempt(RETRY, "bad_reply", f"not a chat completion ({type(error).__name__}: {error}): {data[:200]!r}")
+
+
+def reported_error(body: Any) -> FailedAttempt | None:
+    """Return the error that a body reports with status 200, at its top or in its first choice, or None."""
+    choices = body.get("choices")
+    error = body.get("error") or (choices[0].get("error") if choices else None)
+    if error:
+        return FailedAttempt(RETRY, "error_in_reply", f"an error in a 200 reply: {error_text(body, error) or error}")
+    if not choices:
+        return FailedAttempt(RETRY, "empty_choices", f"no choices in the reply: {error_text(body) or body}"[:500])
+    return None
+
+
+def conclude(reply: Reply, seconds: float) -> Completion | FailedAttempt:
+    """Return the completion that a whole reply holds, or why it is none: aborted, empty, or without an answer."""
+    finish = reply.finish
+    plain = finish if isinstance(finish, str) and _FINISH_REASON.fullmatch(finish) else "unknown"
+    if plain.lower() in _ABORTED:
         return FailedAttempt(RETRY, "aborted", f"the server aborted the request (finish_reason {finish!r})")
-    plain = isinstance(finish, str) and _FINISH_REASON.fullmatch(finish)
-    return Completion(content, reasoning, finish if plain else "unknown", *tokens, seconds)
+    text = normalise_reasoning(reply.content, reply.reasoning)
+    if not text.strip():
+        return _explain_empty(plain, reply)
+    shape = thinking_shape(text)
+    if shape == "unclear":
+        return FailedAttempt(
+            UNUSABLE,
+            "unclear_thinking",
+            f"more than one thinking part, or text around it, so that it cannot be told where the answer begins: "
+            f"{text[:100]!r} … {text[-100:]!r}",
+        )
+    if shape != "none" and ended_by_itself(plain) and not split_thinking(text)[1].strip():
+        return FailedAttempt(
+            UNUSABLE, "no_answer", f"thinking without an answer (finish_reason {finish!r}), ending {text[-100:]!r}"
+        )
+    return Completion(reply.content, reply.reasoning, plain, reply.prompt_tokens, reply.completion_tokens, seconds)
 
 
-def _loads(data: bytes) -> Any:
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:  # do not lose an hour's reply to invalid UTF-8 or a lone surrogate
-        return replace_lone_surrogates(json.loads(data.decode("utf-8", "replace")))
+def _explain_empty(finish: str, reply: Reply) -> FailedAttempt:
+    said = f"no text (finish_reason {finish!r}, {reply.completion_tokens} tokens)"
+    if finish.lower() in _FILTERED:
+        return FailedAttempt(REJECTED, "content_filter", f"the server's filter removed the reply: {said}")
+    if ended_by_itself(finish) is False:  # hidden thinking used all the tokens; it would again
+        return FailedAttempt(REJECTED, "empty", f"{said}; raise MAX_TOKENS")
+    return FailedAttempt(UNUSABLE, "empty", said)
+
+
+def read_message(message: Any) -> tuple[str, str]:
+    """Return (text, thinking) of a message or a streamed part of one. Raises TypeError for other values than text."""
+    thinking: list[str] = []
+    content = _text(message.get("content"), thinking)
+    reasoning = next((text for key in _THINKING_KEYS if (text := _text(message.get(key), thinking))), "")
+    if not reasoning and not thinking and isinstance(details := message.get("reasoning_details"), list):
+        _text(details, thinking)
+    return content, reasoning or "".join(thinking)
+
+
+def read_usage(usage: Any) -> tuple[int, int]:
+    """Return the prompt's and the reply's tokens; 0 for a count that is missing or impossible."""
+    usage = usage or {}
+    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+
+
+def _text(value: Any, thinking: list[str]) -> str:
+    """Return text: "" for None, joined for a list of parts. The text of thinking parts goes to `thinking`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(_part_text(part, thinking) for part in value)
+    if value is None:
+        return ""
+    raise TypeError(f"text expected, found {type(value).__name__}")
+
+
+def _part_text(part: Any, thinking: list[str]) -> str:
+    if isinstance(part, str):
+        return part
+    kind = str(part.get("type", "text"))
+    if not kind.startswith(("thinking", "reasoning", "thought")):
+        return _text(part.get("text"), thinking)
+    for key in ("thinking", "reasoning", "text", "summary", "content"):
+        if text := _text(part.get(key), thinking):
+            thinking.append(text)
+            break
+    return ""
 
 
 def _count(value: Any) -> int:
@@ -71,25 +166,32 @@ def _count(value: Any) -> int:
     return count if 0 <= count < _MAX_TOKENS else 0
 
 
-def _text(value: Any) -> str:
-    """Return message text as a string: "" for None, joined for a list of content parts."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "".join(_text(part.get("text")) for part in value)
-    if value is None:
-        return ""
-    raise TypeError(f"text expected, found {type(value).__name__}")
-
-
-def error_message(data: bytes) -> str:
-    """Return the message in an error body, in any of the usual shapes."""
+def load_json(data: bytes) -> Any:
+    """Parse JSON. Invalid UTF-8 and lone surrogates are replaced: they must not cost an hour's reply."""
     try:
-        body = _loads(data[:100_000])
-        error = body.get("error") or body
-        said = error if isinstance(error, str) else error.get("message") or error.get("detail")
-        if said:
-            return str(said)
-    except (ValueError, AttributeError, RecursionError):
-        pass
-    return data[:300].decode("utf-8", "replace") or "no explanation"
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return replace_lone_surrogates(json.loads(data.decode("utf-8", "replace")))
+
+
+def error_text(body: Any, error: Any = None) -> str:
+    """Return the message in an error body, in any of the usual shapes; "" when there is none.
+
+    error: the body's error, where it is not at the top.
+    """
+    if isinstance(body, list):  # Google
+        body = body[0] if body else {}
+    if not isinstance(body, dict):
+        return ""
+    error = error or body.get("error") or body
+    if isinstance(error, str):
+        return error
+    said = error.get("message") or error.get("detail") or error.get("msg") or ""
+    if isinstance(said, list):  # FastAPI: where and what
+        said = "; ".join(
+            f"{'.'.join(map(str, one.get('loc', ())))}: {one.get('msg')}" if isinstance(one, dict) else str(one)
+            for one in said
+        )
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None  # OpenRouter: the words of the provider behind it
+    return f"{said} ({raw})" if raw else str(said)

@@ -54,6 +54,7 @@ def live_totals(folder: Path) -> Counter[str]:
 def total_usage(folder: Path) -> dict[str, Any]:
     """Return what all sessions used, for a manifest; {} when there are none. Empty sessions do not count.
 
+    servers: completions, failed attempts and times left out by server, if there are several.
     elapsed_s is the sum over the sessions, so the rates are those of one server; a latency is the mean of the sessions'
     latencies, weighted by their completions.
     """
@@ -68,7 +69,17 @@ def total_usage(folder: Path) -> dict[str, Any]:
         "requests_per_s": sums["done"] / elapsed,
         "tokens_per_s": sums["completion_tokens"] / elapsed,
         **{name: sum(one[name] * one["done"] for one in sessions) / done for name in _LATENCIES},
+        **({"servers": servers} if (servers := _by_server(sessions)) else {}),
     }
+
+
+def _by_server(sessions: list[dict[str, Any]]) -> dict[str, Counter[str]]:
+    """Sum the counts of each of several servers over the sessions."""
+    sums: dict[str, Counter[str]] = {}
+    for session in sessions:
+        for url, counts in session.get("servers", {}).items():
+            sums.setdefault(url, Counter()).update(counts)
+    return sums
 
 
 def _read_all(folder: Path) -> list[dict[str, Any]]:

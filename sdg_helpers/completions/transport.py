@@ -8,47 +8,57 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
-import json
 import socket
 import time
-import urllib.request
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
-import orjson
-from multidict import CIMultiDictProxy
 
+from sdg_helpers import network
 from sdg_helpers.completions.connections import Connector
-from sdg_helpers.completions.pacing import retry_after_s
+from sdg_helpers.completions.cuts import CUT_STATUSES, CutWatch
+from sdg_helpers.completions.event_streams import EventStream, is_event_stream
+from sdg_helpers.completions.hints import suggest_fit
+from sdg_helpers.completions.http_errors import classify_status, error_message
+from sdg_helpers.completions.redaction import Redactor
 from sdg_helpers.completions.replies import (
-    BUSY,
     FATAL,
     REJECTED,
     RETRY,
     UNREACHABLE,
     FailedAttempt,
-    error_message,
+    load_json,
     read_reply,
 )
+from sdg_helpers.completions.request_bodies import BodyWriter, RequestFit
 from sdg_helpers.completions.types import Completion, Request, Sampling
 from sdg_helpers.errors import SdgError, did_you_mean
-from sdg_helpers.files import replace_lone_surrogates
 
 REPLY_CAP_BYTES = 64 << 20  # larger than any sane reply; a broken server must not exhaust our memory
-_KEY = "the API key of this server, its rights and its credit"
+_STREAM_REFUSALS = (400, 404, 405, 415, 422, 501)
+_CLOSING_S = 1.0  # after the last event, for the end of the response, so that its connection can be used again
+_SHOWN_NAMES = 8
+_AZURE_HINT = " Azure also needs `request: {query: {api-version: …}}` and `api_key_header: api-key`."
+_PASSING = 2  # "not found" before the first reply that may be passing
+
+
+class Streaming(NamedTuple):
+    """Whether replies are streamed, and whether token counts are asked for then (some servers refuse that)."""
+
+    on: bool
+    options: bool
 
 
 class Transport:
     """Sends requests to one server; use as an async context manager.
 
     client: an openai.OpenAI or AsyncOpenAI, from which base_url, api_key, default headers and query, and the connect
-    timeout are read. Environment proxies apply to https addresses only: http addresses are the user's machines.
+    timeout are read. network.py decides on proxies and certificates.
     """
 
-    def __init__(self, client: Any, model: str, sampling: Sampling, timeout_s: float | None):
+    def __init__(self, client: Any, model: str, sampling: Sampling, timeout_s: float | None, fit: RequestFit):
         base_url = str(client.base_url).rstrip("/")
         if urlsplit(base_url).scheme not in ("http", "https") or "@" in urlsplit(base_url).netloc:
             raise SdgError(
@@ -57,25 +67,21 @@ class Transport:
                 "key as api_key."
             )
         self.base_url, self.model = base_url, model
-        self._client, self._proxy = client, _proxy(base_url)
-        self._headers, self._timeout = _headers(client), _timeout(client, timeout_s)
-        self._common = {
-            "model": model,
-            **{
-                name: value
-                for name, value in (
-                    ("temperature", sampling.temperature),
-                    ("top_p", sampling.top_p),
-                    ("max_tokens", sampling.max_tokens),
-                )
-                if value is not None
-            },
-            **sampling.extra_body,
-        }
+        self._fit, self._body = fit, BodyWriter(model, sampling, fit)
+        self._client, self._proxy = client, network.proxy_for(base_url)
+        self._headers, self._timeout = _headers(client, fit), _timeout(client, timeout_s)
+        self._redactor = Redactor(_secrets(client, self._headers))
+        self._streaming = Streaming(fit.stream is not False, True)
+        self._cuts, self._completed, self._not_found = CutWatch(), 0, 0
 
     async def __aenter__(self) -> Transport:
         # Drop idle connections before common servers do, which is after five seconds.
-        self._connector = Connector(limit=0, keepalive_timeout=4, socket_factory=_socket)
+        self._connector = Connector(
+            limit=0,
+            keepalive_timeout=4,
+            socket_factory=_socket,
+            ssl=network.ssl_context() if self.base_url.startswith("https:") else True,
+        )
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             headers=self._headers,
@@ -83,8 +89,8 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._url = f"{self.base_url}/chat/completions"
-        self._options = {
-            "params": dict(self._client.default_query) or None,
+        self._options: dict[str, Any] = {
+            "params": {**self._client.default_query, **self._fit.query} or None,
             "proxy": self._proxy,
             "allow_redirects": False,
         }
@@ -97,36 +103,83 @@ class Transport:
         """Send a request once."""
         started = time.perf_counter()
         try:
-            async with self._session.post(self._url, data=self._body(request), **self._options) as response:
-                data = await _read(response)
+            outcome = None
+            while outcome is None:
+                outcome = await self._exchange(request, self._streaming, started)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            return self._connection_failure(error)
+            outcome = self.explain(error)
+        return self._note(outcome, started)
+
+    async def get_models(self) -> tuple[int, bytes]:
+        """Return the status and the body of the server's list of models. Raises aiohttp.ClientError or a timeout."""
+        async with self._session.get(f"{self.base_url}/models", **self._options) as response:
+            return response.status, await _read(response) or b""
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return the counts by server: none, as there is only one."""
+        return {}
+
+    def quote(self, text: str) -> str:
+        """Return text from outside without the key, which some servers quote, and not too long."""
+        return self._redactor.quote(text)
+
+    async def _exchange(self, request: Request, how: Streaming, started: float) -> Completion | FailedAttempt | None:
+        """Send a request and read the reply; None when the server refused to stream, and it must be sent again."""
+        body = self._body.write(request, how.on, how.options)
+        stream: EventStream | None
+        data: bytes | None
+        async with self._session.post(self._url, data=body, **self._options) as response:
+            if response.status == 200 and response.content_type == "text/event-stream":
+                stream, data = await _read_stream(response), b""
+            else:
+                stream, data = None, await _read(response)
+        seconds = time.perf_counter() - started
         if data is None:
             return FailedAttempt(RETRY, "too_long", f"the reply is longer than {REPLY_CAP_BYTES >> 20} MiB")
         if response.status != 200:
-            return await self._read_error(response.status, response.headers, data)
-        outcome = read_reply(data, time.perf_counter() - started)
+            if self._adapt_streaming(how, response.status, data):
+                return None
+            return await self._read_error(response, data)
+        if stream is None and is_event_stream(data):
+            stream = EventStream(REPLY_CAP_BYTES)
+            stream.feed(data)
+        outcome = read_reply(data, seconds) if stream is None else stream.finish(seconds)
         if isinstance(outcome, FailedAttempt):
-            return replace(outcome, detail=self._redact(outcome.detail))
-        if not self._connector.accept(data):
+            return replace(outcome, detail=self.quote(outcome.detail))
+        if not self._connector.accept(hash(data) if stream is None else stream.checksum):
             return FailedAttempt(RETRY, "duplicate", "the server sent a reply twice")
         return outcome
 
-    def _body(self, request: Request) -> bytes | io.BytesIO:
-        body = {**self._common, "messages": request.messages}
-        if request.seed is not None:
-            body["seed"] = request.seed
-        try:
-            data = orjson.dumps(body)
-        except TypeError:  # a lone surrogate, or not JSON at all
-            try:
-                data = orjson.dumps(replace_lone_surrogates(json.loads(json.dumps(body))))
-            except (TypeError, ValueError) as error:
-                raise SdgError(f"request {request.key!r}: its messages are not plain JSON values ({error}).") from None
-        return data if len(data) < 1 << 20 else io.BytesIO(data)
+    def _note(self, outcome: Completion | FailedAttempt, started: float) -> Completion | FailedAttempt:
+        """Remember how long the request lived; name what cuts requests at one age."""
+        now = time.perf_counter()
+        if isinstance(outcome, Completion):
+            self._completed += 1
+            self._not_found = 0
+            self._cuts.note_completion(now - started)
+        elif outcome.reason in CUT_STATUSES and (cause := self._cuts.note_cut(started, now)):
+            way_out = "raise its timeout" + ("" if self._streaming.on else ", or set `request: {stream: true}`")
+            detail = f"{outcome.detail}: {cause}; {way_out}, or lower MAX_TOKENS"
+            if not self._completed:
+                return FailedAttempt(FATAL, "cut", f"{self.base_url}: {detail}. Then run again.")
+            return replace(outcome, detail=detail)
+        return outcome
 
-    def _connection_failure(self, error: Exception) -> FailedAttempt:
-        message = self._redact(f"{type(error).__name__}: {error}")
+    def _adapt_streaming(self, how: Streaming, status: int, data: bytes) -> bool:
+        """Return whether a reply refuses the way in which its request asked for a stream, and turn that off."""
+        if self._fit.stream is not None or not how.on or status not in _STREAM_REFUSALS:
+            return False
+        message = error_message(data).lower()
+        if "stream" not in message:
+            return False
+        if how == self._streaming:
+            keep = how.options and "stream_options" in message
+            self._streaming = Streaming(keep, False)
+        return True
+
+    def explain(self, error: Exception) -> FailedAttempt:
+        """Return what a failed connection means."""
+        message = self.quote(f"{type(error).__name__}: {error}")
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             return FailedAttempt(
                 FATAL,
@@ -138,7 +191,7 @@ class Transport:
                 FATAL,
                 "certificate",
                 f"{self.base_url}: this machine does not trust the server's certificate ({message}). Check the "
-                "address, or set SSL_CERT_FILE.",
+                "address, or set SSL_CERT_FILE to the certificates of your organisation.",
             )
         if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
             return FailedAttempt(UNREACHABLE, "unreachable", message)
@@ -148,50 +201,53 @@ class Transport:
             return FailedAttempt(RETRY, "disconnected", message)
         return FailedAttempt(RETRY, "bad_reply", message)
 
-    async def _read_error(self, status: int, headers: CIMultiDictProxy[str], data: bytes) -> FailedAttempt:
-        message = self._redact(error_message(data))
-        reason, detail, wait = f"http_{status}", f"HTTP {status}: {message}", retry_after_s(headers.get("Retry-After"))
-        if status in (401, 402) or b'"insufficient_quota"' in data:
-            return FailedAttempt(
-                FATAL, reason, f"{self.base_url} denies access (HTTP {status}: {message}). Check {_KEY}."
-            )
-        if status == 403:  # a moderated input, or a key without permission: many in a row mean the key
-            return FailedAttempt(REJECTED, reason, f"{detail} (if every request fails like this, check {_KEY})")
-        if status == 404:
-            return FailedAttempt(FATAL, reason, await self._explain_not_found(message))
-        if 300 <= status < 400:
+    async def _read_error(self, response: aiohttp.ClientResponse, data: bytes) -> FailedAttempt:
+        message = self.quote(error_message(data))
+        if response.status == 404:
+            return await self._read_not_found(message)
+        failure = classify_status(response.status, response.headers, data, message)
+        if failure.kind == FATAL:
+            hint = suggest_fit(message, self._body.fields)
+            return replace(failure, detail=f"{self.base_url} {failure.detail}{hint}")
+        if failure.kind == REJECTED:
+            return replace(failure, detail=failure.detail + suggest_fit(message, self._body.fields))
+        return failure
+
+    async def _read_not_found(self, message: str) -> FailedAttempt:
+        """Return what a 404 means: passing trouble after good replies, at first, or while the model is listed."""
+        self._not_found += 1
+        if self._completed or self._not_found <= _PASSING:
+            return FailedAttempt(RETRY, "http_404", f"HTTP 404: {message}")
+        try:
+            served = listed_models((await self.get_models())[1])
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+            served = None
+        if served is None:
             return FailedAttempt(
                 FATAL,
-                reason,
-                f"{self.base_url} has moved (HTTP {status} to {headers.get('Location')!r}). "
-                "Set base_url to the new address.",
-            )
-        if status in (429, 503, 529):
-            return FailedAttempt(BUSY, reason, detail, wait)
-        if status >= 500 or status in (408, 409, 425) or status < 400:
-            return FailedAttempt(RETRY, reason, detail, wait)
-        return FailedAttempt(REJECTED, reason, detail)
-
-    async def _explain_not_found(self, message: str) -> str:
-        try:
-            async with self._session.get(f"{self.base_url}/models", proxy=self._proxy) as response:
-                served = [model["id"] for model in orjson.loads(await response.read())["data"]]
-        except Exception:  # best effort: this only improves the message
-            return (
+                "http_404",
                 f"{self._url} does not exist (HTTP 404: {message}). Check base_url (it usually ends in /v1) and the "
-                f"name of the model, {self.model!r}."
+                f"name of the model, {self.model!r}." + (_AZURE_HINT if "azure" in self.base_url else ""),
             )
-        return (
-            f"{self.base_url} does not serve the model {self.model!r}, only {', '.join(served) or 'none'} (HTTP 404: "
-            f"{message}).{did_you_mean(self.model, served)} Set the model's name to one of these."
+        if self.model in served:
+            return FailedAttempt(RETRY, "http_404", f"HTTP 404: {message}")
+        return FailedAttempt(
+            FATAL,
+            "http_404",
+            f"{self.base_url} does not serve the model {self.model!r}, only {_first_names(served)} (HTTP 404: "
+            f"{message}).{did_you_mean(self.model, served)} Set the model's name to one of these.",
         )
 
-    def _redact(self, text: str) -> str:
-        """Shorten text from outside, and remove the key, which some servers quote."""
-        for key in (getattr(self._client, "api_key", None), *self._headers.get("Authorization", "").split()[1:]):
-            if isinstance(key, str) and key:
-                text = text.replace(key, "***")
-        return text[:500]
+
+def listed_models(data: bytes) -> list[str] | None:
+    """Return the names in a list of models, in any of the usual shapes; None when the body is no such list."""
+    try:
+        body = load_json(data)
+        rows = body if isinstance(body, list) else body.get("data") if "data" in body else body.get("models")
+        names = [row if isinstance(row, str) else row.get("id") or row.get("name") or row["model"] for row in rows]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return [str(name) for name in names]
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
@@ -211,9 +267,31 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     return b"".join(parts)
 
 
-def _headers(client: Any) -> dict[str, str]:
+def _first_names(names: list[str]) -> str:
+    shown = ", ".join(names[:_SHOWN_NAMES]) or "none"
+    return shown + (f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else "")
+
+
+async def _read_stream(response: aiohttp.ClientResponse) -> EventStream:
+    """Read a streamed reply. A connection that breaks after the model's last word costs nothing."""
+    stream = EventStream(REPLY_CAP_BYTES)
+    try:
+        async for data in response.content.iter_any():
+            stream.feed(data)
+            if stream.stopped:
+                break
+        if stream.stopped and not response.content.at_eof():
+            await asyncio.wait_for(response.content.read(), _CLOSING_S)
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+        if not stream.ended:
+            raise
+        response.close()
+    return stream
+
+
+def _headers(client: Any, fit: RequestFit) -> dict[str, str]:
     """Return the client's headers, without those that describe the openai library (unset ones are not strings)."""
-    headers = {**client.default_headers, **client.auth_headers}
+    headers = {**client.auth_headers, **client.default_headers, **fit.headers}
     return {
         "Accept-Encoding": "identity",
         **{
@@ -224,18 +302,22 @@ def _headers(client: Any) -> dict[str, str]:
     }
 
 
+def _secrets(client: Any, headers: dict[str, str]) -> list[str]:
+    """Return the keys that must not appear in a message: the client's, and those in its headers."""
+    words = [
+        value.split()[-1]
+        for name, value in headers.items()
+        if value and any(part in name.lower() for part in ("authorization", "key", "token", "secret"))
+    ]
+    key = getattr(client, "api_key", None)
+    return [*words, *([key] if isinstance(key, str) else [])]
+
+
 def _timeout(client: Any, timeout_s: float | None) -> aiohttp.ClientTimeout:
     own = client.timeout
     if timeout_s is None:
         timeout_s = getattr(own, "read", own)
     return aiohttp.ClientTimeout(total=timeout_s, sock_connect=getattr(own, "connect", None) or 10.0)
-
-
-def _proxy(url: str) -> str | None:
-    host = urlsplit(url).hostname or ""
-    if urlsplit(url).scheme != "https" or urllib.request.proxy_bypass(host):
-        return None
-    return urllib.request.getproxies().get("https")
 
 
 def _socket(address: Any) -> socket.socket:

@@ -36,6 +36,14 @@ class Sampling:
                 raise SdgError(f"{name} must be {expected}, not {value!r}.")
 
 
+@dataclass(frozen=True)
+class Target:
+    """One of several servers. client: an openai client for it; weight: its share of the requests beside the others'."""
+
+    client: Any
+    weight: float = 1.0
+
+
 @dataclass(slots=True, frozen=True)
 class Completion:
     """A model's reply. reasoning: what the server's reasoning parser split off, or ""; seconds: of this attempt."""
@@ -84,7 +92,7 @@ class Limits:
 class Failure:
     """A request that was given up.
 
-    reason: a short code for counting (http_400, http_500, timeout, disconnected, bad_json, bad_reply, empty_choices,
+    reason: a short code for counting (http_400, http_500, timeout, disconnected, bad_json, bad_reply, empty, no_answer,
     pushed_back, …); detail: the last error; attempts: how often it was sent.
     """
 

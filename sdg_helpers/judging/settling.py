@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from sdg_helpers import files
 from sdg_helpers.answers.equality import decide
+from sdg_helpers.completions.failures import describe_failures
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.asking import latest_failures, reply_files
 from sdg_helpers.judging.comparisons import (
@@ -90,7 +91,7 @@ def mark_undecided(work: Work, known: Comparisons, folder: Path, max_failed_frac
         known[row_key(row)] = encode_verdict(None, "unreadable" if failure["reason"] == "unreadable" else "failed")
     failed = len(lost) - reasons["unreadable"]
     if failed > max_failed_fraction * len(known):
-        why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
+        why = describe_failures(reasons, (reported[row_key(row)] for row in lost if row_key(row) in reported))
         raise SdgError(
             f"{work.folder}: {failed} of {len(known)} comparisons have no reply ({why}); at most "
             f"{max_failed_fraction:.1%} may be missing. {folder}/failures-*.jsonl list every failure. "

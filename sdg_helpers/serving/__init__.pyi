@@ -1,4 +1,3 @@
-from .endpoint import is_loopback as is_loopback
 from .engines import follow as follow
 from .engines import open_server as open_server
 from .engines import stop_servers as stop_servers

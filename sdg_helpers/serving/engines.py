@@ -23,8 +23,13 @@ def open_server(spec: ServerSpec, folder: Path | str, on_progress: Callable[[int
     if spec.engine == "endpoint":
         return open_endpoint(spec)
     if spec.engine == "embedded":
-        return launching.open_embedded(spec, Path(folder), on_progress)
-    return supervision.open_sglang(spec, Path(folder))
+        server = launching.open_embedded(spec, Path(folder), on_progress)
+    else:
+        server = supervision.open_sglang(spec, Path(folder))
+    # Nothing between us and our own server closes silent connections, and reading a stream takes processor time that
+    # the server may need.
+    server.request = spec.request.model_copy(update={"stream": bool(spec.request.stream)})
+    return server
 
 
 def follow(spec: ServerSpec, folder: Path | str) -> None:

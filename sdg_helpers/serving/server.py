@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdg_helpers import network
+from sdg_helpers.completions.request_bodies import RequestFit
 from sdg_helpers.errors import SdgError
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ class Server:
     """A running server. Its key is never shown.
 
     slots: how many requests it serves at once, None when unknown; restart_s: how long it may be unreachable while it is
-    restarted, 0 when nobody restarts it.
+    restarted, 0 when nobody restarts it. request: how requests are fitted to it; query: of its address; key_header: for
+    the key, if it is not Authorization. others: servers of the same model that share the requests, by weight.
     """
 
     base_url: str
@@ -32,6 +35,11 @@ class Server:
     pid: int | None = None
     log_path: Path | None = None
     restart_s: float = 0.0
+    request: RequestFit = RequestFit(stream=False)
+    query: dict[str, str] = field(default_factory=dict)
+    key_header: str | None = None
+    weight: float = 1.0
+    others: tuple[Server, ...] = ()
     _check: Callable[[], None] | None = field(default=None, repr=False)
     _stop: Callable[[], None] | None = field(default=None, repr=False)
 
@@ -39,25 +47,37 @@ class Server:
         """Return an async client. The timeout is long because replies may be; retries are up to `complete`."""
         import openai
 
+        http = openai.DefaultAsyncHttpxClient(**self._http_options())
         return openai.AsyncOpenAI(
-            base_url=self.base_url,
-            api_key=self.api_key,
-            timeout=timeout_s,
-            max_retries=max_retries,
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=self.base_url.startswith("https:")),
+            **self._client_options(), timeout=timeout_s, max_retries=max_retries, http_client=http
         )
 
     def blocking_client(self, timeout_s: float = 600) -> openai.OpenAI:
-        """Return a synchronous client for a question or two. It uses environment proxies for https addresses only."""
+        """Return a synchronous client for a question or two."""
         import openai
 
-        return openai.OpenAI(
-            base_url=self.base_url,
-            api_key=self.api_key,
-            timeout=timeout_s,
-            max_retries=0,
-            http_client=openai.DefaultHttpxClient(trust_env=self.base_url.startswith("https:")),
-        )
+        http = openai.DefaultHttpxClient(**self._http_options())
+        return openai.OpenAI(**self._client_options(), timeout=timeout_s, max_retries=0, http_client=http)
+
+    def _client_options(self) -> dict[str, Any]:
+        import openai
+
+        headers: dict[str, Any] = dict(self.request.headers)
+        if self.key_header:
+            headers |= {self.key_header: self.api_key, "Authorization": openai.Omit()}
+        return {
+            "base_url": self.base_url,
+            "api_key": self.api_key,
+            "default_headers": headers,
+            "default_query": {**self.query, **self.request.query},
+        }
+
+    def _http_options(self) -> dict[str, Any]:
+        """Return what httpx would otherwise read from the environment in its own way."""
+        options: dict[str, Any] = {"trust_env": False, "proxy": network.proxy_for(self.base_url)}
+        if self.base_url.startswith("https:"):
+            options["verify"] = network.ssl_context()
+        return options
 
     def complete(
         self, requests: Iterable[Request], *, limits: Limits, on_progress: Callable[[Progress], None], **more: Any
@@ -73,7 +93,10 @@ class Server:
             on_progress(progress)
 
         limits = replace(limits, outage_deadline_s=max(limits.outage_deadline_s, self.restart_s))
-        return completions.complete(requests, self.client(limits.timeout_s), limits=limits, on_progress=report, **more)
+        targets = [
+            completions.Target(server.client(limits.timeout_s), server.weight) for server in (self, *self.others)
+        ]
+        return completions.complete(requests, targets, limits=limits, on_progress=report, fit=self.request, **more)
 
     def check(self) -> None:
         """Raise TryAgain when the server is down for good. An endpoint never is: only its owner would know."""

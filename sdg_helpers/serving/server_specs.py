@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
 )
 
+from sdg_helpers.completions.request_bodies import RequestFit
 from sdg_helpers.errors import did_you_mean
 
 # SGLang options that the cookbook sets itself, and the key that decides each of them.
@@ -56,6 +57,7 @@ class _Spec(BaseModel):
     engine: str
     model: str = Field(min_length=1)
     start_deadline_s: PositiveFloat | None = None  # seconds until the server must answer; default: by engine
+    request: RequestFit = RequestFit()  # how requests differ from OpenAI's first API
 
     def model_post_init(self, context: Any) -> None:
         """Keep the engine in dumps without defaults, except for "embedded", which `parse_server_spec` assumes."""
@@ -91,19 +93,42 @@ class EmbeddedSpec(_Spec):
         return override.stem if override else self.model
 
 
+class Address(BaseModel):
+    """One of several servers of a role that serve the same model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    url: str  # https://host/v1
+    weight: PositiveFloat = 1.0  # its share of the requests, beside the others' weights
+    api_key_env: str | None = None  # default: that of the server
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        check_url(value)
+        return value
+
+
+def _as_addresses(value: Any) -> Any:
+    """Accept one address as text, and a list of addresses of which some are text."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return [{"url": one} if isinstance(one, str) else one for one in values if one is not None]
+
+
 class EndpointSpec(_Spec):
-    """An OpenAI-compatible server that someone else runs. model: a name that it serves."""
+    """OpenAI-compatible servers that someone else runs. model: a name that they serve."""
 
     default_deadline_s: ClassVar[float] = 10.0
     engine: Literal["endpoint"] = "endpoint"
-    base_url: str | None = None  # https://host/v1; default: OPENAI_BASE_URL
+    # https://host/v1, or a list of addresses; default: OPENAI_BASE_URL
+    base_url: Annotated[tuple[Address, ...], BeforeValidator(_as_addresses)] = ()
     api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key
+    api_key_header: str | None = None  # the header for the key; default: Authorization, as "Bearer KEY"
 
     @field_validator("base_url")
     @classmethod
-    def _check_url(cls, value: str | None) -> str | None:
-        if value is not None:
-            check_url(value)
+    def _refuse_repeated(cls, value: tuple[Address, ...]) -> tuple[Address, ...]:
+        if len({address.url.rstrip("/") for address in value}) < len(value):
+            raise ValueError("an address is listed twice; remove one, or give the other one a larger weight")
         return value
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from sdg_helpers import files
 from sdg_helpers.answers.finish_reasons import ended_by_itself
+from sdg_helpers.completions.failures import commonest_details, describe_failures
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.solutions import seed_files
@@ -35,7 +36,7 @@ def finish_solutions(
     reasons = Counter(row["reason"] for row in failures.values())
     missing, total = int((~done).sum()), done.size
     if missing > max_failed_fraction * total:
-        causes = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common()) or "no reason recorded"
+        causes = describe_failures(reasons, failures.values()) or "no reason recorded"
         raise SdgError(
             f"{work.folder}: {missing} of {total} solutions are missing ({causes}); at most "
             f"{max_failed_fraction:.1%} may be. Every failure is in {work.folder}/partial/failures-*.jsonl. "
@@ -64,6 +65,7 @@ def finish_solutions(
         generated_tokens=summary.tokens,
         length_bins=seed_files.TOKEN_BINS.tolist(),
         length_counts=summary.lengths.tolist(),
+        failures=commonest_details(failures.values()),
         distinct_solutions=_count_distinct(checksums),
         outputs=list(seed_files.seed_files(work.folder).values()),
         **more,

@@ -1,0 +1,100 @@
+"""Write a request's body the way a server wants it: fields renamed, omitted and added."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from sdg_helpers.completions.types import Request, Sampling
+from sdg_helpers.errors import SdgError
+from sdg_helpers.files import replace_lone_surrogates
+
+_LARGE = 1 << 20  # bytes from which aiohttp wants a stream instead of a bytes object
+
+
+class RequestFit(BaseModel):
+    """How requests are fitted to a server that differs from OpenAI's first API: a profile's `request:`.
+
+    rename: field -> the server's name for it, such as max_tokens -> max_completion_tokens. omit: fields that the server
+    refuses (temperature, top_p, seed, …). extra_body: further fields (reasoning_effort, top_k, chat_template_kwargs).
+    headers, query: sent with every request. stream: receive replies as they are written, so that no proxy closes a
+    silent connection; None: yes if the server can.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    rename: dict[str, str] = {}
+    omit: tuple[str, ...] = ()
+    extra_body: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    stream: bool | None = None
+
+    @field_validator("extra_body")
+    @classmethod
+    def _refuse_own_fields(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, instead in (
+            ("stream", "`request: {stream: …}`"),
+            ("messages", "the prompt"),
+            ("model", "`model:`"),
+            ("seed", "the parameter RUN_SEED"),
+            ("n", "the parameter NUM_SEEDS"),
+        ):
+            if name in value:
+                raise ValueError(f"{name} is set by the cookbook and not allowed here; use {instead}")
+        return value
+
+    @model_validator(mode="after")
+    def _refuse_losing_messages(self) -> RequestFit:
+        if "messages" in (*self.omit, *self.rename, *self.rename.values()):
+            raise ValueError("messages is what the model is asked, and can be neither renamed nor omitted")
+        if twice := {*self.rename} & {*self.omit}:
+            raise ValueError(f"{', '.join(sorted(twice))}: renamed and omitted at the same time; remove one of the two")
+        return self
+
+
+class BodyWriter:
+    """Writes the bodies of one server's requests."""
+
+    def __init__(self, model: str, sampling: Sampling, fit: RequestFit):
+        fields = {
+            "model": model,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+        }
+        self._rename = {**fit.rename, **dict.fromkeys(fit.omit, "")}
+        self._common = {
+            self._name(field): value for field, value in fields.items() if value is not None and self._name(field)
+        }
+        self._common |= {**sampling.extra_body, **fit.extra_body}
+
+    @property
+    def fields(self) -> list[str]:
+        """The names under which sampling settings are sent."""
+        return [name for name in (*self._common, self._name("seed")) if name and name != "model"]
+
+    def write(self, request: Request, stream: bool, stream_options: bool) -> bytes | io.BytesIO:
+        """Return the body. stream_options: also ask for the token counts of a streamed reply."""
+        body: dict[str, Any] = {**self._common, "messages": request.messages}
+        if request.seed is not None and (name := self._name("seed")):
+            body[name] = request.seed
+        if stream:
+            body["stream"] = True
+            if stream_options:
+                body["stream_options"] = {"include_usage": True}
+        try:
+            data = orjson.dumps(body)
+        except TypeError:  # a lone surrogate, or not JSON at all
+            try:
+                data = orjson.dumps(replace_lone_surrogates(json.loads(json.dumps(body))))
+            except (TypeError, ValueError) as error:
+                raise SdgError(f"request {request.key!r}: its messages are not plain JSON values ({error}).") from None
+        return data if len(data) < _LARGE else io.BytesIO(data)
+
+    def _name(self, field: str) -> str:
+        """Return the server's name for a field, "" when it is omitted."""
+        return self._rename.get(field, field)
