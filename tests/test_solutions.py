@@ -91,7 +91,9 @@ def test_persistent_failures_are_recorded_and_retried_by_the_next_run(tmp_path):
     with open(problems, "ab") as out:
         out.write(files.dumps({"id": "bad", "problem": "[[400 x2]] What is 1 + 1?", "expected_answer": "2"}))
     with StandIn() as server:
-        with pytest.raises(SdgError, match=r"1 of 21 solutions are missing \(1 × http_400\); at most 1.0% may be"):
+        with pytest.raises(
+            SdgError, match=r"1 of 21 solutions are missing \(1 × http_400: HTTP 400: .*\); at most 1.0% may be"
+        ):
             generate(problems, tmp_path / "s", server.base_url, num_seeds=1)
         assert not (tmp_path / "s" / "manifest.json").exists()
         with pytest.raises(SdgError, match="1 × http_400"):

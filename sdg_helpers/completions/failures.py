@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+# Reasons of replies that a model wrote but that hold no answer; another seed or temperature may give one.
+WITHOUT_ANSWER = frozenset({"empty", "no_answer", "unclear_thinking"})
 _NUMBERS = re.compile(
     r"\d+|\b[0-9a-f]{8,}[0-9a-f-]*\b"
 )  # in one cause's details these differ: ages, sizes, request ids
@@ -30,9 +32,9 @@ def commonest_details(failures: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def describe_failures(reasons: Mapping[str, int], failures: Iterable[Mapping[str, Any]]) -> str:
-    """Return "10 × http_400 (HTTP 400: …), 2 × timeout (…)": counts by reason, each with its commonest detail."""
+    """Return "10 × http_400: HTTP 400: …; 2 × timeout: …": counts by reason, each with its commonest detail."""
     details = commonest_details(failures)
-    return ", ".join(
-        f"{count} × {reason}" + (f" ({detail})" if (detail := details.get(reason, "")) else "")
+    return "; ".join(
+        f"{count} × {reason}" + (f": {detail}" if (detail := details.get(reason, "")) else "")
         for reason, count in Counter(reasons).most_common()
     )

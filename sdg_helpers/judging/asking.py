@@ -12,6 +12,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.answers.thinking import normalise_reasoning
+from sdg_helpers.completions.failures import WITHOUT_ANSWER
 from sdg_helpers.completions.meter import Progress
 from sdg_helpers.completions.sessions import Session, progress_fields
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling
@@ -160,8 +161,11 @@ class _Asking:
             self._append_failure(row, "unreadable", reply[-_REPLY_TAIL:])
 
     def _save_failure(self, request: Request, failure: Failure) -> None:
-        self.settled.add(row_key(request.key))  # not retried in this call
-        self._append_failure(request.key, failure.reason, failure.detail)
+        if failure.reason not in WITHOUT_ANSWER:
+            self.settled.add(row_key(request.key))  # not retried in this call
+            self._append_failure(request.key, failure.reason, failure.detail)
+        elif self.is_last_round:
+            self._append_failure(request.key, "unreadable", failure.detail)
 
     def _append_failure(self, row: dict[str, Any], reason: str, detail: str) -> None:
         self.failures.append(

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from sdg_helpers import network
 from sdg_helpers.completions.engine import complete
+from sdg_helpers.completions.failures import WITHOUT_ANSWER
 from sdg_helpers.completions.first_look import get_models
 from sdg_helpers.completions.transport import listed_models
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, ServerGone
@@ -20,7 +21,7 @@ from sdg_helpers.serving.server_specs import Address, EndpointSpec, check_url
 _RETRY_S = 1.0
 _QUESTION = "What is 2 + 3?"
 _QUESTION_TOKENS, _QUESTION_TIMEOUT_S = 64, 600.0
-_ANSWERED = ("empty", "no_answer", "unclear_thinking", "content_filter")  # the model spoke, if only a few tokens
+_ANSWERED = {*WITHOUT_ANSWER, "content_filter"}  # the model spoke, if only a few tokens
 _TRANSIENT = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 
 
