@@ -10,6 +10,10 @@ class SdgError(Exception):
     """A problem that the user can fix. The message says what failed, why, and what to do next."""
 
 
+class UnreadableRow(SdgError):
+    """A row of a data file that cannot be what a stage wrote."""
+
+
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return " Did you mean X?" for the closest allowed word, or "" when none is close. Ignores case and dashes."""
     folded = {name.lower().replace("-", "_"): name for name in allowed}

@@ -1,4 +1,4 @@
-"""Files that survive a kill or a full disk: append-only JSONL, atomic replacement, fingerprints."""
+"""Files that survive a kill or a full disk: append-only JSONL, atomic replacement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
-from sdg_helpers.errors import SdgError
+from sdg_helpers.errors import SdgError, UnreadableRow
+from sdg_helpers.fingerprints import Recorder, remember_written
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -80,15 +81,15 @@ def read_log(path: Path | str) -> Iterator[dict[str, Any]]:
 
 
 def parse_row(line: bytes, path: Path | str, number: int) -> dict[str, Any]:
-    """Parse one line as a JSON object. Raises SdgError naming `path` and line `number`."""
+    """Parse one line as a JSON object. Raises UnreadableRow naming `path` and line `number`."""
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise SdgError(
+        raise UnreadableRow(
             f"{path}, line {number}: invalid JSON ({error}): {_excerpt(line)}. Fix or remove this line, then run again."
         ) from None
     if not isinstance(row, dict):
-        raise SdgError(
+        raise UnreadableRow(
             f"{path}, line {number}: expected a JSON object ({{...}}), found {type(row).__name__} {_excerpt(line)}. "
             "Fix or remove this line, then run again."
         )
@@ -118,7 +119,8 @@ def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
-        with io.BufferedWriter(_Raw(handle, path), _BLOCK) as file:
+        raw = _Raw(handle, path)
+        with io.BufferedWriter(raw, _BLOCK) as file:
             yield file
             file.flush()
             with disk_errors(path):
@@ -126,21 +128,27 @@ def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
         with disk_errors(path):
             os.chmod(name, 0o666 & ~umask())
             os.replace(name, path)
+        remember_written(path, raw.recorder)
     except BaseException:
         _remove(name)
         raise
 
 
 class _Raw(io.FileIO):
-    """An open file whose write errors name `path`, so that OSErrors from elsewhere in the body are not blamed on it."""
+    """An open file whose write errors name `path`, so that OSErrors from elsewhere in the body are not blamed on it.
+
+    It hashes what is written.
+    """
 
     def __init__(self, handle: int, path: Path):
         super().__init__(handle, "w")
-        self._path = path
+        self._path, self.recorder = path, Recorder(by_row=path.suffix == ".jsonl")
 
     def write(self, data: Buffer, /) -> int:
         with disk_errors(self._path):
-            return super().write(data)
+            written = super().write(data)
+        self.recorder.update(memoryview(data)[:written])
+        return written
 
 
 def umask() -> int:
@@ -217,14 +225,17 @@ class AppendLog:
 
     def flush(self) -> None:
         """Sync to disk, against power cuts (kill -9 needs no flush)."""
-        os.fsync(self._fd)
+        with disk_errors(self.path):
+            os.fsync(self._fd)
 
     def close(self) -> None:
         """Flush and close. Safe to call twice."""
         if self._fd >= 0:
-            os.fsync(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+            try:
+                self.flush()
+            finally:
+                os.close(self._fd)
+                self._fd = -1
 
     def __enter__(self) -> AppendLog:
         return self
@@ -246,16 +257,6 @@ def _truncate_torn_line(fd: int) -> int:
     if end != size:
         os.ftruncate(fd, end)
     return end
-
-
-def fingerprint(path: Path | str) -> dict[str, Any]:
-    """Return {"bytes", "mtime_ns", "blake2b"} of a file, reading it once; blake2b depends on content alone."""
-    digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-        status = os.fstat(file.fileno())
-    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "blake2b": digest.hexdigest()}
 
 
 def write_private(path: Path, value: dict[str, Any]) -> None:

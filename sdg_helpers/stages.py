@@ -12,9 +12,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import files
-from sdg_helpers.errors import SdgError
+from sdg_helpers import files, manifests
+from sdg_helpers.errors import SdgError, UnreadableRow
+from sdg_helpers.fingerprints import fingerprint_output, write_hashes
 from sdg_helpers.locks import Lock
+from sdg_helpers.manifests import run_folder_of
 
 _PACKAGES = ("sdg-helpers", "openai", "datasets", "pandas", "pyarrow", "transformers", "xllamacpp")
 
@@ -31,8 +33,8 @@ class Stage:
 
     @property
     def manifest(self) -> dict[str, Any] | None:
-        """The manifest of a complete stage, else None."""
-        return files.read_json(self.folder / "manifest.json")
+        """The manifest of a complete stage, else None. Raises SdgError for an unreadable one."""
+        return manifests.read_manifest(self.folder)
 
     @property
     def complete(self) -> bool:
@@ -40,43 +42,56 @@ class Stage:
         return (self.folder / "manifest.json").exists()
 
     def require(self) -> dict[str, Any]:
-        """Return the manifest. Raises SdgError, naming the notebook to run, when the stage is not complete."""
+        """Return the manifest. Raises SdgError, naming the notebook to run, when the stage is not complete, and
+        DamagedStage when its files have changed since."""
         manifest = self.manifest
         if manifest is None:
             state = "unfinished" if (self.folder / "begun.json").exists() else "not begun"
             first = f"notebook {self.notebook}" if self.notebook else "it"
             raise SdgError(f"{self.folder}: stage {self.name!r} is {state}. Run {first} first.")
+        manifests.check_outputs(self.folder, manifest)
         return manifest
 
     @contextmanager
     def work(self, parameters: Mapping[str, Any], inputs: Mapping[str, Path | str]) -> Iterator[Work]:
-        """Begin or resume the stage, under a lock. Raises SdgError when parameters or inputs have changed since.
+        """Begin or resume the stage, under a lock. Raises SdgError when parameters or inputs have changed since, and
+        DamagedStage when files of this stage or of one that it reads are not what that stage wrote.
 
         parameters: what the result depends on, not how fast it is computed; inputs: name -> file to read.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with Lock(self.folder / ".lock", f"stage {self.name!r} of {self.folder.parent}"):
             manifest = self.manifest
-            known = manifest or files.read_json(self.folder / "begun.json")
+            if manifest is not None:
+                manifests.check_outputs(self.folder, manifest)
+            known = manifest or self._read_begun()
+            paths = [Path(path) for path in inputs.values()]
+            fingerprints = [manifests.input_fingerprint(path, by_hash=manifest is None) for path in paths]
+            places = [{"path": os.path.relpath(path, self.folder)} for path in paths]
             begun = {
                 "stage": self.name,
                 "parameters": _plain(parameters),
-                "inputs": {name: self._input(path) for name, path in inputs.items()},
+                "inputs": {name: {**places[i], **fingerprints[i]} for i, name in enumerate(inputs)},
             }
             if known is not None:
                 self._reject_changes(known, begun, finished=manifest is not None)
             else:
                 files.write_json(self.folder / "begun.json", {**begun, "begun_at": _now()})
-            yield Work(self, begun, manifest)
+            with _blame_damaged(paths):
+                yield Work(self, begun, manifest)
 
-    def _input(self, path: Path | str) -> dict[str, Any]:
-        return {"path": os.path.relpath(path, self.folder), **known_fingerprint(path)}
+    def _read_begun(self) -> dict[str, Any] | None:
+        path = self.folder / "begun.json"
+        begun = files.read_json(path)
+        if begun is not None and not isinstance(begun, dict):
+            raise SdgError(f"{path}: not a stage's record: {begun!r:.80}. Remove this file, then run again.")
+        return begun
 
     def _reject_changes(self, known: dict[str, Any], wanted: dict[str, Any], finished: bool) -> None:
-        changes = list(_changes(known["parameters"], wanted["parameters"]))
-        for name in sorted({*known["inputs"], *wanted["inputs"]}):
-            before, after = (side["inputs"].get(name) or {} for side in (known, wanted))
-            if before.get("blake2b") != after.get("blake2b"):
+        changes = list(_changes(known.get("parameters", {}), wanted["parameters"]))
+        for name in sorted({*known.get("inputs", {}), *wanted["inputs"]}):
+            before, after = (side.get("inputs", {}).get(name) or {} for side in (known, wanted))
+            if before.get("blake2b", after.get("blake2b")) != after.get("blake2b") or not before or not after:
                 changes.append(
                     f"input {name}: its content has changed ({before.get('bytes')} bytes then, "
                     f"{after.get('bytes')} now, {after.get('path') or before.get('path')})"
@@ -153,37 +168,37 @@ class Work:
             **self._begun,
             "counts": {"rows_in": int(rows_in), "rows_out": int(rows_out), "dropped": dropped},
             **more,
-            "outputs": {Path(path).relative_to(self.folder).as_posix(): files.fingerprint(path) for path in outputs},
+            "outputs": {Path(path).relative_to(self.folder).as_posix(): self._record(Path(path)) for path in outputs},
             "versions": versions(),
             "finished_at": _now(),
         }
-        files.write_json(self.folder / "manifest.json", _plain(manifest))
+        manifest = _plain(manifest)
+        files.write_json(self.folder / "manifest.json", {**manifest, "checksum": manifests.checksum(manifest)})
         for leftover in ("progress.json", "begun.json"):
             (self.folder / leftover).unlink(missing_ok=True)
         self._manifest = files.read_json(self.folder / "manifest.json")
         return self.manifest
 
+    def _record(self, path: Path) -> dict[str, Any]:
+        """Return the fingerprint of an output; save the hashes of its rows, in their order."""
+        found, hashes = fingerprint_output(path)
+        if hashes is not None:
+            with files.atomic_writer(self.folder / manifests.ROW_HASHES / f"{path.name}.xxh3") as out:
+                out.write(write_hashes(hashes))
+        return found
 
-def run_folder_of(stage: Path) -> Path:
-    """The run's folder, given the folder of one of its stages (outputs/RUN/TRACK/STAGE)."""
-    return stage.parent.parent
 
-
-def known_fingerprint(path: Path | str) -> dict[str, Any]:
-    """A file's fingerprint, from its own stage's manifest while size and modification time still match.
-
-    So 200 GB are not read again just to see that nothing has changed. Raises SdgError when the file does not exist.
-    """
-    path = Path(path)
+@contextmanager
+def _blame_damaged(inputs: Iterable[Path]) -> Iterator[None]:
+    """When the body fails at something that it has read, say which input is damaged, if one is."""
     try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise SdgError(f"{path}: input file not found. Run the stage that writes it first.") from None
-    manifest = files.read_json(path.parent / "manifest.json") or {}
-    known = manifest.get("outputs", {}).get(path.name)
-    if known is None or (known["bytes"], known["mtime_ns"]) != (status.st_size, status.st_mtime_ns):
-        known = files.fingerprint(path)
-    return known
+        yield
+    except Exception as error:
+        if isinstance(error, UnreadableRow) or not isinstance(error, (SdgError, OSError)):
+            for path in inputs:
+                with suppress(OSError):
+                    manifests.check_content(path)
+        raise
 
 
 def versions() -> dict[str, str]:

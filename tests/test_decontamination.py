@@ -25,7 +25,7 @@ from sdg_helpers.prompts import load_prompt
 from tests.helpers.clone import ROOT
 from tests.helpers.hub import Hub
 from tests.helpers.solving import endpoint_server, generate
-from tests.helpers.stages import stage_at
+from tests.helpers.stages import stage_at, write_manifest
 from tests.helpers.standin import StandIn
 
 # --- similarity
@@ -275,7 +275,7 @@ def test_one_yes_or_an_unclear_reply_drops_a_problem(data, tmp_path, said, dropp
                         {**row, "seed": 0, "generation": text, "finish_reason": "stop", "num_generated_tokens": 3}
                     )
                 )
-    files.write_json(compared / "manifest.json", {"outputs": {}})
+    write_manifest(compared)
     manifest = drop_contaminated(
         data[0], stage_at(tmp_path / "candidates"), stage_at(compared), stage_at(tmp_path / "clean")
     )

@@ -82,7 +82,7 @@ def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
 
     (clone / "outputs" / "demo" / "math" / "problems" / "problems.jsonl").write_text("changed by hand\n")
     touched = run("math", "--from", "3")
-    assert touched.returncode == 1 and "input problems: its content has changed" in touched.err
+    assert touched.returncode == 1 and "problems.jsonl has 16 bytes; the stage wrote" in touched.err
 
 
 def test_a_failing_cell_stops_the_chain_and_says_how_to_resume(clone, run):
@@ -117,6 +117,34 @@ def test_a_failed_attempt_keeps_the_good_copy_of_a_complete_notebook(clone, run)
         assert copies() == ["01_download_problems.failed.ipynb", "01_download_problems.ipynb"]
     assert run(*only, "5").returncode == 0
     assert copies() == ["01_download_problems.ipynb"] and (folder / "01_download_problems.ipynb").read_bytes() != good
+
+
+@pytest.mark.parametrize("suffix, content", [(".ipynb", b'{"cells": ['), (".json", b'{"state": "com')])
+def test_a_damaged_executed_notebook_is_executed_again(clone, run, suffix, content):
+    assert run("math").returncode == 0
+    good = clone / "outputs" / "demo" / "notebooks" / "math" / "03_generate_solutions.ipynb"
+    good.with_suffix(suffix).write_bytes(content)
+    assert run("demo", command="status").out.count(" complete ") == 2
+    verified = run("demo", command="verify")
+    assert verified.returncode == 1 and verified.out.count("executed again") == 1
+    assert "03 generate solutions  4/5 rows" in run("demo", command="repair").out
+    assert run("demo", command="verify").returncode == 0 and record(clone, "demo")["state"] == "complete"
+    assert run("math").out.count("complete, nothing to do") == 2
+
+
+def test_repair_makes_a_damaged_stage_again_with_the_same_parameters(clone, run):
+    assert run("math", "-p", "NUM_PROBLEMS", "5").returncode == 0
+    path = clone / "outputs" / "demo" / "math" / "problems" / "problems.jsonl"
+    before = path.read_bytes()
+    path.write_bytes(before[: len(before) // 2])
+    failed = run("math", "-p", "NUM_PROBLEMS", "5")
+    assert failed.returncode == 1 and "Traceback" not in failed.err
+    assert "the finished stage math/problems is damaged" in failed.err and "`sdg repair demo`" in failed.err
+    assert "problems.jsonl has " in run("demo", command="status").out
+    repaired = run("demo", command="repair")
+    assert repaired.returncode == 0 and "01 download problems   5/6 rows" in repaired.out, repaired
+    assert path.read_bytes() == before
+    assert "Nothing is damaged" in run("demo", command="repair").out
 
 
 @pytest.mark.parametrize(

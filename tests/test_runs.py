@@ -137,7 +137,7 @@ def test_status_reports_a_failure_before_the_stage_began_and_missing_files(clone
     assert (by_stage(run)["problems"].state, by_stage(run)["problems"].detail) == ("failed", "ConnectionError: no hub")
     folder = complete(run, "sft")
     (folder / "out.jsonl").unlink()
-    assert by_stage(run)["sft"].state == "changed" and "out.jsonl" in by_stage(run)["sft"].detail
+    assert by_stage(run)["sft"].state == "damaged" and "out.jsonl" in by_stage(run)["sft"].detail
 
 
 def test_a_worker_on_another_machine_counts_while_it_reports(clone):

@@ -16,7 +16,7 @@ from sdg_helpers.science.question_reader import Question, read_question
 from sdg_helpers.science.taxonomy import describe_form, fold, load_taxonomy
 from tests.helpers.effort import assert_grows_linearly
 from tests.helpers.solving import endpoint_server
-from tests.helpers.stages import stage_at
+from tests.helpers.stages import stage_at, write_manifest
 from tests.helpers.standin import StandIn
 
 # --- the taxonomy
@@ -502,7 +502,7 @@ def test_copies_of_the_prompts_examples_are_dropped(tmp_path):
                     }
                 )
             )
-    files.write_json(out / "manifest.json", {"parameters": {"model": "m"}, "inputs": {}, "outputs": {}})
+    write_manifest(out, parameters={"model": "m"})
     manifest = science.read_questions(stage_at(out), stage_at(tmp_path / "q"), prompt=prompt)
     assert manifest["counts"]["dropped"] == {"copies_an_example": 1, "repeated": 1}
     assert {row["written_by"] for row in files.read_jsonl(tmp_path / "q" / "questions.jsonl")} == {"m"}
@@ -623,7 +623,7 @@ def solved(folder, cases, opening="<think>\n"):
                         }
                     )
                 )
-    files.write_json(folder / "s" / "manifest.json", {"outputs": {}})
+    write_manifest(folder / "s")
 
 
 def test_published_rows_have_the_schema_and_provenance(tmp_path):

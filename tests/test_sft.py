@@ -22,7 +22,7 @@ from sdg_helpers.sft.rows import RowFormat, RowMaker
 from sdg_helpers.sft.shuffling import ShuffledRows
 from sdg_helpers.stages import Stage
 from tests.helpers.clone import ROOT
-from tests.helpers.stages import stage_at
+from tests.helpers.stages import stage_at, write_manifest
 
 ANSWER = "The answer is \\boxed{4}"
 # name: generation, finish_reason, verdict -> why it is dropped, or None for a row
@@ -313,6 +313,7 @@ def test_bad_settings_are_rejected(stages, tmp_path, more, said):
 def test_an_error_names_the_broken_line(stages, tmp_path):
     path = stages[0] / "output-rs3.jsonl"
     path.write_bytes(path.read_bytes()[:-20] + b"\n")
+    write_manifest(stages[0])  # which does not know better
     with pytest.raises(SdgError, match=r"output-rs3.jsonl, line 1: invalid JSON"):
         export(stages, tmp_path / "sft")
 

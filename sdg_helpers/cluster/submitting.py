@@ -16,7 +16,7 @@ from sdg_helpers.cluster.job_records import JobRecords, Submission
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.slurm_jobs import SlurmJob
 from sdg_helpers.errors import SdgError
-from sdg_helpers.stages import run_folder_of
+from sdg_helpers.manifests import run_folder_of
 
 ChunkFunction = Callable[[int, int], Any]  # called with (chunk, num_chunks), on every node of a job
 

@@ -23,6 +23,7 @@ from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.judging import pass_rates
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict, VerdictWriter, read_outcomes, read_verdicts
 from sdg_helpers.solutions import seed_files
+from sdg_helpers.solutions.reading import read_seed_file
 from sdg_helpers.stages import Stage, Work
 
 CHECKS = ("auto", "yes", "no")
@@ -143,7 +144,7 @@ def _run_all(work: Work, runner: _Runner, seeds: dict[int, Path], verdicts: Path
 
 def _programs(source: Path, verdicts: SeedVerdicts) -> Iterator[tuple[tuple[dict[str, Any], str], _ProgramKey]]:
     """Yield ((row, program), its key in the store) for every solution that the filter kept."""
-    for row in files.read_jsonl(source):
+    for row in read_seed_file(source):
         verdict = verdicts.find(row["id"])
         if verdict is not None and verdict.correct and verdict.predicted_answer:
             program, _ = last_program(split_thinking(row["generation"])[1], row["language"])

@@ -17,6 +17,7 @@ from sdg_helpers.coding.blocks import FENCE_NAMES, last_program
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.verdicts import VerdictWriter
 from sdg_helpers.solutions import seed_files
+from sdg_helpers.solutions.reading import read_seed_file
 from sdg_helpers.stages import Stage
 
 # Why a solution has no program worth running, in the order of the checks.
@@ -54,7 +55,7 @@ def filter_solutions(solutions: Stage, stage: Stage, *, reasoning: bool = True) 
         path = stage.folder / "verdicts.parquet"
         with VerdictWriter(path) as table:
             for seed, source in seeds.items():
-                for row in files.read_jsonl(source):
+                for row in read_seed_file(source):
                     program, reason = program_of(row, reasoning)
                     rows += 1
                     counts = by_language.setdefault(row["language"], {})

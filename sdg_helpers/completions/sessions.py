@@ -14,6 +14,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.completions.meter import Progress
+from sdg_helpers.errors import SdgError
 
 _SAVE_EVERY_S = 2  # a killed session loses at most this much of its counts
 _STALE_S = 120  # a session not updated for this long does not count towards the current rates
@@ -83,4 +84,15 @@ def _by_server(sessions: list[dict[str, Any]]) -> dict[str, Counter[str]]:
 
 
 def _read_all(folder: Path) -> list[dict[str, Any]]:
-    return [session for path in sorted(folder.glob("session-*.json")) if (session := files.read_json(path))]
+    return [_read(path) for path in sorted(folder.glob("session-*.json"))]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    session = files.read_json(path)
+    needed = ("rows", "updated_at", *_COUNTS, *_LATENCIES, *_CURRENT)
+    if not isinstance(session, dict) or not all(isinstance(session.get(name), int | float) for name in needed):
+        raise SdgError(
+            f"{path}: not the record of a session. It holds counts for the manifest, and no rows: delete it (as "
+            "`sdg repair RUN` does), then run again."
+        )
+    return session

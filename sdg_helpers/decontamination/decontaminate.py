@@ -14,7 +14,7 @@ from typing import Any
 from sdg_helpers import files
 from sdg_helpers.answers.thinking import split_thinking
 from sdg_helpers.decontamination.candidates import WAYS
-from sdg_helpers.errors import SdgError
+from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.solutions import seed_files
@@ -142,7 +142,7 @@ class _DecidedPairs:
         """Raise SdgError when pairs or replies are left over: they belong to other problems."""
         left = self._pair or self._reply
         if left is not None:
-            raise SdgError(
+            raise UnreadableRow(
                 f"{self._path}: {left['id']!r} does not belong to the given problems, or is not in their order. "
                 "Use files of the same run."
             )

@@ -16,8 +16,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sdg_helpers import files
-from sdg_helpers.errors import SdgError
+from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
+from sdg_helpers.manifests import read_lines
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.rows import line_start, parse_solution
@@ -231,8 +232,7 @@ class _SeedReader:
         self._line = next(self._lines, b"")
 
     def _read(self) -> Iterator[bytes]:
-        with open(self._path, "rb", buffering=1 << 18) as file:
-            yield from file
+        yield from read_lines(self._path)
 
     def take(self, problem_id: str) -> Iterator[tuple[bytes, Path, Verdict | None]]:
         """Yield (line, file, verdict) of this problem, if the seed has a solution of it."""
@@ -242,7 +242,7 @@ class _SeedReader:
 
     def check_end(self) -> None:
         if self._line:
-            raise SdgError(
+            raise UnreadableRow(
                 f"{self._path}: the row that begins with {self._line[:60]!r} is not in the order of the problems. "
                 "Use files of the same run."
             )

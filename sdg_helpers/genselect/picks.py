@@ -19,6 +19,7 @@ from sdg_helpers.answers.extraction import is_finished
 from sdg_helpers.answers.thinking import split_thinking
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.solutions import seed_files
+from sdg_helpers.solutions.reading import read_seed_file
 from sdg_helpers.stages import Stage, Work
 
 _MARK = re.compile(r"judge?ment\W{0,4}:", re.IGNORECASE)
@@ -100,7 +101,7 @@ def _write_verdicts(work: Work, comparisons: Path, seeds: dict[int, Path], reaso
 
 def _verdict_rows(comparisons: Path, seeds: dict[int, Path], reasoning: bool) -> Iterator[dict[str, Any]]:
     for seed, path in seeds.items():
-        rows = files.read_jsonl(path)
+        rows = read_seed_file(path)
         row = next(rows, None)
         for shown in read_problems(comparisons):
             if row is None or row["id"] != shown["id"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,6 +17,7 @@ from sdg_helpers.notebooks import freshness
 from sdg_helpers.notebooks.discovery import Notebook
 from sdg_helpers.notebooks.execution import NotebookFailed, execute, kernel_environment
 from sdg_helpers.notebooks.progress_line import ProgressLine
+from sdg_helpers.runs.executed import is_readable_notebook, read_record
 from sdg_helpers.runs.run import Run
 
 _ORPHANED_KERNEL_S = 10  # a kernel notices within a second or two that its driver was killed, and exits
@@ -27,17 +28,24 @@ class SignalReceived(KeyboardInterrupt):
 
 
 def run_notebooks(
-    run: Run, selected: Sequence[Notebook], values: Mapping[str, Mapping[str, Any]], out: TextIO, again: bool = False
+    run: Run,
+    selected: Sequence[Notebook],
+    values: Mapping[str, Mapping[str, Any]],
+    out: TextIO,
+    again: bool = False,
+    before_each: Callable[[Notebook], None] = lambda notebook: None,
 ) -> None:
     """Execute the selected notebooks with their parameter values; write the executed copies to RUN/notebooks/.
 
-    again: execute up-to-date notebooks too (their complete stages still do no work). The run's servers are always
-    stopped at the end. Raises NotebookFailed at the first failure, and SdgError when another driver holds this run.
+    again: execute up-to-date notebooks too (their complete stages still do no work). before_each: called before each
+    notebook, under the run's lock. The run's servers are always stopped at the end. Raises NotebookFailed at the first
+    failure, and SdgError when another driver holds this run.
     """
     width = max(len(notebook.title) for notebook in selected)
     with Lock(run.folder / ".lock", f"run {run.name!r}"), _kernel_environment(), _interrupt_on_signals():
         try:
             for notebook in selected:
+                before_each(notebook)
                 given = {**values[notebook.key], **_run_parameters(run, notebook)}
                 line = ProgressLine(out, notebook, width, run.folder / notebook.track)
                 _run_one(run, notebook, given, line, again)
@@ -54,20 +62,21 @@ def _run_one(run: Run, notebook: Notebook, given: dict[str, Any], line: Progress
     executed = executed_path(run, notebook)
     record, failed = executed.with_suffix(".json"), executed.with_suffix(".failed.ipynb")
     dependencies, kept = freshness.dependencies(run, notebook, given), _has_good_copy(record)
+    begun = {"kept": kept, "parameters": dependencies["parameters"]}
     with line:
         if not again and freshness.is_up_to_date(run, notebook, dependencies, record):
             return line.stop("complete, nothing to do")
         _wait_for_orphaned_kernel(run, notebook)
-        files.write_json(record, {"state": "running", "kept": kept, "pid": os.getpid()})
+        files.write_json(record, {"state": "running", **begun, "pid": os.getpid()})
         start = time.time()
         try:
             execute(notebook, failed if kept else executed, given, line.on_cell)
         except NotebookFailed as error:
-            files.write_json(record, {"state": "failed", "kept": kept, "cell": error.cell, "error": error.error})
+            files.write_json(record, {"state": "failed", **begun, "cell": error.cell, "error": error.error})
             line.stop("failed")
             raise
         except KeyboardInterrupt:
-            files.write_json(record, {"state": "interrupted", "kept": kept})
+            files.write_json(record, {"state": "interrupted", **begun})
             line.stop("stopped")
             raise
         (failed if kept else executed).replace(executed)
@@ -83,8 +92,9 @@ def _has_good_copy(record: Path) -> bool:
 
     A later attempt is then written beside it, and replaces it only when that attempt succeeds too.
     """
-    known = files.read_json(record) or {}
-    return (known.get("state") == "complete" or known.get("kept", False)) and record.with_suffix(".ipynb").exists()
+    known = read_record(record)
+    good = known.get("state") == "complete" or known.get("kept", False)
+    return good and is_readable_notebook(record.with_suffix(".ipynb"))
 
 
 def _run_parameters(run: Run, notebook: Notebook) -> dict[str, str]:

@@ -9,8 +9,11 @@ from typing import Any
 
 import orjson
 
-from sdg_helpers import __version__, files, paths, prompts
+from sdg_helpers import __version__, paths, prompts
+from sdg_helpers.fingerprints import fingerprint
+from sdg_helpers.manifests import read_manifest
 from sdg_helpers.notebooks.discovery import Notebook
+from sdg_helpers.runs.executed import is_readable_notebook, read_record
 from sdg_helpers.runs.run import Run
 from sdg_helpers.runs.tracks import STAGES
 
@@ -39,13 +42,13 @@ def is_up_to_date(run: Run, notebook: Notebook, dependencies: Mapping[str, Any],
 
     record: the JSON file beside the executed copy.
     """
-    known = files.read_json(record) or {}
-    if known.get("state") != "complete" or not record.with_suffix(".ipynb").exists():
+    known = read_record(record)
+    if known.get("state") != "complete" or not is_readable_notebook(record.with_suffix(".ipynb")):
         return False
     now = manifest_digests(run, notebook.track)
     return (
         all(known.get(key) == value for key, value in dependencies.items())
-        and all(now.get(stage) == digest for stage, digest in known["stages"].items())
+        and all(now.get(stage) == digest for stage, digest in known.get("stages", {}).items())
         and all(is_stage_unchanged(run.folder / notebook.track / info.name) for info in notebook.stages)
     )
 
@@ -53,7 +56,7 @@ def is_up_to_date(run: Run, notebook: Notebook, dependencies: Mapping[str, Any],
 def manifest_digests(run: Run, track: str) -> dict[str, str]:
     """Return the digest of each manifest in a track, by the name of its stage."""
     manifests = [run.folder / track / info.name / "manifest.json" for info in STAGES.get(track, ())]
-    return {path.parent.name: files.fingerprint(path)["blake2b"] for path in manifests if path.exists()}
+    return {path.parent.name: fingerprint(path)["blake2b"] for path in manifests if path.exists()}
 
 
 def is_stage_unchanged(stage: Path) -> bool:
@@ -61,11 +64,14 @@ def is_stage_unchanged(stage: Path) -> bool:
 
     Where this is False, executing the notebook makes the stage compare contents and report what changed.
     """
-    manifest = files.read_json(stage / "manifest.json")
+    manifest = read_manifest(stage)
     if manifest is None:
         return not (stage / "begun.json").exists()
-    known = [*manifest.get("outputs", {}).items(), *((one["path"], one) for one in manifest.get("inputs", {}).values())]
-    return all(_size_and_mtime(stage / name) == [one["bytes"], one["mtime_ns"]] for name, one in known)
+    inputs = ((one["path"], one) for one in manifest.get("inputs", {}).values())
+    return all(
+        _size_and_mtime(stage / name) == [one.get("bytes"), one.get("mtime_ns")]
+        for name, one in (*manifest.get("outputs", {}).items(), *inputs)
+    )
 
 
 def _strings(values: Iterable[Any]) -> Iterator[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from sdg_helpers import files
+from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_duration
 from sdg_helpers.notebooks.discovery import Notebook
 from sdg_helpers.runs.status import progress_text, rows_text
@@ -77,13 +79,13 @@ class ProgressLine:
 
     def _complete_stages(self) -> list[str]:
         """Return the row counts of the notebook's complete stages, as text."""
-        manifests = [files.read_json(folder / "manifest.json") for folder in self._stages]
-        return [rows_text(manifest["counts"]) for manifest in manifests if manifest]
+        manifests = [_read_if_valid(folder / "manifest.json") for folder in self._stages]
+        return [rows_text(manifest["counts"]) for manifest in manifests if "counts" in manifest]
 
     def _read_progress(self) -> dict[str, Any]:
         """Return the latest progress that a stage reported since the notebook began; keep it for the final line."""
         for folder in self._stages:
-            found = files.read_json(folder / "progress.json") or {}
+            found = _read_if_valid(folder / "progress.json")
             if found.get("updated_at", 0) >= self._start:
                 self._progress = {**found, "rows_per_s": self._rows_per_s(found)}
         return self._progress
@@ -101,3 +103,12 @@ class ProgressLine:
             line = "\r" + line[: shutil.get_terminal_size().columns - 1] + "\x1b[K"
         self._out.write(line + end)
         self._out.flush()
+
+
+def _read_if_valid(path: Path) -> dict[str, Any]:
+    """Return what a file of a stage holds; {} for a missing or damaged one, which the stage itself reports."""
+    with suppress(SdgError):
+        content = files.read_json(path)
+        if isinstance(content, dict):
+            return content
+    return {}

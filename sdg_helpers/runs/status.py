@@ -14,7 +14,9 @@ from sdg_helpers import files, runs
 from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_duration, format_number
 from sdg_helpers.locks import Lock
+from sdg_helpers.manifests import find_damage, read_manifest, run_folder_of
 from sdg_helpers.runs import history
+from sdg_helpers.runs.executed import read_record
 
 _STALE_S = 120  # without a report for this long, a worker on another machine counts as gone
 
@@ -23,7 +25,8 @@ _STALE_S = 120  # without a report for this long, a worker on another machine co
 class StageStatus:
     """The status of one stage.
 
-    state: complete, at work, partial, failed, changed or not begun. detail: the same in more words, for people.
+    state: complete, at work, partial, failed, damaged, unreadable or not begun. detail: the same in more words, for
+    people.
     """
 
     track: str
@@ -39,14 +42,22 @@ def run_status(folder: Path) -> list[StageStatus]:
     begun = [
         track for track in runs.STAGES if (folder / track).is_dir() or (folder / "notebooks" / track).is_dir()
     ] or ["math"]
-    return [stage_status(folder, track, info) for track in begun for info in runs.STAGES[track]]
+    return [_status_or_reason(folder, track, info) for track in begun for info in runs.STAGES[track]]
+
+
+def _status_or_reason(folder: Path, track: str, info: runs.StageInfo) -> StageStatus:
+    try:
+        return stage_status(folder, track, info)
+    except Exception as error:  # whatever is wrong with the files of one stage, the others are shown
+        detail = " ".join(str(error if isinstance(error, (SdgError, OSError)) else repr(error)).split())
+        return StageStatus(track, info.name, info.notebook, "unreadable", detail)
 
 
 def stage_status(folder: Path, track: str, info: runs.StageInfo) -> StageStatus:
     """Return one stage's status, from its manifest, its progress file and the record of its notebook."""
     stage = folder / track / info.name
-    record = files.read_json(folder / "notebooks" / f"{info.notebook}.json") or {}
-    manifest = _manifest(stage)
+    record = read_record(folder / "notebooks" / f"{info.notebook}.json")
+    manifest = read_manifest(stage)
     if manifest is not None:
         state, detail, counts = _complete(stage, manifest, record)
     elif not (stage / "begun.json").exists():
@@ -56,18 +67,6 @@ def stage_status(folder: Path, track: str, info: runs.StageInfo) -> StageStatus:
     else:
         state, detail, counts = _begun(stage, record)
     return StageStatus(track, info.name, info.notebook, state, detail, counts)
-
-
-def _manifest(stage: Path) -> dict[str, Any] | None:
-    path = stage / "manifest.json"
-    manifest = files.read_json(path)
-    counts = manifest.get("counts") if isinstance(manifest, dict) else None
-    if manifest is not None and not (isinstance(counts, dict) and {"rows_in", "rows_out", "dropped"} <= counts.keys()):
-        raise SdgError(
-            f"{path}: not a manifest: it has no counts with rows_in, rows_out and dropped. Restore the file, or drop "
-            "the stage with `sdg reset`."
-        )
-    return manifest
 
 
 def _complete(stage: Path, manifest: dict[str, Any], record: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
@@ -80,8 +79,9 @@ def _complete(stage: Path, manifest: dict[str, Any], record: dict[str, Any]) -> 
     if wrong := manifest.get("expected_wrong"):
         rows = wrong["rows"] if isinstance(wrong, dict) else wrong
         detail += f", about {format_number(rows)} expected wrong"
-    if missing := changed_files(stage, manifest.get("outputs", {})):
-        return "changed", f"{', '.join(missing)}: missing or changed; `sdg reset` the stage and run it again", counts
+    if damages := find_damage(stage, manifest):
+        what = "; ".join(f"{one.name} {one.what}" for one in damages)
+        return "damaged", f"{what}; repair it with `sdg repair {run_folder_of(stage).name}`", counts
     if record.get("state") == "failed":
         detail += f"; its notebook failed later: {_failure_reason(record)}"
     return "complete", detail, counts
@@ -103,15 +103,6 @@ def _failure_reason(record: dict[str, Any]) -> str:
     """Return the first line of a failed notebook's error."""
     lines = str(record.get("error", "")).splitlines() or ["no reason recorded"]
     return lines[0]
-
-
-def changed_files(stage: Path, known: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the names of the files that are missing or differ in size from the manifest's fingerprints."""
-    return [
-        name
-        for name, fingerprint in known.items()
-        if not (stage / name).exists() or (stage / name).stat().st_size != fingerprint["bytes"]
-    ]
 
 
 def at_work(stage: Path, progress: dict[str, Any]) -> bool:

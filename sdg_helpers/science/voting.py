@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sdg_helpers import files
 from sdg_helpers.answers.equality import RULES
 from sdg_helpers.answers.options import normalise_vote
-from sdg_helpers.errors import SdgError
+from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.judging.extracted_answers import ExtractedAnswers, extract_answers
 from sdg_helpers.judging.verdicts import VerdictWriter
 from sdg_helpers.labels.model import LabelModel, Votes
@@ -86,7 +86,7 @@ class _Votes:
             for problem_id, (answer, _) in self._answers.of_seed(seed):
                 position, row = next(((place, one) for place, one in rows if one["id"] == problem_id), (-1, {}))
                 if not row:
-                    raise SdgError(
+                    raise UnreadableRow(
                         f"{self.problems} has no question {problem_id!r} at the place where seed {seed} solved it. "
                         "Give the files of one run."
                     )

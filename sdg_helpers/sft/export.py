@@ -15,6 +15,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.pass_rates import count as count_pass_rates
 from sdg_helpers.judging.pass_rates import read as read_pass_rates
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
+from sdg_helpers.manifests import read_lines
 from sdg_helpers.sft import rl_data
 from sdg_helpers.sft.dataset_cards import DatasetCard, ExportCounts, ExportParameters, write_card
 from sdg_helpers.sft.expected_errors import ExpectedErrors, read_confidence
@@ -195,19 +196,18 @@ def _kept_solutions(
     size, read = sum(path.stat().st_size for path in seeds.values()), 0
     for seed, path in seeds.items():
         seed_verdicts = SeedVerdicts(verdicts, seed)
-        with open(path, "rb", buffering=1 << 20) as file:
-            for number, line in enumerate(file, 1):
-                solution = parse_solution(line, path, number)
-                verdict = seed_verdicts.find(solution.keys["id"])
-                reason = maker.reason_to_drop(solution, verdict)
-                counts.rows_in += 1
-                if reason is None and verdict is not None:
-                    yield solution, verdict
-                else:
-                    counts.dropped[reason or "no_verdict"] += 1
-                read += len(line)
-                if number % 256 == 0:
-                    work.progress(read >> 20, size >> 20, unit="MiB")
+        for number, line in enumerate(read_lines(path), 1):
+            solution = parse_solution(line, path, number)
+            verdict = seed_verdicts.find(solution.keys["id"])
+            reason = maker.reason_to_drop(solution, verdict)
+            counts.rows_in += 1
+            if reason is None and verdict is not None:
+                yield solution, verdict
+            else:
+                counts.dropped[reason or "no_verdict"] += 1
+            read += len(line)
+            if number % 256 == 0:
+                work.progress(read >> 20, size >> 20, unit="MiB")
 
 
 def _write_file(rows: ShuffledRows, path: Path, deduplicate: bool, counts: _Counts) -> None:

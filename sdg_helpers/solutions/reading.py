@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files
+from sdg_helpers.manifests import read_lines
 from sdg_helpers.solutions.rows import Solution, line_start, parse_solution
 from sdg_helpers.solutions.seed_files import seed_files
 
@@ -18,7 +19,13 @@ def read_solutions(folder: Path | str, seeds: list[int] | None = None) -> Iterat
     """
     for seed, path in seed_files(folder).items():
         if seeds is None or seed in seeds:
-            yield from files.read_jsonl(path)
+            yield from read_seed_file(path)
+
+
+def read_seed_file(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one merged file. Raises DamagedStage after the last one if the file has changed."""
+    for number, line in enumerate(read_lines(path), 1):
+        yield files.parse_row(line, path, number)
 
 
 def solutions_of(folder: Path | str, problem_id: str) -> list[dict[str, Any]]:
@@ -35,7 +42,6 @@ def solutions_of(folder: Path | str, problem_id: str) -> list[dict[str, Any]]:
 
 
 def scan_solutions(path: Path) -> Iterator[Solution]:
-    """Yield the solutions of one file without parsing their texts."""
-    with open(path, "rb", buffering=1 << 20) as file:
-        for number, line in enumerate(file, 1):
-            yield parse_solution(line, path, number)
+    """Yield the solutions of one file without parsing their texts; check the file as `read_seed_file` does."""
+    for number, line in enumerate(read_lines(path), 1):
+        yield parse_solution(line, path, number)

@@ -22,7 +22,7 @@ import orjson
 
 from sdg_helpers import files
 from sdg_helpers.answers.thinking import CLOSE
-from sdg_helpers.errors import SdgError
+from sdg_helpers.errors import UnreadableRow
 
 GENERATED_KEYS = ("seed", "generation", "finish_reason", "num_generated_tokens")  # added to the problem's own keys
 _HEAD = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*"),')
@@ -72,7 +72,7 @@ def parse_solution(line: bytes, path: Path, number: int) -> Solution:
     """Parse one line without parsing its text. `path` and `number` (from 1) are for the error.
 
     Rows whose keys are in another order, as other tools write them, are parsed as a whole.
-    Raises SdgError when the line is not a solution.
+    Raises UnreadableRow when the line is not a solution.
     """
     tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
     start = line.find(_GENERATION)
@@ -86,7 +86,7 @@ def parse_solution(line: bytes, path: Path, number: int) -> Solution:
     row = files.parse_row(line, path, number)
     generation = row.get("generation")
     if not isinstance(generation, str) or "id" not in row:
-        raise SdgError(
+        raise UnreadableRow(
             f"{path}, line {number}: not a solution: the keys id and generation are required, this row has "
             f"{', '.join(row) or 'no keys'}. Run 03_generate_solutions, or import the data."
         )

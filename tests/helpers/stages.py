@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+from sdg_helpers import files
 from sdg_helpers.stages import Stage
 
 
 def stage_at(folder):
     """The stage of this folder, named as the folder is."""
     return Stage(folder, Path(folder).name)
+
+
+def write_manifest(folder, **more):
+    """Make a folder a complete stage whose files a test has written itself."""
+    files.write_json(folder / "manifest.json", {"counts": {"rows_in": 0, "rows_out": 0, "dropped": {}}, **more})
 
 
 def assert_named_once(track):
