@@ -1,5 +1,6 @@
 """The sandbox against hostile programs, and the stage that runs programs on their tests."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -15,12 +16,14 @@ import psutil
 import pytest
 
 from sdg_helpers import files
-from sdg_helpers.coding import checks, sandbox
+from sdg_helpers.coding import checks, memory_groups, sandbox, sandbox_start
 from sdg_helpers.coding.checks import check_programs
 from sdg_helpers.coding.filtering import filter_solutions
+from sdg_helpers.coding.keyrings import start_without_keys
 from sdg_helpers.coding.program_tests import REASONS, run_tests, same_output
 from sdg_helpers.coding.sandbox import open_sandbox
 from sdg_helpers.coding.sandboxed_process import RunLimits
+from sdg_helpers.coding.syscalls import call_number, denied_calls
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging import pass_rates
 from tests.helpers.clone import ROOT
@@ -79,6 +82,28 @@ HOSTILE = {
     "kills everybody": ("import os\nos.kill(-1, 9)", "crashed"),
     "kills us": ("import os\nos.kill(int(input().split()[-1]), 9)", "crashed"),
     "traces its parent": ("import ctypes, os\nctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0)", "time_limit|crashed|"),
+    "shared segments": (
+        "import ctypes, os, time\nc = ctypes.CDLL(None)\nc.shmat.restype = ctypes.c_void_p\nfor _ in range(40):\n"
+        "    a = c.shmat(c.shmget(0, 32 << 20, 0o1600), None, 0)\n    ctypes.memset(a, 1, 32 << 20)\n"
+        "    c.shmdt(ctypes.c_void_p(a))\ntime.sleep(9)",
+        "crashed",
+    ),
+    "memory files": ("import os\nos.write(os.memfd_create('m'), bytes(1 << 20))", "crashed"),
+    "empty files": ("for n in range(10**8):\n    open(f'/work/{n}', 'w').close()", "output_limit|memory_limit"),
+    "full sockets": (
+        "import os, socket, time\nfor _ in range(4):\n    os.fork()\nkept = []\nfor _ in range(30):\n"
+        "    a, b = socket.socketpair()\n    kept.append((a, b))\n    a.setblocking(False)\n    b.setblocking(False)\n"
+        "    try:\n        while True:\n            a.send(bytes(65536)) + b.send(bytes(65536))\n"
+        "    except BlockingIOError:\n        pass\ntime.sleep(9)",
+        "time_limit|memory_limit|process_limit",
+    ),
+    "larger sockets": (
+        "import socket\na, b = socket.socketpair()\na.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 26)",
+        "crashed",
+    ),
+    "larger pipes": ("import fcntl, os\nfcntl.fcntl(os.pipe()[0], 1031, 1 << 20)", "crashed"),
+    "virtual machine sockets": ("import socket\nsocket.socket(40, socket.SOCK_STREAM)", "crashed"),
+    "sockets of the kernel": ("import socket\nsocket.socket(16, socket.SOCK_RAW)", "crashed"),
     "leaves a child behind": (
         "import os, time\nif not os.fork():\n    os.setsid()\n    if not os.fork():\n        time.sleep(99)",
         "",
@@ -126,6 +151,75 @@ def test_a_hostile_program_ends_within_its_limit_with_its_reason(name, folder, m
     assert psutil.virtual_memory().available > before - (2 << 30)
 
 
+KEYS = """\
+import ctypes, sys
+call, name = ctypes.CDLL(None).syscall, sys.stdin.read().encode()
+found = call(int(sys.argv[2]), b"user", name, None, 0)
+added = call(int(sys.argv[1]), b"user", b"left-" + name, b"by a program", 12, -3)
+print(found, added)
+"""
+
+
+@needs_sandbox
+def test_a_program_neither_finds_our_keys_nor_leaves_any(folder):
+    """Keys are found through the session keyring, which a child inherits and namespaces do not separate."""
+    calls, name = denied_calls(), f"of-{os.getpid()}"
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    if call(calls["add_key"], b"user", name.encode(), b"SECRET", 6, -3) < 0:
+        pytest.skip(f"this machine lets nobody add keys (errno {ctypes.get_errno()})")
+    (folder / "main.py").write_text(KEYS)
+    numbers = [str(calls["add_key"]), str(calls["request_key"])]
+    for _ in range(2):
+        outcome = OURS.run([OURS.python, "-I", "/program/main.py", *numbers], folder, SECOND, name.encode())
+        assert outcome.stdout == b"-1 -1\n", outcome
+    assert call(calls["request_key"], b"user", f"left-{name}".encode(), None, 0) == -1
+
+
+@needs_sandbox
+def test_a_sandbox_is_started_without_our_session_keyring():
+    keyctl = call_number("keyctl")
+
+    def keyring():
+        return ctypes.CDLL(None).syscall(keyctl, 0, -3, 0)  # KEYCTL_GET_KEYRING_ID of the session
+
+    assert start_without_keys(keyring) != keyring() or keyring() == -1
+
+
+@needs_sandbox
+def test_useful_system_calls_still_work(folder):
+    (folder / "main.py").write_text(
+        "import asyncio, multiprocessing, subprocess, tempfile, threading\n"
+        "asyncio.run(asyncio.sleep(0))\na, b = multiprocessing.Pipe()\na.send(1)\nassert b.recv() == 1\n"
+        "assert subprocess.run(['echo', 'x'], capture_output=True).stdout == b'x\\n'\n"
+        "with tempfile.TemporaryFile() as file:\n    file.write(b'x')\n"
+        "thread = threading.Thread(target=print, args=('fine',))\nthread.start()\nthread.join()"
+    )
+    outcome = OURS.run([OURS.python, "-I", "/program/main.py"], folder, RunLimits())
+    assert (outcome.reason, outcome.stdout) == ("", b"fine\n"), outcome
+
+
+def test_without_libseccomp_no_program_is_run(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyseccomp", None)
+    with pytest.raises(SdgError, match="libseccomp cannot be loaded .*apt-get install libseccomp2.*CHECK no"):
+        denied_calls()
+
+
+@needs_sandbox
+def test_memory_groups_are_removed_and_count_all_memory(folder):
+    """A program whose memory no process owns: files in /work and in the page tables count in its group."""
+    with memory_groups.memory_group(64 << 20) as group:
+        if group is None:
+            pytest.skip("control groups for memory cannot be created here")
+        before = set(group._folder.parent.glob(f"sdg-sandbox-{os.getpid()}-*"))
+        assert group._folder in before and not group.exceeded()
+        hungry = "import sys; sys.stdin.read(); b = bytearray(200 << 20)"
+        with subprocess.Popen([sys.executable, "-c", hungry], stdin=subprocess.PIPE) as process:
+            group.add(process.pid)
+            process.communicate(b"")
+        assert process.returncode == -signal.SIGKILL and group.exceeded()
+    assert not group._folder.exists()
+
+
 @needs_sandbox
 def test_a_failure_to_start_is_no_verdict_on_the_program(tmp_path):
     with pytest.raises(SdgError, match="bubblewrap could not start a program in .*Can't find source path"):
@@ -149,8 +243,8 @@ def test_input_and_output_larger_than_a_pipe(folder):
 @needs_sandbox
 def test_an_abandoned_sandbox_ends_by_itself(folder):
     (folder / "main.py").write_text("import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(60)")
-    command = OURS._command([OURS.python, "/program/main.py"], folder, RunLimits(seconds=0.5), False, 2)
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, **sandbox._drop_root()) as process:
+    command = OURS._command([OURS.python, "/program/main.py"], folder, RunLimits(seconds=0.5), False, ())
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, **sandbox_start._drop_root()) as process:
         assert process.wait(30) == 137
 
 

@@ -7,8 +7,10 @@ How a program travels from a question to a verdict:
    cpp_programs.py). It is not run for that.
 3. checks.py hands each distinct program with its tests to program_tests.py, which writes it to a temporary folder,
    compiles it if it is C++, and runs it once per test.
-4. `Sandbox.run` here starts each run inside bubblewrap; sandboxed_process.py feeds it the test's input, reads its
-   output, and kills it when it exceeds a limit. The result is an `Outcome`.
+4. `Sandbox.run` here starts each run inside bubblewrap (sandbox_start.py) with a filter on system calls (syscalls.py),
+   a limit on all its memory where the machine allows one (memory_groups.py) and no keys of ours (keyrings.py);
+   sandboxed_process.py feeds it the test's input, reads its output, and kills it when it exceeds a limit. The result
+   is an `Outcome`.
 5. program_tests.py compares the output with the expected one and makes a `Report`; checks.py turns it into a verdict.
 
 A program sees /usr read-only, its own folder read-only at /program, and an empty /work in memory. It has no network and
@@ -17,23 +19,24 @@ sees no other process and no user's files. Without bubblewrap nothing is run.
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import orjson
 
+from sdg_helpers.coding.memory_groups import memory_group
+from sdg_helpers.coding.sandbox_start import NOBODY, Start
 from sdg_helpers.coding.sandboxed_process import Outcome, RunLimits, watch
+from sdg_helpers.coding.syscalls import denied_calls
 from sdg_helpers.errors import SdgError
 
-NOBODY = 65534
 _GRACE_S = 5  # after our own time limit should have killed a sandbox, it kills itself
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/etc/alternatives", "/etc/ld.so.cache")
 _ENVIRONMENT = {
@@ -48,21 +51,7 @@ _WAYS_OUT = (
     "Install bubblewrap 0.8 or later (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install "
     "bubblewrap) on a Linux that allows user namespaces, or continue without running programs (CHECK no)."
 )
-_PROBE = """\
-import os, socket, sys, json
-def fails(action):
-    try:
-        action()
-    except OSError:
-        return True
-    return False
-print(json.dumps({
-    "no_files": not os.path.exists(sys.argv[1]) and not os.path.exists("/etc/passwd"),
-    "no_writing": all(fails(lambda: open(path, "w")) for path in ("/x", "/usr/x", "/dev/x", "/program/x")),
-    "no_network": {name for _, name in socket.if_nameindex()} <= {"lo"},
-    "no_root": os.getuid() != 0, "no_processes": os.getpid() < 10 and fails(lambda: os.kill(int(sys.argv[2]), 0)),
-    "python": sys.version.split()[0]}))
-"""
+_PROBE = Path(__file__).with_name("sandbox_probe.py")
 
 
 @dataclass(frozen=True)
@@ -85,27 +74,17 @@ class Sandbox:
         writable: mount the folder read-write, for a compiler's output. No process is left when this returns.
         Raises SdgError when bubblewrap could not start the command, which says nothing about the program.
         """
-        read_end, write_end = os.pipe()  # bubblewrap reports here that the command has run
-        try:
-            with subprocess.Popen(
-                self._command(command, folder, limits, writable, write_end),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd="/",
-                env={},
-                pass_fds=(write_end,),
-                start_new_session=True,
-                **_drop_root(),
-            ) as process:
+        with memory_group((limits.memory_mb + limits.files_mb) << 20) as group, Start() as start:
+            with start.process(self._command(command, folder, limits, writable, start.options)) as process:
+                try:
+                    start.release(group)
+                except BaseException:
+                    process.kill()
+                    raise
                 outcome = watch(process, limits, data)
-            os.close(write_end)
-            write_end = -1
-            started = outcome.exit_code < 0 or b"exit-code" in os.read(read_end, 1 << 16)
-        finally:
-            for end in (read_end, write_end):
-                if end >= 0:
-                    os.close(end)
+            if group is not None and group.exceeded():
+                outcome = replace(outcome, reason="memory_limit")
+            started = outcome.exit_code < 0 or start.has_run()
         if not started:
             raise SdgError(
                 f"sandbox: bubblewrap could not start a program in {folder}: {_stderr_tail(outcome)}. "
@@ -123,10 +102,15 @@ class Sandbox:
             )
 
     def _command(
-        self, command: Sequence[str], folder: Path, limits: RunLimits, writable: bool, status_fd: int
+        self,
+        command: Sequence[str],
+        folder: Path,
+        limits: RunLimits,
+        writable: bool,
+        pipes: Sequence[tuple[object, ...]],
     ) -> list[str]:
         options: list[tuple[object, ...]] = [
-            ("--json-status-fd", status_fd),
+            *pipes,
             ("--unshare-all",),
             ("--unshare-user",),
             ("--disable-userns",),
@@ -168,11 +152,14 @@ def open_sandbox() -> Sandbox:
 @cache
 def _tested_sandbox(bwrap: str) -> Sandbox:
     failure = ""
+    program, calls = _PROBE.read_text(encoding="utf-8"), json.dumps(denied_calls())
     for python in dict.fromkeys((_interpreter(), "/usr/bin/python3")):
         sandbox = Sandbox(bwrap, python, "", None)
         try:
             outcome = sandbox.run(
-                [python, "-I", "-c", _PROBE, str(Path.home()), str(os.getpid())], Path("/usr/share"), RunLimits()
+                [python, "-I", "-c", program, str(Path.home()), str(os.getpid()), calls],
+                Path("/usr/share"),
+                RunLimits(),
             )
         except SdgError as error:
             failure = str(error)
@@ -237,8 +224,3 @@ def _limiter(limits: RunLimits) -> list[str]:
         f"--stack={stack // 2}",
         "--",
     ]
-
-
-def _drop_root() -> dict[str, Any]:
-    """Return Popen's arguments to run as nobody if we are root, whose processes escape the limit on processes."""
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}

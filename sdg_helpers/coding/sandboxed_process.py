@@ -18,6 +18,7 @@ from sdg_helpers.errors import SdgError
 
 _POLL_S = 0.1  # how often the clock and the memory are checked
 _DRAIN_DEADLINE_S = 10.0  # longest time between the end of a process and the end of its children
+_MAX_FILES = 10_000  # in a program's working folder
 _STDERR_TAIL_BYTES = 8192
 _PIPE_BYTES = 1 << 16  # most bytes moved through a pipe at once
 _REASON_BY_EXIT_CODE = {152: "time_limit", 153: "output_limit"}  # 128 + SIGXCPU, SIGXFSZ
@@ -189,20 +190,44 @@ def _wait(process: subprocess.Popen[bytes], pipes: _Pipes, limits: RunLimits, st
             return "time_limit"
         if now - memory_checked > _POLL_S:
             memory_checked = now
-            if _resident_bytes(process.pid) > limits.memory_mb << 20:
+            if _memory_bytes(process.pid) > limits.memory_mb << 20:
                 return "memory_limit"
+            if _file_count(process.pid) > _MAX_FILES:
+                return "output_limit"
     return ""
 
 
-def _resident_bytes(pid: int) -> int:
-    """Return the resident memory of a process and all its descendants."""
+def _memory_bytes(pid: int) -> int:
+    """Return the resident memory of a process and all its descendants, and what their sockets may hold."""
     total = 0
     with suppress(psutil.Error):
         process = psutil.Process(pid)
-        for one in (process, *process.children(recursive=True)):
+        children = process.children(recursive=True)
+        for one in (process, *children):
             with suppress(psutil.Error):
                 total += one.memory_info().rss
+        if children:
+            total += _socket_bytes(children[0].pid)
     return total
+
+
+def _socket_bytes(pid: int) -> int:
+    """Return how many bytes may wait in the Unix sockets of this process's network namespace."""
+    try:
+        with open(f"/proc/{pid}/net/unix", "rb") as table, open("/proc/sys/net/core/wmem_default", "rb") as buffer:
+            return (sum(1 for _ in table) - 1) * int(buffer.read())
+    except OSError:  # it has just ended
+        return 0
+
+
+def _file_count(pid: int) -> int:
+    """Return how many files and folders a sandbox has created: in memory, even empty ones cost about 1 KB each."""
+    with suppress(psutil.Error, IndexError, OSError):
+        folder = f"/proc/{psutil.Process(pid).children()[0].pid}/root/work"
+        if os.stat(folder).st_dev != os.stat("/").st_dev:  # not yet mounted, at the very start
+            status = os.statvfs(folder)
+            return status.f_files - status.f_ffree
+    return 0
 
 
 def _classify_exit(exit_code: int, stderr: bytes, seconds: float, limits: RunLimits) -> str:
