@@ -77,6 +77,12 @@ def _remember(name: str, status: os.stat_result, recorder: Recorder) -> None:
         _written.pop(next(iter(_written)))
 
 
+def remember_renamed(path: Path, target: Path) -> None:
+    """Keep what was hashed while this process wrote `path`, now that it is called `target`."""
+    if known := _written.pop(os.path.realpath(path), None):
+        _written[os.path.realpath(target)] = known
+
+
 def fingerprint_output(path: Path) -> tuple[dict[str, Any], array[int] | None]:
     """Return a file's fingerprint and, of a JSONL file, the hash of each row. Reads only what others have written."""
     known = _written.pop(os.path.realpath(path), None)

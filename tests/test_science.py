@@ -4,6 +4,7 @@ from collections import Counter
 
 import pandas as pd
 import pytest
+from datasets import Value, load_dataset
 
 from sdg_helpers import files, science, solutions
 from sdg_helpers.answers.options import normalise_vote, option_letter
@@ -14,6 +15,7 @@ from sdg_helpers.prompts import load_prompt
 from sdg_helpers.science import open_science, plan, voting
 from sdg_helpers.science.question_reader import Question, read_question
 from sdg_helpers.science.taxonomy import describe_form, fold, load_taxonomy
+from sdg_helpers.sft.dataset_cards import DatasetCard
 from tests.helpers.effort import assert_grows_linearly
 from tests.helpers.solving import endpoint_server
 from tests.helpers.stages import stage_at, write_manifest
@@ -635,14 +637,25 @@ def test_published_rows_have_the_schema_and_provenance(tmp_path):
     with open(tmp_path / "m.jsonl", "wb") as out:
         out.write(files.dumps(row))
     open_science.publish_rows(
-        tmp_path / "m.jsonl", tmp_path / "labels.parquet", stage_at(tmp_path / "p"), solved_by="R1"
+        tmp_path / "m.jsonl",
+        tmp_path / "labels.parquet",
+        stage_at(tmp_path / "p"),
+        card=DatasetCard("tiny", "cc0-1.0"),
+        solved_by="R1",
     )
     found = next(files.read_jsonl(tmp_path / "p" / "open-science.jsonl"))
     assert list(found)[:3] == ["input", "output", "expected_answer"] and found["input"] == "Q?"
     assert [found[key] for key in ("votes", "seeds", "agreement", "seed", "solved_by")] == [3, 4, 0.75, 2, "R1"]
+    for folder in (tmp_path / "p", tmp_path / "p" / "parquet"):
+        data = load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache" / folder.name))
+        assert data.to_list() == [found] and data.features["seed"] == data.features["votes"] == Value("int64")
     with open(tmp_path / "bad.jsonl", "wb") as out:
         out.write(files.dumps({**row, "id": "b"}))
     with pytest.raises(SdgError, match="'b' has no vote"):
         open_science.publish_rows(
-            tmp_path / "bad.jsonl", tmp_path / "labels.parquet", stage_at(tmp_path / "b"), solved_by="R1"
+            tmp_path / "bad.jsonl",
+            tmp_path / "labels.parquet",
+            stage_at(tmp_path / "b"),
+            card=DatasetCard("tiny", "cc0-1.0"),
+            solved_by="R1",
         )

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 
 from sdg_helpers import files
@@ -200,7 +201,7 @@ def test_pass_rates_of_the_rl_form_count_every_decided_solution(stages, tmp_path
         {"problem": PROBLEM["problem"], "expected_answer": "4", "pass_rate": round(5 / 8, 4)}
     ]
     card = (tmp_path / "sft" / "README.md").read_text()
-    assert "**rl-data-math.jsonl**, 1 row, one per problem; dropped: 1 no_answer (no expected answer)" in card
+    assert "**rl-data-math.jsonl** (`rl`), 1 row, one per problem; dropped: 1 no_answer (no expected answer)" in card
 
 
 def test_the_rl_form_drops_filtered_and_undecided_problems(tmp_path):
@@ -221,9 +222,18 @@ def test_the_rl_form_drops_filtered_and_undecided_problems(tmp_path):
     filters = Filters(remove_contaminated=True, contamination_file=str(tmp_path / "leaks.jsonl"))
     maker = RowMaker(RowFormat(load_prompt("math/solve")), filters)
     problems, verdicts = tmp_path / "problems.jsonl", tmp_path / "verdicts.parquet"
-    path, dropped, rows = rl_data.write_rl_data(tmp_path, problems, verdicts, 42, "math", maker.reason_to_drop_problem)
-    assert rows_in(path) == [{"problem": texts["kept"], "expected_answer": "4", "pass_rate": 1.0}] and rows == 1
-    assert dropped == {"contaminated": 1, "no_verdict": 1, "no_answer": 1}
+    table, verl, rows, dropped = rl_data.write_rl_data(tmp_path, problems, verdicts, 42, "math", maker, "own")
+    assert rows_in(table.paths[0]) == [{"problem": texts["kept"], "expected_answer": "4", "pass_rate": 1.0}]
+    assert rows == 1 and dropped == {"contaminated": 1, "no_verdict": 1, "no_answer": 1}
+    assert pq.read_table(verl.paths[0]).to_pylist() == [
+        {
+            "data_source": "own",
+            "prompt": [{"role": "user", "content": load_prompt("math/solve").user_text({"problem": texts["kept"]})}],
+            "ability": "math",
+            "reward_model": {"style": "rule", "ground_truth": "4"},
+            "extra_info": {"split": "train", "index": 0, "id": "kept", "pass_rate": 1.0},
+        }
+    ]
 
 
 @pytest.mark.parametrize(

@@ -200,16 +200,19 @@ def _label(row: dict[str, Any], original: str) -> tuple[Any, ...]:
 
 
 def _import_sft(track: Track, folder: Path) -> int:
-    paths = sorted(path for path in folder.iterdir() if path.suffix in (".jsonl", ".md"))
-    with track.stage("sft").work(_PARAMETERS, {path.name: path for path in paths}) as work:
+    """Copy the exported files; their rows are those of the first form, because every form has the same rows."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".jsonl", ".parquet", ".md"))
+    forms = [path for path in paths if path.name.startswith("sft-data") and path.suffix == ".jsonl"]
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    with track.stage("sft").work(_PARAMETERS, names) as work:
         if not work.done:
             outputs, rows = [], 0
-            for path in paths:
-                outputs.append(work.folder / path.name)
+            for name, path in names.items():
+                outputs.append(work.folder / name)
                 with files.atomic_writer(outputs[-1]) as out, open(path, "rb") as file:
-                    for line in file:
-                        out.write(line)
-                        rows += path.name.startswith("sft-data") and not path.stem.endswith("-messages")
+                    while block := file.read(1 << 20):
+                        out.write(block)
+                        rows += block.count(b"\n") if path == forms[0] else 0
             work.finish(rows_in=rows, rows_out=rows, outputs=outputs)
         return _rows_out(work)
 

@@ -12,6 +12,7 @@ from typing import Any
 from sdg_helpers import files, paths
 from sdg_helpers.errors import SdgError
 from sdg_helpers.paths import PACKAGE
+from sdg_helpers.sft.special_tokens import special_tokens
 
 CHATML = PACKAGE / "data" / "chatml"
 _MARK = "sdgMARK7c1e"
@@ -57,17 +58,54 @@ class ChatTemplate:
             ) from error
 
     @cached_property
-    def end(self) -> str:
-        """What the template writes after an answer, e.g. `<|im_end|>`. Found by rendering a short conversation."""
+    def special(self) -> frozenset[str]:
+        """The texts that the tokenizer reads as control tokens, without the thinking tags."""
+        return special_tokens(self.tokenizer)
+
+    @cached_property
+    def tail(self) -> str:
+        """What the template writes after an answer, e.g. `<|im_end|>\\n`. Found by rendering a short conversation."""
         conversation = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
-        _, mark, text = self.render(conversation, add_generation_prompt=False).rpartition(_MARK)
-        end: str | None = (text if text.strip() else self.tokenizer.eos_token) if mark else None
+        _, mark, tail = self.render(conversation, add_generation_prompt=False).rpartition(_MARK)
+        return tail if mark else ""
+
+    @cached_property
+    def end(self) -> str:
+        """The end of a turn, as the model has to write it: the first special token of the tail, e.g. `<|im_end|>`.
+
+        If the eos_token follows at once, it belongs to the end (Command R: `<|END_RESPONSE|><|END_OF_TURN_TOKEN|>`).
+        What a template writes after that (a line break, the next turn) comes when the model has stopped.
+        """
+        eos = self.tokenizer.eos_token or ""
+        tokens = "|".join(re.escape(token) for token in sorted(self.special, key=len, reverse=True))
+        run = re.search(f"(?:{tokens})+", self.tail) if tokens else None
+        if run is None:
+            end = self.tail.strip() or eos
+        elif eos and eos in run[0]:
+            end = (self.tail[: run.start()] + run[0].partition(eos)[0] + eos).strip()
+        else:
+            first = re.match(tokens, run[0])
+            end = (self.tail[: run.start()] + (first[0] if first else "")).strip()
         if not end:
             raise SdgError(
                 f"tokenizer {self.name}: its chat template writes no end token after an answer, and there is no "
                 f"eos_token. {_WAYS_OUT}"
             )
-        return end
+        return str(end)
+
+    @cached_property
+    def added_start(self) -> str:
+        """The text of the token that the tokenizer puts before every text by itself (Llama 3, DeepSeek), else ""."""
+        return self._added_token(0, self.tokenizer.bos_token)
+
+    @cached_property
+    def added_end(self) -> str:
+        """The text of the token that the tokenizer appends to every text by itself, else ""."""
+        return self._added_token(-1, self.tokenizer.eos_token)
+
+    def _added_token(self, place: int, token: str | None) -> str:
+        ids = self.tokenizer("?")["input_ids"]
+        return token if token and ids and ids[place] == self.tokenizer.convert_tokens_to_ids(token) else ""
 
     def length(self, text: str) -> int:
         """Return the number of tokens in a text."""
@@ -96,14 +134,13 @@ class PromptRenderer:
     @cached_property
     def opening(self) -> str:
         """The start of the thinking if the prompt already writes it, e.g. "<think>\\n" (DeepSeek-R1), else ""."""
-        tail = re.search(r"(<think>\s*)(</think>\s*)?$", self.before[-64:] + self.after)
-        if re.search(r"</think>\s*$", self.before[-64:] + self.after):
-            raise SdgError(
-                f"tokenizer {self.template.name}: its prompt closes the thinking (</think>) before the answer begins, "
-                "but the solutions contain thinking. Set the template's option that turns thinking on, e.g. "
-                'CHAT_TEMPLATE_OPTIONS = {"thinking": True} or {"enable_thinking": True}.'
-            )
-        return tail[1] if tail else ""
+        tail = re.search(r"<think>\s*$", self.before[-64:] + self.after)
+        return tail[0] if tail else ""
+
+    @cached_property
+    def closes_thinking(self) -> bool:
+        """Whether the prompt writes a whole thinking part, so that the model's text is the answer alone."""
+        return re.search(r"</think>\s*$", self.before[-64:] + self.after) is not None
 
     def __call__(self, user_text: str) -> str:
         """Return the prompt for one user message, up to where the answer begins."""

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
-import yaml
+from sdg_helpers.sft.chat_templates import ChatTemplate
+from sdg_helpers.sft.front_matter import front_matter
+from sdg_helpers.sft.markdown import escape, table, write_markdown
+from sdg_helpers.sft.tables import PARQUET, Table
+from sdg_helpers.sft.template_checks import SAMPLE, TemplateCheck
+from sdg_helpers.sft.trainers import training_notes
 
-from sdg_helpers import files
-
-_SIZES = (
-    (1_000, "n<1K"),
-    (10_000, "1K<n<10K"),
-    (100_000, "10K<n<100K"),
-    (1_000_000, "100K<n<1M"),
-    (10_000_000, "1M<n<10M"),
-    (100_000_000, "10M<n<100M"),
-)
-_KEYS = {
-    "sft": ("input", "output", "expected_answer"),
-    "messages": ("messages", "expected_answer"),
-    "rl": ("problem", "expected_answer", "pass_rate"),
-}
 _FIELDS = {
     "input": "the question, rendered with the tokenizer's chat template up to where the model's reply begins",
     "output": "the solution with its thinking, followed by the template's end-of-turn token",
     "messages": "the same conversation as a list of messages with `role` and `content`",
+    "conversations": "the same conversation as a list of turns with `from` and `value`",
+    "data_source": "the name of the data, by which verl chooses a reward function",
+    "prompt": "the question as a list of messages",
+    "ability": "the track",
+    "reward_model": "`style` (rule) and `ground_truth` (the expected answer)",
+    "extra_info": "`split`, `index`, `id` of the problem and `pass_rate`",
     "problem": "the problem statement",
     "expected_answer": "the answer that the solution was judged against",
     "pass_rate": "fraction of the problem's judged solutions that are correct",
@@ -52,7 +48,9 @@ _REASONS = {
     "incorrect": "judged incorrect",
     "no_answer": "no expected answer",
     "undecided": "neither correct nor incorrect: an unreadable judgement or pick, no majority, or a missing library",
-    "end_token_inside": "the text contains the template's end-of-turn token",
+    "end_token_inside": "question or text contain the template's end-of-turn token",
+    "special_token_inside": "question or text contain another special token of the tokenizer",
+    "thinking_parts": "not exactly one thinking part, at the start of the text",
     "multi_boxed": "more than one boxed answer",
     "contaminated": "the problem appears in a benchmark",
     "problem_length": "the problem is too short or too long",
@@ -89,6 +87,7 @@ class ExportParameters(TypedDict):
     dataset_name: str
     provenance: dict[str, str]
     text_part: str
+    parquet: bool
 
 
 class SftCounts(TypedDict):
@@ -111,47 +110,98 @@ class ExportCounts(SftCounts, total=False):
     rl_dropped: dict[str, int]
 
 
+class Facts(NamedTuple):
+    """What the card says about an export: parameters and counts of its manifest, and what a trainer sees.
+
+    dated: keys whose dates a loader would misread from JSONL.
+    """
+
+    parameters: ExportParameters
+    counts: ExportCounts
+    checks: Sequence[TemplateCheck]
+    template: ChatTemplate
+    dated: Sequence[str] = ()
+
+
 def write_card(
-    path: Path,
-    parameters: ExportParameters,
-    counts: ExportCounts,
-    outputs: Sequence[Path],
-    solutions: Mapping[str, Any],
+    folder: Path, facts: Facts, tables: Sequence[Table], as_parquet: Sequence[Table], solutions: Mapping[str, Any]
 ) -> Path:
     """Write the card of an exported folder and return its path.
 
-    The card lists the files and their fields, what was filtered out, where the problems come from, how the solutions
-    were generated, and the license. parameters, counts: of the export's manifest; outputs: the data files; solutions:
-    the manifest that says how they were generated.
+    The card declares the files and their types, and says what a trainer sees, how to train, what was filtered out,
+    where the problems come from, how the solutions were generated, and the license. tables, as_parquet: the data as
+    JSONL and as Parquet; solutions: the manifest that says how they were generated.
     """
-    generation = solutions.get("parameters", {})
-    head = {
-        "license": parameters["licence"],
-        "task_categories": ["text-generation"],
-        "tags": ["synthetic", "reasoning", parameters["track"]],
-        "size_categories": [next((name for limit, name in _SIZES if counts["rows_out"] < limit), "n>100M")],
-        "pretty_name": parameters["dataset_name"],
-        "configs": [{"config_name": _config_name(file), "data_files": file.name} for file in outputs],
-    }
+    parameters, counts = facts.parameters, facts.counts
     parts = [
-        f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---",
-        f"# {_escape(parameters['dataset_name'])}",
+        _front_matter(facts, folder, [one for one in as_parquet if one.config != "verl"] if facts.dated else tables),
+        f"# {escape(parameters['dataset_name'])}",
         _summary(counts, parameters["track"]),
         *_expected_errors(counts),
         "## Files",
-        *(_file(file, parameters, counts) for file in outputs),
+        *(_file(one, folder, parameters, counts) for one in tables),
+        *_parquet_files(folder, as_parquet, facts.dated),
+        "## What a trainer sees",
+        _checks(facts),
+        "## Training",
+        *training_notes(folder, tables, as_parquet, facts.checks, facts.template),
         "## Filtering",
         _filtering(counts, _row_source(parameters)),
         "## Problem sources",
-        _table(("Source", "Rows"), counts["rows_by_source"].items()),
+        table(("Source", "Rows"), counts["rows_by_source"].items()),
         "## Generation",
-        _table(("Setting", "Value"), _settings(parameters, generation)),
+        table(("Setting", "Value"), _settings(parameters, solutions.get("parameters", {}))),
         "## License",
-        f"`{_escape(parameters['licence'])}`",
+        f"`{escape(parameters['licence'])}`",
     ]
-    with files.atomic_writer(path) as out:
-        out.write(("\n\n".join(parts) + "\n").encode("utf-8", "replace"))
-    return path
+    return write_markdown(folder / "README.md", parts)
+
+
+def write_parquet_card(folder: Path, facts: Facts, as_parquet: Sequence[Table]) -> Path:
+    """Write the card of the folder of Parquet files, which a loader needs to tell the tables apart."""
+    target = folder / PARQUET
+    parts = [
+        _front_matter(facts, target, as_parquet),
+        f"# {escape(facts.parameters['dataset_name'])} as Parquet",
+        "The rows of the folder above. Its card says how they were made and how to train on them.",
+        *(_file(one, target, facts.parameters, facts.counts) for one in as_parquet),
+    ]
+    return write_markdown(target / "README.md", parts)
+
+
+def _front_matter(facts: Facts, folder: Path, tables: Sequence[Table]) -> str:
+    parameters = facts.parameters
+    name, licence, track = (parameters[key] for key in ("dataset_name", "licence", "track"))
+    return front_matter(name, licence, track, facts.counts["rows_out"], folder, tables)
+
+
+def _parquet_files(folder: Path, as_parquet: Sequence[Table], dated: Sequence[str]) -> list[str]:
+    if not as_parquet:
+        return []
+    names = ", ".join(f"`{one.config}` ({_some_names(one, folder)})" for one in as_parquet)
+    warning = (
+        f" `load_dataset` on this folder reads these, because {', '.join(map(escape, dated))} may hold nothing but "
+        "dates for a while: the JSON loader turns 2024-01-02 into 2024-01-02 00:00:00, whatever the declared type."
+    )
+    return [f"The folder `{PARQUET}` has the same rows as Parquet, with its own card: {names}." + warning * bool(dated)]
+
+
+def _some_names(one: Table, folder: Path) -> str:
+    return ", ".join(one.names(folder)[:3]) + (" …" if len(one.paths) > 3 else "")
+
+
+def _checks(facts: Facts) -> str:
+    if not facts.checks:
+        return "Nothing was checked."
+    rows = (
+        (one["form"], one["check"], ("" if one["ok"] else "**no:** ") + escape(one["found"]), escape(one["remedy"]))
+        for one in facts.checks
+    )
+    return (
+        f"The first rows of each form, at most {SAMPLE}, were rendered and tokenized with the tokenizer "
+        f"`{escape(facts.parameters['tokenizer'])}`, as trainers do it.\n\n"
+        + table(("Form", "Check", "Found", "What to do"), rows, raw=True)
+    )
 
 
 def _summary(counts: ExportCounts, track: str) -> str:
@@ -191,23 +241,20 @@ def _row_source(parameters: ExportParameters) -> str:
     return "replies" if parameters["track"] == "genselect" else "solutions"
 
 
-def _config_name(path: Path) -> str:
-    return "rl" if path.name.startswith("rl-") else "messages" if path.stem.endswith("-messages") else "sft"
-
-
-def _file(path: Path, parameters: ExportParameters, counts: ExportCounts) -> str:
-    config = _config_name(path)
+def _file(one: Table, folder: Path, parameters: ExportParameters, counts: ExportCounts) -> str:
+    title = f"**{_some_names(one, folder)}** (`{one.config}`)"
     contents = {**_FIELDS, **_TRACK_FIELDS.get(parameters["track"], {})}
     if parameters["text_part"] == "answer":
         contents["output"] = "the answer without the thinking, followed by the template's end-of-turn token"
-    keys = [*_KEYS[config], *(() if config == "rl" else parameters["extra_keys"])]
+    if one.config == "reasoning":
+        contents["messages"] = "the same conversation, with the thinking apart from `content` in `reasoning_content`"
     rows = _number(counts["rows_out"], "row")
-    if config == "rl":
+    if one.config in ("rl", "verl"):
         dropped = [f"{count:,} {reason} ({_REASONS[reason]})" for reason, count in counts["rl_dropped"].items()]
         rows = f"{_number(counts['rl_rows'], 'row')}, one per problem" + "; dropped: " * bool(dropped)
         rows += ", ".join(dropped)
-    table = _table(("Field", "Content"), [(key, contents.get(key, "as in the solutions")) for key in keys])
-    return f"**{path.name}**, {rows}\n\n{table}"
+    keys = [(key, contents.get(key, "as in the solutions")) for key in one.schema.names]
+    return f"{title}, {rows}\n\n{table(('Field', 'Content'), keys)}"
 
 
 def _expected_errors(counts: ExportCounts) -> list[str]:
@@ -226,7 +273,7 @@ def _filtering(counts: ExportCounts, source: str) -> str:
         *((f"dropped: {reason} ({_REASONS[reason]})", -count) for reason, count in counts["dropped"].items()),
         ("**rows**", counts["rows_out"]),
     ]
-    return _table(("Step", "Count"), steps)
+    return table(("Step", "Count"), steps)
 
 
 def _settings(parameters: ExportParameters, generation: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -245,18 +292,3 @@ def _settings(parameters: ExportParameters, generation: Mapping[str, Any]) -> li
         ("shuffle seed", parameters["shuffle_seed"]),
     ]
     return [(name, value) for name, value in known if value is not None]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _escape(str(value))
-
-
-def _escape(text: str) -> str:
-    """Return untrusted text as one line that is safe in a table: no markup, no line breaks, no cell borders."""
-    text = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return text.replace("|", "\\|")[:500]

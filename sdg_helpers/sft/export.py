@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from sdg_helpers import files, paths
 from sdg_helpers.errors import SdgError
@@ -17,11 +19,22 @@ from sdg_helpers.judging.pass_rates import read as read_pass_rates
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
 from sdg_helpers.manifests import read_lines
 from sdg_helpers.sft import rl_data
-from sdg_helpers.sft.dataset_cards import DatasetCard, ExportCounts, ExportParameters, write_card
+from sdg_helpers.sft.columns import convert
+from sdg_helpers.sft.dataset_cards import (
+    DatasetCard,
+    ExportCounts,
+    ExportParameters,
+    Facts,
+    write_card,
+    write_parquet_card,
+)
 from sdg_helpers.sft.expected_errors import ExpectedErrors, read_confidence
 from sdg_helpers.sft.filters import REASONS, Filters
+from sdg_helpers.sft.forms import FORMS, file_name, schema_of
 from sdg_helpers.sft.rows import RowFormat, RowMaker, shuffle_key
 from sdg_helpers.sft.shuffling import ShuffledRows
+from sdg_helpers.sft.tables import Table
+from sdg_helpers.sft.template_checks import check_files
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.rows import Solution, parse_solution
 from sdg_helpers.stages import Stage, Work
@@ -44,16 +57,20 @@ def export_sft(
     decisions: Path | None = None,
     rl_problems: Path | None = None,
     shuffle_seed: int = 42,
+    parquet: bool = False,
 ) -> dict[str, Any]:
     """Write sft-data-{track}.jsonl (input, output, expected_answer), the card README.md, and optional further files.
 
-    verdicts: verdicts.parquet, which says which solutions are correct. The form "messages" is written to
-    sft-data-{track}-messages.jsonl, with the same rows in the same order. pass_rates: pass_rates.parquet, for the
-    pass-rate filters and the extra key "pass_rate"; None: count them from the verdicts. labels: labels.parquet, whose
-    confidences say how many rows are probably wrong; decisions: a person's decisions on verdicts, which sharpen that.
-    rl_problems: problems.jsonl, to write rl-data-{track}.jsonl too (problem, expected_answer, pass_rate). Rows and
-    order depend only on the data and shuffle_seed.
-    Return the manifest. Raises SdgError when a setting is wrong or no solution is kept.
+    verdicts: verdicts.parquet, which says which solutions are correct. Every form has a file, with the same rows in the
+    same order; sft/forms.py names them. pass_rates: pass_rates.parquet, for the pass-rate filters and the extra key
+    "pass_rate"; None: count them from the verdicts. labels: labels.parquet, whose confidences say how many rows are
+    probably wrong; decisions: a person's decisions on verdicts, which sharpen that. rl_problems: problems.jsonl, to
+    write rl-data-{track}.jsonl too (problem, expected_answer, pass_rate), and the same problems as
+    parquet/rl-data-{track}-verl-*.parquet. parquet: write each file as Parquet too, in the folder
+    parquet; this happens anyway when dates would be misread from JSONL. Rows and order depend only on the data and
+    shuffle_seed.
+    Return the manifest; its `template_checks` say what a trainer sees. Raises SdgError when a setting is wrong or no
+    solution is kept.
     """
     solutions.require()
     filters = Filters.parse(filters or {})
@@ -74,6 +91,7 @@ def export_sft(
         "dataset_name": card.name,
         "provenance": dict(card.provenance),
         "text_part": row_format.text_part,
+        "parquet": parquet,
     }
     inputs = {
         **{path.name: path for path in seeds.values()},
@@ -91,14 +109,31 @@ def export_sft(
                 maker.pass_rates = read_pass_rates(pass_rates) if pass_rates else count_pass_rates(verdicts)
             if labels:
                 maker.errors = ExpectedErrors(read_confidence(labels), decisions)
-            outputs, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
+            tables, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
+            checks = check_files(
+                row_format.template, {form: work.folder / file_name(track, form) for form in maker.forms}
+            )
+            as_parquet: list[Table] = []
             if rl_problems:
-                path, rl_dropped, rl_rows = rl_data.write_rl_data(
-                    work.folder, rl_problems, verdicts, shuffle_seed, track, maker.reason_to_drop_problem
+                rl, verl, counts["rl_rows"], counts["rl_dropped"] = rl_data.write_rl_data(
+                    work.folder, rl_problems, verdicts, shuffle_seed, track, maker, card.name
                 )
-                outputs, counts = [*outputs, path], {**counts, "rl_rows": rl_rows, "rl_dropped": rl_dropped}
-            outputs.append(write_card(work.folder / "README.md", parameters, counts, outputs, solutions.require()))
-            work.finish(outputs=outputs, assistant_end=row_format.template.end, **counts)
+                tables.append(rl)
+                as_parquet.append(verl)
+            dated = maker.columns.dated()
+            if parquet or dated:
+                as_parquet = [table.as_parquet() for table in tables] + as_parquet
+            facts = Facts(parameters, counts, checks, row_format.template, dated)
+            cards = [write_card(work.folder, facts, tables, as_parquet, solutions.require())]
+            if as_parquet:
+                cards.append(write_parquet_card(work.folder, facts, as_parquet))
+            shutil.rmtree(work.folder / "partial", ignore_errors=True)
+            work.finish(
+                outputs=[*(path for table in (*tables, *as_parquet) for path in table.paths), *cards],
+                assistant_end=row_format.template.end,
+                template_checks=checks,
+                **counts,
+            )
         return work.manifest
 
 
@@ -157,7 +192,7 @@ class _Counts:
 
 def _write_rows(
     work: Work, maker: RowMaker, seeds: Mapping[int, Path], verdicts: Path, shuffle_seed: int, track: str
-) -> tuple[list[Path], ExportCounts]:
+) -> tuple[list[Table], ExportCounts]:
     partial = work.folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     size = sum(path.stat().st_size for path in seeds.values())
@@ -177,16 +212,20 @@ def _write_rows(
                 f"{work.folder}: nothing to export: all {counts.rows_in} solutions were dropped ({reasons}). Look at "
                 "the verdicts, or relax the filters."
             )
-        paths = [work.folder / name for name in _file_names(maker.forms, track)]
-        for rows, path in zip(shuffled, paths, strict=True):
-            _write_file(rows, path, maker.filters.deduplicate, counts if path == paths[0] else _Counts())
+        tables = _tables(work.folder, maker, track)
+        types = maker.columns.converters(maker.extra_keys)
+        for rows, table in zip(shuffled, tables, strict=True):
+            counted = counts if table is tables[0] else _Counts()
+            _write_file(rows, table.paths[0], maker.filters.deduplicate, counted, types)
     shutil.rmtree(partial, ignore_errors=True)
-    return paths, counts.for_manifest()
+    return tables, counts.for_manifest()
 
 
-def _file_names(forms: Sequence[str], track: str) -> list[str]:
-    suffix = {"input_output": "", "messages": "-messages"}
-    return [f"sft-data-{track}{suffix[form]}.jsonl" for form in forms]
+def _tables(folder: Path, maker: RowMaker, track: str) -> list[Table]:
+    types = maker.columns.types(maker.extra_keys)
+    return [
+        Table(FORMS[form].config, (folder / file_name(track, form),), schema_of(form, types)) for form in maker.forms
+    ]
 
 
 def _kept_solutions(
@@ -210,12 +249,17 @@ def _kept_solutions(
                 work.progress(read >> 20, size >> 20, unit="MiB")
 
 
-def _write_file(rows: ShuffledRows, path: Path, deduplicate: bool, counts: _Counts) -> None:
-    """Write rows in their shuffled order, without duplicates if those are to be dropped."""
+def _write_file(
+    rows: ShuffledRows, path: Path, deduplicate: bool, counts: _Counts, types: Mapping[str, pa.DataType]
+) -> None:
+    """Write rows in their shuffled order, without duplicates if those are to be dropped.
+
+    types: of the keys whose values have to be converted.
+    """
     with files.atomic_writer(path) as out:
         for line, note, repeated in rows:
             if repeated and deduplicate:
                 counts.dropped["duplicate"] += 1
             else:
-                out.write(line)
+                out.write(convert(line, types) if types else line)
                 counts.keep(note)

@@ -21,6 +21,8 @@ REASONS = (
     "undecided",
     "incorrect",
     "end_token_inside",
+    "special_token_inside",
+    "thinking_parts",
     "multi_boxed",
     "solution_length",
     "contaminated",

@@ -1,34 +1,74 @@
-"""The RL form of a track's data: problems with a verifiable answer, and how often the model solved them."""
+"""The RL forms of a track's data: problems with a verifiable answer, and how often the model solved them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from sdg_helpers import files
 from sdg_helpers.judging.verdicts import read_verdicts
 from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
-from sdg_helpers.sft.rows import shuffle_key
+from sdg_helpers.sft.columns import schema
+from sdg_helpers.sft.parquet_files import write_parquet
+from sdg_helpers.sft.rows import RowMaker, shuffle_key
 from sdg_helpers.sft.shuffling import ShuffledRows
+from sdg_helpers.sft.tables import PARQUET, Table
+
+_SCHEMA = schema({"problem": pa.string(), "expected_answer": pa.string(), "pass_rate": pa.float64()})
+# The keys that verl reads; https://verl.readthedocs.io/en/latest/preparation/prepare_data.html
+_VERL_SCHEMA = schema(
+    {
+        "data_source": pa.string(),
+        "prompt": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+        "ability": pa.string(),
+        "reward_model": pa.struct([("style", pa.string()), ("ground_truth", pa.string())]),
+        "extra_info": pa.struct(
+            [("split", pa.string()), ("index", pa.int64()), ("id", pa.string()), ("pass_rate", pa.float64())]
+        ),
+    }
+)
 
 
 def write_rl_data(
-    folder: Path,
-    problems: Path,
-    verdicts: Path,
-    shuffle_seed: int,
-    track: str,
-    reason_to_drop: Callable[[str, float], str | None],
-) -> tuple[Path, dict[str, int], int]:
-    """Write rl-data-{track}.jsonl (problem, expected_answer, pass_rate), shuffled.
+    folder: Path, problems: Path, verdicts: Path, shuffle_seed: int, track: str, maker: RowMaker, data_source: str
+) -> tuple[Table, Table, int, dict[str, int]]:
+    """Write rl-data-{track}.jsonl (problem, expected_answer, pass_rate), shuffled, and the same problems for verl in
+    parquet/rl-data-{track}-verl-*.parquet.
 
     pass_rate: correct solutions / solutions with a verdict, whether they are exported or not. Problems without an
-    answer or without a verdict are dropped, and so are those for which reason_to_drop(problem, pass_rate) is not None.
-    Return the file's path, the number of dropped problems by reason, and the number of rows.
+    answer or without a verdict are dropped, and so are those that the maker's filters drop. data_source: a name by
+    which verl chooses a reward function.
+    Return both tables, the number of rows, and the number of dropped problems by reason.
     """
+    path = folder / f"rl-data-{track}.jsonl"
+    dropped: Counter[str] = Counter()
+    with ExitStack() as stack:
+        spill, size = folder / "partial", problems.stat().st_size
+        rows, verl_rows = (stack.enter_context(ShuffledRows(spill / name, size)) for name in ("rl", "verl"))
+        for problem, answer, pass_rate in _problems(problems, verdicts):
+            reason = _reason_to_drop(maker, problem, answer, pass_rate)
+            if reason:
+                dropped[reason] += 1
+                continue
+            key = shuffle_key(shuffle_seed, problem["id"], b"")
+            row = {"problem": problem["problem"], "expected_answer": answer, "pass_rate": pass_rate}
+            rows.add(key, files.dumps(row))
+            verl_rows.add(key, files.dumps(_verl_row(maker, problem, row, data_source, track, verl_rows.rows)))
+        with files.atomic_writer(path) as out:
+            out.writelines(line for line, _, _ in rows)
+        lines = (bytes(line) for line, _, _ in verl_rows)
+        shards = write_parquet(lines, folder / PARQUET / f"rl-data-{track}-verl.parquet", _VERL_SCHEMA)
+    return Table("rl", (path,), _SCHEMA), Table("verl", shards, _VERL_SCHEMA), rows.rows, dict(dropped)
+
+
+def _problems(problems: Path, verdicts: Path) -> Iterator[tuple[dict[str, Any], str, float | None]]:
+    """Yield each problem, its expected answer ("" without one) and its pass rate (None without a verdict)."""
     index = ProblemIndex.build(problems)
     correct, decided = np.zeros(len(index), dtype=np.int32), np.zeros(len(index), dtype=np.int32)
     expected: list[str] = [""] * len(index)
@@ -38,22 +78,26 @@ def write_rl_data(
             decided[position] += verdict.correct is not None
             correct[position] += verdict.correct is True
             expected[position] = verdict.expected_answer
-    path = folder / f"rl-data-{track}.jsonl"
-    dropped: Counter[str] = Counter()
-    with ShuffledRows(folder / "partial" / "rl", problems.stat().st_size) as rows, files.atomic_writer(path) as out:
-        for position, problem in enumerate(read_problems(problems)):
-            text, answer = problem["problem"], expected[position]
-            pass_rate = round(int(correct[position]) / int(decided[position]), 4) if decided[position] else 0.0
-            if not answer:
-                reason: str | None = "no_answer"
-            elif not decided[position]:
-                reason = "no_verdict"
-            else:
-                reason = reason_to_drop(text, pass_rate)
-            if reason:
-                dropped[reason] += 1
-                continue
-            line = files.dumps({"problem": text, "expected_answer": answer, "pass_rate": pass_rate})
-            rows.add(shuffle_key(shuffle_seed, problem["id"], b""), line)
-        out.writelines(line for line, _, _ in rows)
-    return path, dict(dropped), rows.rows
+    for position, problem in enumerate(read_problems(problems)):
+        rate = round(int(correct[position]) / int(decided[position]), 4) if decided[position] else None
+        yield problem, expected[position], rate
+
+
+def _reason_to_drop(maker: RowMaker, problem: dict[str, Any], answer: str, pass_rate: float | None) -> str | None:
+    if not answer:
+        return "no_answer"
+    if pass_rate is None:
+        return "no_verdict"
+    return maker.reason_to_drop_problem(problem["problem"], pass_rate)
+
+
+def _verl_row(
+    maker: RowMaker, problem: dict[str, Any], row: dict[str, Any], data_source: str, track: str, index: int
+) -> dict[str, Any]:
+    return {
+        "data_source": data_source,
+        "prompt": [*maker.head, {"role": "user", "content": maker.prompt.user_text(problem)}],
+        "ability": track,
+        "reward_model": {"style": "rule", "ground_truth": row["expected_answer"]},
+        "extra_info": {"split": "train", "index": index, "id": problem["id"], "pass_rate": row["pass_rate"]},
+    }

@@ -14,19 +14,22 @@ import orjson
 
 from sdg_helpers import files
 from sdg_helpers.answers.finish_reasons import ended_by_itself
-from sdg_helpers.answers.thinking import OPEN
+from sdg_helpers.answers.thinking import CLOSE, OPEN
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.judging.verdicts import Verdict
 from sdg_helpers.prompts import FewShotExamples, Prompt
 from sdg_helpers.sft.chat_templates import ChatTemplate, PromptRenderer
+from sdg_helpers.sft.columns import Columns
 from sdg_helpers.sft.expected_errors import ExpectedErrors
 from sdg_helpers.sft.filters import Filters, within
+from sdg_helpers.sft.forms import FORMS, check_extra_keys, check_form
 from sdg_helpers.sft.shuffling import KEY_BYTES
+from sdg_helpers.sft.special_tokens import THINKING_TAGS, Marks, thinking_parts
 from sdg_helpers.solutions.rows import Solution, answer_start, escape_json, strip_leading_space, unescape_json
 
-FORMS = ("input_output", "messages")
 PARTS = ("whole", "answer")
 _ESCAPED_BOX = escape_json(r"\boxed{")
+_CLOSING = escape_json(f"\n{CLOSE}\n\n")
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class RowFormat:
 
     prompt: its system and user texts are used, its worked examples are left out. forms: some of FORMS, one line each
     per solution. extra_keys: keys of the solution to add to every row, e.g. ("id", "seed", "problem_source").
-    text_part: "whole", or "answer" for the text after the thinking. Raises SdgError for an unknown form or part.
+    text_part: "whole", or "answer" for the text after the thinking. Raises SdgError for an unknown form or part, and
+    for a reserved key.
     """
 
     prompt: Prompt
@@ -48,8 +52,8 @@ class RowFormat:
         if not self.forms:
             raise SdgError(f"forms: give at least one of {', '.join(FORMS)}.")
         for form in self.forms:
-            if form not in FORMS:
-                raise SdgError(f"form {form!r} is not one of {', '.join(FORMS)}.{did_you_mean(form, FORMS)}")
+            check_form(form)
+        check_extra_keys(self.extra_keys)
         if self.text_part not in PARTS:
             raise SdgError(
                 f"text_part {self.text_part!r} is not one of {', '.join(PARTS)}.{did_you_mean(self.text_part, PARTS)}"
@@ -69,15 +73,30 @@ class RowMaker:
         template, prompt = row_format.template, row_format.prompt
         self.text_part = row_format.text_part
         self.pass_rates: dict[str, float] = {}  # by problem id; the caller fills it if filters or extra keys need it
+        self.columns = Columns()
         self.errors = ExpectedErrors({}, None)  # the caller replaces it if it has labels
         self.prompt = Prompt(**{**prompt.model_dump(), "few_shot_turns": [], "few_shot_examples": FewShotExamples()})
         self.head = [{"role": "system", "content": prompt.system}] if prompt.system else []
         self.filters, self.forms, self.extra_keys = filters, tuple(row_format.forms), tuple(row_format.extra_keys)
         self.render, self._template = PromptRenderer(template, self.head), template
-        self._end, self._end_mark = escape_json(template.end), escape_json(template.end.strip() or template.end)
-        self._opening = escape_json(self.render.opening)
+        if self.render.closes_thinking and self.text_part == "whole":
+            raise SdgError(
+                f"tokenizer {template.name}: its prompt closes the thinking (</think>) before the answer begins, "
+                "but the solutions contain thinking. Set the template's option that turns thinking on, e.g. "
+                'CHAT_TEMPLATE_OPTIONS = {"thinking": True} or {"enable_thinking": True}.'
+            )
+        self._end, self._opening = escape_json(template.end), escape_json(self.render.opening)
+        self._marks = Marks({*template.special, template.end})
+        self._ends = {escape_json(token) for token in (*template.special, template.end) if token in template.tail}
+        self._ends |= {escape_json(template.end), escape_json(template.tokenizer.eos_token or template.end)}
         self._contaminated = filters.contaminated_problems()
-        self._messages_head = b'{"messages":[' + b"".join(orjson.dumps(message) + b"," for message in self.head)
+        self._asked: tuple[Solution | None, str] = (None, "")
+
+    def question(self, solution: Solution) -> str:
+        """Return the user message of a solution's rows."""
+        if self._asked[0] is not solution:
+            self._asked = solution, self.prompt.user_text(solution.keys)
+        return self._asked[1]
 
     def reason_to_drop(self, solution: Solution, verdict: Verdict | None) -> str | None:
         """Return the first reason in filters.REASONS that applies, or None to keep the solution."""
@@ -96,8 +115,8 @@ class RowMaker:
 
     def _reason_in_content(self, solution: Solution) -> str | None:
         filters, problem = self.filters, solution.keys.get("problem", "")
-        if self._end_mark in solution.text or self._end_mark in escape_json(problem):
-            return "end_token_inside"
+        if reason := self._reason_in_marks(solution):
+            return reason
         if filters.drop_multi_boxed and solution.text.count(_ESCAPED_BOX, max(0, answer_start(solution.text))) > 1:
             return "multi_boxed"
         if filters.remove_len_outlier_solutions and not within(solution.tokens, filters.solution_bounds):
@@ -106,6 +125,24 @@ class RowMaker:
         return self.reason_to_drop_problem(problem, solution.keys.get("pass_rate") or 0) or (
             "unsure_label" if most is not None and self.errors.of_label(solution.keys["id"]) > most else None
         )
+
+    def _reason_in_marks(self, solution: Solution) -> str | None:
+        """Return "end_token_inside", "special_token_inside" or "thinking_parts" if one of them applies.
+
+        As in `thinking_shape`, but on bytes: a text has one thinking part, at its start, or none. A prompt that opens
+        the thinking may stand for its opening tag.
+        """
+        found = self._marks.find(solution.text)
+        opened, closed = thinking_parts(found)
+        inside = [mark for mark in found if mark not in THINKING_TAGS]
+        inside += [mark for mark in self._marks.find(escape_json(self.question(solution))) if mark not in THINKING_TAGS]
+        if inside:
+            return "end_token_inside" if self._ends.intersection(inside) else "special_token_inside"
+        at_start = strip_leading_space(solution.text).startswith(THINKING_TAGS[0])
+        one = (opened, closed) == (1, 1) and at_start
+        unopened = (opened, closed) == (0, 1) and bool(self._opening)
+        without = not self.filters.remove_no_think_tags and closed == 0 and opened <= at_start
+        return None if one or unopened or without else "thinking_parts"
 
     def reason_to_drop_problem(self, problem: str, pass_rate: float) -> str | None:
         """Return why every solution of this problem is dropped (the first of filters.REASONS), or None."""
@@ -118,7 +155,7 @@ class RowMaker:
 
     def text(self, solution: Solution) -> bytes:
         """Return the solution's text as it is exported, JSON-escaped."""
-        text = solution.text
+        text = strip_leading_space(solution.text)
         if self.text_part == "answer":
             text = strip_leading_space(text[max(0, answer_start(text)) :])
         if not self.filters.changes_answers:
@@ -130,26 +167,27 @@ class RowMaker:
 
     def rows(self, solution: Solution, text: bytes, verdict: Verdict) -> list[bytes]:
         """Return one line per form, in the order of `forms`. text: what `text` returned."""
-        question = self.prompt.user_text(solution.keys)
-        answer = orjson.dumps(verdict.expected_answer)
-        keys = {key: solution.value(key) for key in self.extra_keys}
-        tail = b',"expected_answer":' + answer + (b"," + orjson.dumps(keys)[1:] if keys else b"}") + b"\n"
-        write = {"input_output": self._input_output, "messages": self._messages}
-        return [write[form](question, text, solution.finish_reason) + tail for form in self.forms]
+        question = self.question(solution)
+        answer = orjson.dumps(self.columns.observe("expected_answer", verdict.expected_answer))
+        keys = {key: self.columns.observe(key, solution.value(key)) for key in self.extra_keys}
+        tail = b',"expected_answer":' + answer + (b"," + files.dumps(keys)[1:] if keys else b"}\n")
+        starts = (FORMS[form].write for form in self.forms)
+        return [
+            (write(self.head, question, text) if write else self._input_output(question, text, solution.finish_reason))
+            + tail
+            for write in starts
+        ]
 
     def _input_output(self, question: str, text: bytes, finish_reason: str) -> bytes:
-        if self._opening:  # the prompt ends with <think>, so the output must not open it again
+        if self._opening and self.text_part == "answer":
+            text = _CLOSING + text  # the prompt ends with <think>, so the output has to close it
+        elif self._opening:  # and must not open it again
             opening = self._opening if text.startswith(self._opening) else OPEN.encode()
             text = text.removeprefix(opening)
         end = self._end if ended_by_itself(finish_reason) is not False else b""  # a truncated text gets no end token
-        return b'{"input":%b,"output":"%b%b"' % (files.dumps(self.render(question))[:-1], text, end)
-
-    def _messages(self, question: str, text: bytes, finish_reason: str) -> bytes:
-        return b'%b{"role":"user","content":%b},{"role":"assistant","content":"%b"}]' % (
-            self._messages_head,
-            files.dumps(question)[:-1],
-            text,
-        )
+        # A tokenizer that starts every text with its BOS would write a second one.
+        prompt = self.render(question).removeprefix(self._template.added_start)
+        return b'{"input":%b,"output":"%b%b"' % (files.dumps(prompt)[:-1], text, end)
 
 
 def shuffle_key(shuffle_seed: int, problem_id: str, text: bytes) -> bytes:
