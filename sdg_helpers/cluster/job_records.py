@@ -103,6 +103,7 @@ class JobRecords:
         folder = self._submission_folder(number)
         folder.parent.mkdir(parents=True)  # fails if it exists: two drivers that do not see each other's locks
         folder.mkdir()
+        folder.chmod(folder.stat().st_mode & ~0o022)  # its jobs run what is in it, whatever the umask
         logs = log_folder or self.folder / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         self.append(

@@ -1,13 +1,13 @@
 """The ranks of one job, one a node: who they are, messages between them, and news when one of them ends.
 
-The first rank listens on a free port and writes host, port and a secret into a file on the shared file system. The
-others connect and stay connected. A rank that ends, for whatever reason, closes its connection, so all others notice
+The first rank listens on a free port and writes host, port and two secrets into a file on the shared file system, which
+only its user can read. The others connect, show the first secret, expect the second and stay connected. Strangers on
+either end are ignored. A rank that ends, for whatever reason, closes its connection, so all others notice
 at once; keep-alive probes detect a node that lost power.
 """
 
 from __future__ import annotations
 
-import hmac
 import os
 import queue
 import secrets
@@ -21,9 +21,10 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.cluster.exit_codes import CRASHED, RAISED, TERMINATED, TryAgain
-from sdg_helpers.cluster.rank_connections import Connection
+from sdg_helpers.cluster.rank_connections import Connection, admit
 from sdg_helpers.processes import free_ports
 
+_ANSWER_S = 10.0  # for the first rank's node to answer, before another of its addresses is tried
 _JOIN_S = 900  # ranks may start minutes apart: images are pulled, file systems mounted
 _group: Group | None = None
 
@@ -136,27 +137,30 @@ def _group_of_one() -> Group:
 
 def _wait_for_others(meeting_point: Path, size: int) -> Group:
     """On the first rank: wait until all others have connected, then send each of them the list of hosts."""
-    secret, port = secrets.token_hex(16), free_ports(1)[0]
+    secret, answer, port = secrets.token_hex(16), secrets.token_hex(16), free_ports(1)[0]
     connections: dict[int, Connection] = {}
     hosts = {0: _host_name()}
-    with closing(socket.create_server(("", 0), backlog=size)) as server:
-        server.settimeout(1)
-        address = {"addresses": _addresses(), "port": server.getsockname()[1], "secret": secret}
+    with closing(socket.create_server(("", 0), backlog=max(size, 128))) as server:
+        address = {"addresses": _addresses(), "port": server.getsockname()[1], "secret": secret, "answer": answer}
         with files.disk_errors(meeting_point):
             files.write_private(meeting_point, address)
-        deadline = time.time() + _JOIN_S
-        while len(hosts) < size:
-            if time.time() > deadline:
-                missing = sorted(set(range(size)) - set(hosts))
-                raise TryAgain(
-                    f"ranks {missing} did not connect within {_JOIN_S} s: their nodes or containers did not start, or "
-                    "cannot reach this node"
-                )
-            with suppress(OSError, ValueError):
-                connection = Connection(server.accept()[0])
-                hello = connection.first_message()
-                if hmac.compare_digest(hello["secret"], secret) and 0 < hello["rank"] < size:
-                    connections[hello["rank"]], hosts[hello["rank"]] = connection, hello["host"]
+        with closing(admit(server, secret, time.monotonic() + _JOIN_S)) as arrivals:
+            for connection, hello in arrivals:
+                rank, host = hello.get("rank"), hello.get("host")
+                if type(rank) is not int or not 0 < rank < size or not isinstance(host, str):
+                    connection.close()
+                    continue
+                if rank in connections:  # it lost its first connection
+                    connections[rank].close()
+                connections[rank], hosts[rank] = connection, host
+                connection.send({"answer": answer})
+                if len(hosts) == size:
+                    break
+    if missing := sorted(set(range(size)) - set(hosts)):
+        raise TryAgain(
+            f"ranks {missing} did not connect within {_JOIN_S} s: their nodes or containers did not start, or cannot "
+            "reach this node"
+        )
     ordered = [hosts[number] for number in range(size)]
     for connection in connections.values():
         connection.send({"hosts": ordered, "port": port})
@@ -165,21 +169,33 @@ def _wait_for_others(meeting_point: Path, size: int) -> Group:
 
 def _connect_to_first(meeting_point: Path, rank: int) -> Group:
     """On any other rank: read the first rank's address, connect, and wait until all ranks are there."""
-    deadline = time.time() + _JOIN_S
-    while time.time() < deadline:
+    deadline = time.monotonic() + _JOIN_S
+    while time.monotonic() < deadline:
         with suppress(OSError):
             os.listdir(meeting_point.parent)  # makes a network file system refresh the folder
         first = files.read_json(meeting_point)
         for address in first["addresses"] if first else ():
             with suppress(OSError, ValueError):
-                connection = Connection(socket.create_connection((address, first["port"]), timeout=5))
-                connection.send({"rank": rank, "host": _host_name(), "secret": first["secret"]})
-                welcome = connection.first_message(timeout_s=max(1, deadline - time.time()))
-                return Group(rank, welcome["hosts"], address, welcome["port"], {0: connection})
+                connection = Connection(socket.create_connection((address, first["port"]), timeout=_ANSWER_S))
+                if welcome := _introduce(connection, rank, first, deadline):
+                    return Group(rank, welcome["hosts"], address, welcome["port"], {0: connection})
         time.sleep(0.3)
     raise TryAgain(
         f"rank {rank} on {_host_name()} could not connect to the first rank within {_JOIN_S} s ({meeting_point})"
     )
+
+
+def _introduce(connection: Connection, rank: int, first: dict[str, Any], deadline: float) -> dict[str, Any] | None:
+    """Return the first rank's list of hosts, once all ranks are there; None when something else listens there."""
+    try:
+        connection.introduce(first["secret"], {"rank": rank, "host": _host_name()})
+        if connection.next_message(_ANSWER_S).get("answer") == first["answer"]:
+            return connection.next_message(max(1, deadline - time.monotonic()))
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    return None
 
 
 def _host_name() -> str:

@@ -54,6 +54,7 @@ class Submitter:
             folder = submission.folder
             self.names.add(submission.name)
             cloudpickle_dump((self.function, self.spec.num_chunks), folder / "work.pkl")
+            (folder / "work.pkl").chmod(0o600)
             script = folder / "job.sh"
             run = run_folder_of(self.records.stage)
             script.write_text(

@@ -117,7 +117,20 @@ def _load_work(folder: Path) -> tuple[ChunkFunction, int] | None:
     if (folder / "abandoned.json").exists():
         print("This submission was abandoned before Slurm confirmed it; other jobs do its work.", flush=True)
         return None
+    _check_private(folder)
     return pickle_load(folder / "work.pkl")
+
+
+def _check_private(folder: Path) -> None:
+    """Raise SdgError when somebody else can replace this submission's work: loading it runs whatever is in it."""
+    for path in (folder, folder / "work.pkl"):
+        status = path.stat()
+        if status.st_mode & 0o022 or status.st_uid not in (os.geteuid(), 0):
+            raise SdgError(
+                f"{path} can be changed by others than its owner and you (mode {status.st_mode & 0o777:o}, owner "
+                f"{status.st_uid}), and a job runs what is in it. Check who may write to the run's folder; if nobody "
+                f"else changed it, run `chmod go-w {folder} {folder}/work.pkl` and start the run again."
+            )
 
 
 def _stop_on_signals(first_rank: bool) -> None:
