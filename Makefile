@@ -5,10 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= demo
 WORKERS ?= 4
+N ?= 30
+SEED ?= 0
 PARALLEL = -n $(WORKERS)
 QUICK := not slow and not cluster and not browser and not bench
 
-.PHONY: demo test test-cluster test-all test-sglang test-sglang-arguments test-newest-openai lab lint bench lock help
+.PHONY: demo test test-cluster test-all test-sglang test-sglang-arguments test-newest-openai lab lint bench chaos lock help
 help:                     ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ /'
 
@@ -58,7 +60,10 @@ bench: $(VENV)/installed  ## speed, growth, memory, fault schedules: an hour
 	$(BIN)/python -m bench.completions --slots
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m pytest -m bench -s
-	SCHEDULES=500 $(BIN)/python -m pytest tests/test_fault_schedules.py
+	$(BIN)/python -m bench.chaos --schedules 300
+
+chaos: $(VENV)/installed  ## N seeded schedules of disasters on whole runs, from SEED on: 1,000 take an hour or two
+	$(BIN)/python -m bench.chaos --schedules $(N) --seed $(SEED)
 
 lock: $(VENV)/installed   ## resolve constraints.txt again, with sglang's pins
 	$(BIN)/python -m pip install --quiet uv
