@@ -165,7 +165,7 @@ def test_files_that_nemo_skills_wrote_itself(tmp_path):
     "name, done, said",
     [
         ("output-rs0.jsonl", False, "there is no output-rs0.jsonl.done beside it"),
-        ("output-rs0_chunk_1.jsonl", True, "Let NeMo-Skills merge its chunks first"),
+        ("output-rs0_chunk_1.jsonl", True, "nothing says how many chunks there should be"),
         ("output-rs0.jsonl-async", False, "Let NeMo-Skills finish it first"),
     ],
 )
@@ -174,6 +174,57 @@ def test_unfinished_files_are_rejected(tmp_path, name, done, said):
     write_their_files(tmp_path / "a" / "solutions", [{"problem": "x"}], name, done)
     with pytest.raises(SdgError, match=said):
         import_nemo_skills(tmp_path / "a", tmp_path / "r")
+
+
+def test_chunks_are_imported_when_they_have_a_row_for_every_problem(tmp_path):
+    rows = [{"problem": name, "expected_answer": "1", "generation": f"\\boxed{{{name}}}"} for name in "abcdefghijkl"]
+    folder = write_their_files(tmp_path / "a" / "solutions", rows)  # merged: its stale chunk does not count
+    write_their_files(folder, rows[:1], "output-rs0_chunk_0.jsonl")
+    for number, row in enumerate(rows):
+        write_their_files(folder, [row], f"output-rs1_chunk_{number}.jsonl")
+    problems = b"".join(files.dumps({"problem": row["problem"], "expected_answer": "1"}) for row in rows)
+    (tmp_path / "a" / "problems.jsonl").write_bytes(problems)
+    assert import_nemo_skills(tmp_path / "a", tmp_path / "r") == {"problems": 12, "solutions": 24}
+    solutions = tmp_path / "r" / "math" / "solutions"
+    assert [row["generation"] for row in files.read_jsonl(solutions / "output-rs1.jsonl")] == [
+        row["generation"] for row in rows
+    ], "chunk 10 comes after chunk 9"
+    (folder / "output-rs1_chunk_11.jsonl").unlink()
+    with pytest.raises(SdgError, match="11 chunks have 11 rows for 12 problems"):
+        import_nemo_skills(tmp_path / "a", tmp_path / "r2")
+    write_their_files(folder, rows[-1:], "output-rs1_chunk_11.jsonl")
+    (folder / "output-rs1_chunk_3.jsonl.done").unlink()
+    with pytest.raises(SdgError, match="there is no output-rs1_chunk_3.jsonl.done"):
+        import_nemo_skills(tmp_path / "a", tmp_path / "r3")
+
+
+def test_prefilled_judgements_of_rows_without_finish_reason_become_rows(tmp_path):
+    """NeMo-Skills judges equal and missing answers by rule, and may write those rows first."""
+    made = [
+        ("a", "\\boxed{1}", "1", "Reasoning: The two answers are identical.\nJudgement: Yes"),
+        ("b", "", None, "Reasoning: No answer was provided.\nJudgement: No"),
+        ("c", "\\boxed{2}", "2", "They differ.\n\nJudgement: No"),
+    ]
+    rows = [
+        {"problem": name, "expected_answer": "1", "generation": f"<think>\n{name}\n</think>\n\n{text}",
+         "predicted_answer": answer, "judgement": judgement}
+        for name, text, answer, judgement in made
+    ]  # fmt: skip
+    write_their_files(tmp_path / "a" / "solutions", rows)
+    write_their_files(tmp_path / "a" / "judged", [rows[1], rows[2], rows[0]])
+    import_nemo_skills(tmp_path / "a", tmp_path / "r")
+    math = runs.Track(tmp_path / "r" / "math", "math")
+    found = {one[0]: one[4:6] for one in verdicts(math.judged)}
+    ids = [files.content_id(name) for name in "abc"]
+    assert [found[one] for one in ids] == [(True, "imported"), (False, "missing"), (False, "imported")]
+    manifest = export_sft(
+        math.stage("solutions"),
+        math.judged / "verdicts.parquet",
+        math.stage("sft"),
+        row_format=RowFormat(load_prompt("math/solve")),
+        card=DatasetCard("tiny", "cc0-1.0"),
+    )
+    assert manifest["counts"] == {"rows_in": 3, "rows_out": 1, "dropped": {"unfinished": 1, "incorrect": 1}}
 
 
 def test_errors_name_torn_rows_misplaced_rows_and_empty_folders(tmp_path):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,41 +35,79 @@ _ADDED_KEYS = {
     "label_confidence",
     "symbolic_correct",
 }
-_UNFINISHED = (("output*_chunk_*.jsonl", "merge its chunks"), ("output*.jsonl-async", "finish it"))
+_CHUNK = re.compile(r"output-rs(\d+)_chunk_(\d+)\.jsonl")
+Sources = Mapping[int, Sequence[Path]]  # the files of each seed, in order
 
 
-def finished_files(folder: Path) -> dict[int, Path]:
-    """Return the finished files by seed. Raises SdgError when any file is unfinished or unmerged."""
-    for pattern, remedy in _UNFINISHED:
-        for path in folder.glob(pattern):
-            merged = path.name.partition("_chunk_")[0].removesuffix(".jsonl-async") + ".jsonl"
-            if not path.with_name(merged).exists():
-                raise SdgError(
-                    f"{path}: unfinished work cannot be imported. Let NeMo-Skills {remedy} first, or move it away."
-                )
-    found = seed_files(folder)
-    for path in found.values():
+def finished_files(folder: Path, problems: Path) -> Sources:
+    """Return the finished files by seed: one, or its chunks where NeMo-Skills has not merged them yet.
+
+    problems: problems.jsonl. Chunks are taken if all are done and together have a row for each of its problems: their
+    names do not say how many there should be. Raises SdgError when any file is unfinished or a chunk may be missing.
+    """
+    for path in folder.glob("output*.jsonl-async"):
+        if not path.with_name(path.name.removesuffix("-async")).exists():
+            raise SdgError(
+                f"{path}: unfinished work cannot be imported. Let NeMo-Skills finish it first, or move it away."
+            )
+    found: dict[int, list[Path]] = {seed: [path] for seed, path in seed_files(folder).items()}
+    found.update(_chunks(folder, problems, set(found)))
+    for path in (path for paths in found.values() for path in paths):
         if not path.with_name(path.name + ".done").exists():
             raise SdgError(
                 f"{path}: may be incomplete, because there is no {path.name}.done beside it. Let NeMo-Skills finish "
                 f"it; if you know that it is complete, `touch {path}.done`."
             )
-    return found
+    return dict(sorted(found.items()))
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file. A row without an id gets one from the text of its problem.
+def _chunks(folder: Path, problems: Path, merged: set[int]) -> dict[int, list[Path]]:
+    """Return the chunks of the seeds that are not merged, in order."""
+    chunks: dict[int, dict[int, Path]] = {}
+    for path in folder.glob("output-rs*_chunk_*.jsonl"):
+        match = _CHUNK.fullmatch(path.name)
+        if match and int(match[1]) not in merged:
+            chunks.setdefault(int(match[1]), {})[int(match[2])] = path
+    for paths in chunks.values():
+        first = paths[min(paths)]
+        remedy = "Let NeMo-Skills finish and merge its chunks, or move them away."
+        if not problems.exists():
+            raise SdgError(
+                f"{first}: nothing says how many chunks there should be. {remedy} Or put the input as {problems.name} "
+                f"into {problems.parent}."
+            )
+        rows, wanted = sum(map(_count_rows, paths.values())), _count_rows(problems)
+        if rows != wanted or sorted(paths) != list(range(len(paths))):
+            raise SdgError(
+                f"{first}: {len(paths)} chunks have {rows} rows for {wanted} problems of {problems}. {remedy}"
+            )
+    return {seed: [paths[number] for number in sorted(paths)] for seed, paths in chunks.items()}
+
+
+def _count_rows(path: Path) -> int:
+    with open(path, "rb", buffering=1 << 20) as file:
+        return sum(not line.isspace() for line in file)
+
+
+def all_paths(sources: Sources) -> dict[str, Path]:
+    """Return every file by name."""
+    return {path.name: path for paths in sources.values() for path in paths}
+
+
+def read_rows(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of files, one file after the other. A row without an id gets one from the text of its problem.
 
     Raises SdgError when a row has no text under the key `problem`.
     """
-    for number, row in enumerate(files.read_jsonl(path), 1):
-        if not isinstance(row.get("problem"), str):
-            raise SdgError(
-                f"{path}, row {number}: needs a text under the key 'problem', found {row.get('problem')!r}. "
-                "Give files of a math recipe."
-            )
-        row.setdefault("id", files.content_id(row["problem"]))
-        yield row
+    for path in paths:
+        for number, row in enumerate(files.read_jsonl(path), 1):
+            if not isinstance(row.get("problem"), str):
+                raise SdgError(
+                    f"{path}, row {number}: needs a text under the key 'problem', found {row.get('problem')!r}. "
+                    "Give files of a math recipe."
+                )
+            row.setdefault("id", files.content_id(row["problem"]))
+            yield row
 
 
 def problem_of(row: dict[str, Any]) -> dict[str, Any]:

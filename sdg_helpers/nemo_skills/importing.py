@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.judging.verdicts import VerdictWriter
 from sdg_helpers.labels.rules import COLUMNS
 from sdg_helpers.nemo_skills.exporting import RULE_REPLIES
-from sdg_helpers.nemo_skills.foreign_rows import finished_files, our_solution_line, problem_of, read_rows
+from sdg_helpers.nemo_skills.foreign_rows import (
+    Sources,
+    all_paths,
+    finished_files,
+    our_solution_line,
+    problem_of,
+    read_rows,
+)
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.runs.run import Track
 from sdg_helpers.solutions.seed_files import seed_files
@@ -29,13 +37,13 @@ def import_nemo_skills(folder: Path, run_folder: Path) -> dict[str, int]:
     """Create the stages problems, solutions, judged, relabeled, rejudged and sft, as far as the folder has them.
 
     A folder that holds only solutions may be given directly. Return the number of rows by stage. Raises SdgError for
-    files without their `.done`, unmerged chunks, rows out of order and torn rows.
+    files without their `.done`, chunks of which some may be missing, rows out of order and torn rows.
     """
     track = Track(run_folder / "math", "math")
     folders = {name: folder / name for name in ("solutions", "judged", "relabeled", "rejudged")}
     if not folders["solutions"].is_dir() and seed_files(folder):
         folders["solutions"] = folder
-    found = {name: finished_files(path) for name, path in folders.items() if path.is_dir()}
+    found = {name: finished_files(path, folder / "problems.jsonl") for name, path in folders.items() if path.is_dir()}
     with_text = found.get("solutions") or found.get("judged") or found.get("rejudged") or {}
     if not with_text and not (folder / "problems.jsonl").exists():
         raise SdgError(
@@ -57,7 +65,7 @@ def import_nemo_skills(folder: Path, run_folder: Path) -> dict[str, int]:
     return rows
 
 
-def _import_problems(track: Track, path: Path, with_text: dict[int, Path]) -> int:
+def _import_problems(track: Track, path: Path, with_text: Sources) -> int:
     """Import problems.jsonl if it exists, else the problems of all seed files, each once, in order of appearance."""
     with track.stage("problems").work(_PARAMETERS, {"source": path} if path.exists() else {}) as work:
         if not work.done:
@@ -65,7 +73,7 @@ def _import_problems(track: Track, path: Path, with_text: dict[int, Path]) -> in
             read = kept = 0
             target = work.folder / "problems.jsonl"
             with files.atomic_writer(target) as out:
-                for source in [path] if path.exists() else with_text.values():
+                for source in [[path]] if path.exists() else with_text.values():
                     for row in read_rows(source):
                         read += 1
                         if row["id"] not in seen:
@@ -76,12 +84,12 @@ def _import_problems(track: Track, path: Path, with_text: dict[int, Path]) -> in
         return _rows_out(work)
 
 
-def _import_solutions(track: Track, sources: dict[int, Path]) -> int:
+def _import_solutions(track: Track, sources: Sources) -> int:
     index = ProblemIndex.build(track.problems / "problems.jsonl")
-    with track.stage("solutions").work(_PARAMETERS, {path.name: path for path in sources.values()}) as work:
+    with track.stage("solutions").work(_PARAMETERS, all_paths(sources)) as work:
         if not work.done:
             counts: Counter[str] = Counter()
-            outputs = [_import_seed(work, index, seed, path, counts) for seed, path in sources.items()]
+            outputs = [_import_seed(work, index, seed, paths, counts) for seed, paths in sources.items()]
             work.finish(
                 rows_in=counts["read"],
                 rows_out=counts["kept"],
@@ -93,7 +101,7 @@ def _import_solutions(track: Track, sources: dict[int, Path]) -> int:
         return _rows_out(work)
 
 
-def _import_seed(work: Work, index: ProblemIndex, seed: int, source: Path, counts: Counter[str]) -> Path:
+def _import_seed(work: Work, index: ProblemIndex, seed: int, source: Sequence[Path], counts: Counter[str]) -> Path:
     """Write one seed's file in our format; add the rows read and kept and their tokens to `counts`."""
     target, last = work.folder / f"output-rs{seed}.jsonl", -1
     seen: set[int] = set()
@@ -105,8 +113,8 @@ def _import_seed(work: Work, index: ProblemIndex, seed: int, source: Path, count
                 continue
             if position <= last:
                 raise SdgError(
-                    f"{source}, row {number}: the problem {row['id']!r} is out of order or unknown. Sort the file in "
-                    "the order of problems.jsonl."
+                    f"{source[0]}, row {number}: the problem {row['id']!r} is out of order or unknown. Sort the rows "
+                    "in the order of problems.jsonl."
                 )
             seen.add(position)
             last = position
@@ -116,16 +124,16 @@ def _import_seed(work: Work, index: ProblemIndex, seed: int, source: Path, count
     return target
 
 
-def _import_verdicts(track: Track, name: str, sources: dict[int, Path]) -> int:
+def _import_verdicts(track: Track, name: str, sources: Sources) -> int:
     """Write verdicts.parquet and its comparisons. An unreadable judgement is undecided, never a no."""
-    with track.stage(name).work(_PARAMETERS, {path.name: path for path in sources.values()}) as work:
+    with track.stage(name).work(_PARAMETERS, all_paths(sources)) as work:
         if not work.done:
             outputs = [work.folder / "verdicts.parquet", work.folder / "comparisons.jsonl"]
             outputs[1].unlink(missing_ok=True)
             stored: set[int] = set()
             with VerdictWriter(outputs[0]) as table, files.AppendLog(outputs[1]) as store:
-                for seed, path in sources.items():
-                    for row in read_rows(path):
+                for seed, paths in sources.items():
+                    for row in read_rows(paths):
                         _add_verdict(table, store, stored, seed, row)
             total = table.by_how.total()
             work.finish(
@@ -162,14 +170,14 @@ def _add_verdict(
         store.append(row_of(row["id"], predicted, expected, correct, how, reply=reply))
 
 
-def _import_labels(track: Track, sources: dict[int, Path]) -> int:
+def _import_labels(track: Track, sources: Sources) -> int:
     """Write labels.parquet. Votes are 0 where the files do not have them."""
     original = {row["id"]: row["expected_answer"] for row in files.read_jsonl(track.problems / "problems.jsonl")}
-    with track.stage("relabeled").work(_PARAMETERS, {path.name: path for path in sources.values()}) as work:
+    with track.stage("relabeled").work(_PARAMETERS, all_paths(sources)) as work:
         if not work.done:
             found: dict[str, tuple[Any, ...]] = {}
-            for path in sources.values():
-                for row in read_rows(path):
+            for paths in sources.values():
+                for row in read_rows(paths):
                     if row["id"] not in found:
                         found[row["id"]] = _label(row, original[row["id"]])
             unseen = ({"id": key, "expected_answer": answer} for key, answer in original.items() if key not in found)
