@@ -25,7 +25,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
-from sdg_helpers.locks import Lock
+from sdg_helpers.locks import Lock, open_lockable
 
 _SBATCH_S = 300  # longer than sbatch itself tries to reach the controller
 
@@ -139,7 +139,7 @@ class JobRecords:
 
         Waits for an sbatch whose driver was killed. Raises SdgError when that takes longer than sbatch ever runs.
         """
-        with open(self.folder / ".submitting", "w") as file:
+        with open_lockable(self.folder / ".submitting") as file:
             deadline = time.time() + _SBATCH_S
             while True:
                 with suppress(BlockingIOError):
