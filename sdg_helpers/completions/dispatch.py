@@ -18,7 +18,6 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_duration
 
 _NO_RESPONSE = ("timeout", "disconnected")
-_REGENERATE = 2  # times that a complete but unusable reply is generated again
 _LONG_WAITS = 3  # refusals in a row with a wait beyond the deadline that stop the run
 _HOPELESS = 24  # failures before the first completion that stop the run
 
@@ -215,7 +214,9 @@ class Dispatcher:
                 f"does not answer in time ({failure.detail})",
             )
         retry_after_s = failure.retry_after_s or 0.0
-        allowed = min(self._limits.max_retries, _REGENERATE) if failure.kind == UNUSABLE else self._limits.max_retries
+        allowed = self._limits.max_retries
+        if failure.kind == UNUSABLE:
+            allowed = min(allowed, self._limits.max_regenerations)
         if pending.failures > allowed or retry_after_s > self._limits.pushback_deadline_s:
             self._give_up(pending, failure.reason, failure.detail)
         else:

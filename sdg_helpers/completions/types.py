@@ -65,21 +65,28 @@ class Limits:
     """Limits on concurrency, retries and waiting.
 
     concurrency: maximum requests in flight; fewer while the server pushes back. max_retries: attempts after the first
-    failed one (429 and 503 do not count). timeout_s: seconds to wait for one complete reply (None: the client's
-    timeout). pushback_deadline_s: seconds that one request may be pushed back, or asked to wait after an error, before
-    it fails. outage_deadline_s: seconds that the server may be unreachable, or refuse everything, before the run stops.
-    max_failures_in_a_row: consecutive failures that stop the run.
+    failed one (429 and 503 do not count). max_regenerations: attempts after a complete reply without an answer.
+    timeout_s: seconds to wait for one complete reply (None: the client's timeout). pushback_deadline_s: seconds that
+    one request may be pushed back, or asked to wait after an error, before it fails. outage_deadline_s: seconds that
+    the server may be unreachable, or refuse everything, before the run stops. max_failures_in_a_row: consecutive
+    failures that stop the run.
     """
 
     concurrency: int = 64
     max_retries: int = 5
+    max_regenerations: int = 2
     timeout_s: float | None = 3600.0
     pushback_deadline_s: float = 3600.0
     outage_deadline_s: float = 600.0
     max_failures_in_a_row: int = 1000
 
     def __post_init__(self) -> None:
-        for name, least in (("concurrency", 1), ("max_retries", 0), ("max_failures_in_a_row", 1)):
+        for name, least in (
+            ("concurrency", 1),
+            ("max_retries", 0),
+            ("max_regenerations", 0),
+            ("max_failures_in_a_row", 1),
+        ):
             if not isinstance(value := getattr(self, name), int) or value < least:
                 raise SdgError(f"{name} must be a whole number, {least} or more, not {value!r}.")
         for name in ("timeout_s", "pushback_deadline_s", "outage_deadline_s"):

@@ -6,7 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ class _Asking:
             self._requests(seed),
             model=self.judge.model,
             sampling=Sampling(temperature=temperature, max_tokens=self.judge.max_tokens),
-            limits=self.judge.limits,
+            limits=replace(self.judge.limits, max_regenerations=0),  # the next round asks again, otherwise
             on_completion=self._save_reply,
             on_failure=self._save_failure,
             on_progress=on_progress,
