@@ -35,6 +35,7 @@ class Profile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     description: str = ""
+    extends: str | None = None  # another profile, whose keys hold where this one does not set them
     servers: Servers = Servers()
     jobs: Jobs = Jobs()
     # "all" or a notebook ("math/03_generate_solutions") -> parameter -> value
@@ -84,6 +85,15 @@ def load_profile(name: str | Path) -> Profile:
     from the environment. `notebooks.values.values_for` checks the parameters against the notebooks.
     """
     path = _find(str(name))
+    content = _read(path)
+    if base := content.get("extends"):
+        content = _merge(_read_base(str(base), path), content)
+    profile = validate(Profile, content, path)
+    profile._path = path
+    return profile
+
+
+def _read(path: Path) -> dict[str, Any]:
     content = read_yaml(path)
     if not isinstance(content, dict):
         found = "an empty file" if content is None else type(content).__name__
@@ -92,9 +102,26 @@ def load_profile(name: str | Path) -> Profile:
             f"See {profiles_folder() / 'demo.yaml'} for an example."
         )
     refuse_secrets(content, path)
-    profile = validate(Profile, content, path)
-    profile._path = path
-    return profile
+    return content
+
+
+def _read_base(name: str, path: Path) -> dict[str, Any]:
+    """Return the content of the profile that another one extends, without its servers."""
+    beside = path.parent / name
+    base = beside if name.endswith((".yaml", ".yml")) and beside.is_file() else _find(name)
+    content = _read(base)
+    if content.get("extends"):
+        raise SdgError(f"{path}: extends: {base} extends another profile itself. Name that one, and copy what differs.")
+    return {key: value for key, value in content.items() if key not in ("servers", "description")}
+
+
+def _merge(base: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    """Return both mappings in one, at every depth; `content` overrides."""
+    merged = dict(base)
+    for key, value in content.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def refuse_secrets(value: Any, where: Path | str, key: str = "") -> None:

@@ -19,20 +19,21 @@ from sdg_helpers import files
 from sdg_helpers.answers.thinking import thinking_shape
 from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.errors import SdgError
+from sdg_helpers.profiles import load_profile
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.serving.engines import open_server
 from sdg_helpers.serving.server_specs import parse_server_spec
 from sdg_helpers.solutions.generate import generate_solutions
 from sdg_helpers.solutions.reading import read_solutions
 from sdg_helpers.stages import Stage
-from tests.helpers.provider_variants import VARIANTS
+from tests.helpers.provider_variants import PROFILES, VARIANTS
 from tests.helpers.providers import KEY, WORKS, Providers, Variant
 
 PROBLEMS, SEEDS = 5, 2
 MAX_TOKENS = 32768
 
 
-def solve(settings: dict[str, Any], folder: Path, model: str = "m") -> list[dict[str, Any]]:
+def solve(settings: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Generate solutions as notebook 03 does and return the rows. Raises SdgError as it does."""
     problems = folder / "problems.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,14 +43,14 @@ def solve(settings: dict[str, Any], folder: Path, model: str = "m") -> list[dict
             for k in range(PROBLEMS)
         )
     )
-    spec = parse_server_spec({"engine": "endpoint", "model": model, "start_deadline_s": 2.0, **settings})
+    spec = parse_server_spec({"engine": "endpoint", "model": "m", "start_deadline_s": 2.0, **settings})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         generate_solutions(
             problems,
             Stage(folder / "solutions", "solutions"),
             open_server=lambda: open_server(spec, folder / "servers"),
-            model=model,
+            model="m",
             prompt=load_prompt("math/solve"),
             num_seeds=SEEDS,
             sampling=Sampling(0.6, 0.95, MAX_TOKENS),
@@ -71,11 +72,18 @@ def fault_of(rows: list[dict[str, Any]], variant: Variant) -> str:
     return ""
 
 
+def profile_settings(name: str) -> dict[str, Any]:
+    """Return what the shipped profile for a provider says about its server, except where and which model it is."""
+    settings = load_profile(name).server("solver").model_dump(exclude_unset=True)
+    return {key: value for key, value in settings.items() if key not in ("base_url", "model", "api_key_env")}
+
+
 def try_variant(name: str, url: str, folder: Path) -> tuple[str, str]:
     """Run one variant; return ("works" | "clear error" | "bad", what was said)."""
     variant = VARIANTS[name]
+    settings = profile_settings(name) if name in PROFILES else variant.settings
     try:
-        rows = solve({"base_url": f"{url}/{name}/v1", **variant.settings}, folder)
+        rows = solve({**settings, "base_url": f"{url}/{name}/v1"}, folder)
     except SdgError as error:
         said = str(error)
         clear = variant.ends != WORKS and re.search(variant.ends, said, re.DOTALL) and KEY[-8:] not in said

@@ -50,7 +50,7 @@ def test_the_wheel_carries_every_file_that_it_needs(installed):
     copied = {path.relative_to(shipped).as_posix() for path in shipped.rglob("*") if path.is_file()}
     notebooks = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("notebooks/**/[0-9]*.ipynb")}
     prompts = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("prompts/**/*.yaml")}
-    profiles = {f"notebooks/profiles/{name}.yaml" for name in ("demo", "endpoint", "slurm")}
+    profiles = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("notebooks/profiles/*.yaml")}
     assert copied == notebooks | prompts | profiles | {"prompts/README.md", "outputs/README.md"}
     assert len(notebooks) >= 19 and len(prompts) >= 15
     for name in copied:

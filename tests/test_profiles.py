@@ -32,7 +32,7 @@ def values(profile, overrides=(), only=None):
 
 
 REFUSED = [
-    ("server: {}", ["unknown key server", "Did you mean servers?", "description, servers, jobs, parameters"]),
+    ("server: {}", ["unknown key server", "Did you mean servers?", "description, extends, servers, jobs, parameters"]),
     (f"servers: {{slover: {{{SERVER}}}}}", ["unknown key servers.slover", "Did you mean solver?"]),
     (
         f"servers: {{solver: {{{SERVER}, base_ulr: x}}}}",
@@ -199,3 +199,25 @@ def test_shipped_profiles_fit_the_shipped_notebooks(name, monkeypatch):
     assert profile.description
     assert profile.server("solver") and profile.server("judge")
     values(profile)
+
+
+def test_a_profile_extends_another(tmp_path):
+    base, own = tmp_path / "base.yaml", tmp_path / "own.yaml"
+    base.write_text(
+        f"description: base\nservers: {{solver: {{{SERVER}}}}}\n"
+        "parameters: {all: {concurrency: 8, timeout_s: 60.0}, math/03_generate_solutions: {num_seeds: 2}}\n"
+    )
+    own.write_text(f"extends: base.yaml\nservers: {{judge: {{{SERVER}}}}}\nparameters: {{all: {{concurrency: 4}}}}\n")
+    profile = load_profile(own)
+    assert profile.parameters == {
+        "all": {"concurrency": 4, "timeout_s": 60.0},
+        "math/03_generate_solutions": {"num_seeds": 2},
+    }
+    assert profile.servers.solver is None and profile.servers.judge is not None and profile.description == ""
+    assert load_profile("openai").parameters == load_profile("endpoint").parameters
+    (tmp_path / "third.yaml").write_text("extends: own.yaml\n")
+    with pytest.raises(SdgError, match="extends another profile itself"):
+        load_profile(tmp_path / "third.yaml")
+    (tmp_path / "third.yaml").write_text("extends: endpiont\n")
+    with pytest.raises(SdgError, match="Did you mean endpoint"):
+        load_profile(tmp_path / "third.yaml")

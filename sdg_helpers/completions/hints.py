@@ -63,5 +63,7 @@ def _suggest(message: str, fields: Sequence[str]) -> str:
         return "request: {query: {api-version: …}}"
     if named and re.search(_REFUSED, message, re.IGNORECASE):
         omitted = named[-1:] if len(named) == 2 and re.search(r"both|only one", message, re.IGNORECASE) else named
+        if omitted == ["max_tokens"]:
+            return "request: {rename: {max_tokens: max_completion_tokens}}"
         return f"request: {{omit: [{', '.join(omitted)}]}}"
     return ""

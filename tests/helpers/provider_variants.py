@@ -28,7 +28,8 @@ def max_tokens_renamed(asked: Asked):
     if "max_tokens" in asked.body:
         return error(
             400,
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            "Unsupported parameter: 'max_tokens' is not supported with this model. "
+            "Use 'max_completion_tokens' instead.",
             param="max_tokens",
         )
     return completion(asked.inline)
@@ -419,7 +420,7 @@ def mistral(asked: Asked):
     return streamed(events({"content": [thinking]}, {"content": [{"type": "text", "text": asked.text}]}, usage=False))
 
 
-for name in ("vllm", "sglang", "ollama", "lmstudio"):
+for name in ("vllm", "sglang-endpoint", "ollama", "lmstudio"):
     variant(name=name)(lambda asked: streamed(events({"reasoning_content": asked.thinking}, {"content": asked.text})))
 
 PROFILES = (
@@ -431,7 +432,7 @@ PROFILES = (
     "deepseek",
     "mistral",
     "vllm",
-    "sglang",
+    "sglang-endpoint",
     "ollama",
     "lmstudio",
 )
