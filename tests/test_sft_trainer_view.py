@@ -245,3 +245,10 @@ def test_the_card_names_each_trainer_and_only_sound_forms(tmp_path):
     assert "add_bos: true" in card, "the row has no BOS: NeMo RL gives texts to the tokenizer without it"
     assert "data.messages_key=messages" not in card, "this template drops the thinking from messages"
     assert "data.train_files=[parquet/rl-data-math-verl-00000-of-00001.parquet]" in card
+
+
+def test_a_trainer_without_a_fitting_form_is_told_which_to_export(tmp_path):
+    export(write_stages(tmp_path, [CASES["kept"][:3]]), tmp_path / "sft", forms=("sharegpt",))
+    card = (tmp_path / "sft" / "README.md").read_text()
+    assert "**TRL**: no exported form fits it" in card and "conversation_style: sharegpt" in card
+    assert '"messages": "conversations"' in card and "field_messages: conversations" in card

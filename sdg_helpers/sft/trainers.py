@@ -50,11 +50,11 @@ def _best(files: Files, *configs: str) -> str | None:
 
 
 def _no_form(trainer: str) -> str:
-    return f"**{trainer}**: every form above has a finding with this tokenizer. Export with the form input_output."
+    return f"**{trainer}**: no exported form fits it with this tokenizer. Export with the form input_output."
 
 
 def _trl(files: Files, template: ChatTemplate) -> str:
-    config = _best(files, "sft", "messages", "reasoning", "sharegpt")
+    config = _best(files, "sft", "messages", "reasoning")  # of sharegpt, it would keep the role "human"
     if config is None:
         return _no_form("TRL")
     if config == "sft":
