@@ -23,6 +23,10 @@ _ACCESS = (
 )
 
 
+class MissingColumnError(SdgError):
+    """A split lacks a column that was asked for."""
+
+
 @contextmanager
 def explain_errors(what: str, advice: str = "") -> Iterator[None]:
     """Turn any error of the hub, the network or a file format, which share no base class, into one SdgError.
@@ -65,7 +69,7 @@ def stream_split(
             cause = _cause(error)
             if columns and ("FieldRef" in cause or "column" in cause.lower()):
                 message = f"{what}: expected the columns {', '.join(columns)}, but one is missing ({cause}). {advice}"
-                raise SdgError(message.rstrip()) from error
+                raise MissingColumnError(message.rstrip()) from error
             if "Bad split" in cause:
                 raise SdgError(f"{what}: there is no such split ({cause}).") from error
             raise

@@ -145,6 +145,11 @@ class Work:
                 },
             )
 
+    def forget(self) -> None:
+        """Forget that the stage was begun, after an error that left no results: other settings are then accepted."""
+        for leftover in ("progress.json", "begun.json"):
+            (self.folder / leftover).unlink(missing_ok=True)
+
     def finish(
         self,
         *,
@@ -175,8 +180,7 @@ class Work:
         }
         manifest = _plain(manifest)
         files.write_json(self.folder / "manifest.json", {**manifest, "checksum": manifests.checksum(manifest)})
-        for leftover in ("progress.json", "begun.json"):
-            (self.folder / leftover).unlink(missing_ok=True)
+        self.forget()
         self._manifest = files.read_json(self.folder / "manifest.json")
         return self.manifest
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from sdg_helpers.coding.blocks import fenced_blocks, last_program
+from sdg_helpers.coding.blocks import fenced_blocks, last_program, longer_programs
 from sdg_helpers.coding.filtering import REASONS, filter_solutions, program_flaw, program_id, program_of
 from sdg_helpers.errors import SdgError
 from tests.helpers.effort import assert_grows_linearly
@@ -29,6 +29,15 @@ SOLUTIONS = [
     *(("", row(answer((name, GOOD["cpp"])), "cpp")) for name in ("c++11", "C++14", "cpp14", "cc", "cplusplus")),
     *(("other_language", row(answer((name, GOOD["cpp"])), "cpp")) for name in ("c", "csharp", "cppx")),
     *(("other_language", row(answer((name, GOOD["python"])))) for name in ("pyx", "pytb", "python-repl")),
+    *(("", row(answer((name, GOOD["python"])))) for name in ("pypy3", "PyPy3-64", "pypy", "python-3.11", "cpython")),
+    *(("", row(answer((name, GOOD["cpp"])), "cpp")) for name in ("gnu++17", "g++20", "GNU++17", "c++2a", "cpp-17")),
+    # after a text, and before an example that is labelled as a program
+    ("", row(f"<think>\na\n</think>\nAnswer: ```python\n{GOOD['python']}```\nDone.")),
+    *(
+        ("", row(answer(("python", GOOD["python"]), ("python", example))))
+        for example in (">>> 5\n6\n", "3\n1 2 3\n", "$ echo 5 | python main.py\n6\n", "")
+    ),
+    ("syntax_error", row(answer(("python", ">>> 5\n6\n")))),
     # in bold type
     ("", row(f"<think>\na\n</think>\n```python\n{GOOD['python']}```**\n\nDone.")),
     ("", row(f"<think>\na\n</think>\n**```python\n{GOOD['python']}``` **\n\nDone.")),
@@ -301,6 +310,47 @@ def test_fences_in_all_forms_that_models_write():
     ]
     assert last_program("```python\nprint('```')\n```", "python") == ("print('```')\n", "")
     assert last_program("a `b` ```c``` d", "python") == ("", "no_code_block")
+
+
+NESTED = [
+    ("python", '"""\nExample\n```\n1\n```\n"""\nprint(int(input()))\n'),
+    ("python", '"""\nExample:\n```python\nf(1)\n```\n"""\nprint(int(input()))\n'),
+    ("python", "s = '''\n```\n'''\nprint(s, input())\n"),
+    ("cpp", "/*\n```\n1\n```\n*/\n" + GOOD["cpp"]),
+]
+
+
+@pytest.mark.parametrize("language, program", NESTED)
+def test_a_fence_in_a_string_or_comment_does_not_end_the_program(language, program):
+    text = f"```text\n1\n```\nSo:\n```{language}\n{program}```\nIt prints\n```\n5\n```\n"
+    assert program_of(row(f"<think>\na\n</think>\n{text}", language)) == (program, "")
+
+
+def test_a_broken_program_does_not_swallow_the_text_after_it():
+    broken = "```python\nprint(input()\n```\nor\n```\n5\n```\n"
+    assert program_of(row(f"<think>\na\n</think>\n{broken}")) == ("print(input()\n", "syntax_error")
+    many = "```python\nx = (\n" + "```\n" * 5000
+    assert len(list(longer_programs(many, "python"))) == 20
+
+
+FUNCTION = "class Solution:\n    def add(self, a, b):\n        return a + b\n"
+
+
+@pytest.mark.parametrize(
+    "program, function, flaw",
+    [
+        (FUNCTION, "add", ""),
+        (FUNCTION, "sub", "runs_nothing"),
+        (FUNCTION, "", "runs_nothing"),
+        ("def add(a, b):\n    return a + b\n", "add", ""),
+        ("def add(a, b):\n    pass\n", "add", "runs_nothing"),
+        (GOOD["python"], "add", ""),  # it reads its input: left to the tests
+        ("def add(a, b)\n", "add", "syntax_error"),
+    ],
+)
+def test_a_function_that_is_asked_for_needs_no_input(program, function, flaw):
+    found = program_of({**row(answer(("python", program))), "function": function})[1]
+    assert found == flaw == program_flaw(program, "python", function)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from sdg_helpers import files
-from sdg_helpers.coding.example_tests import TestIndex, clean_tests
+from sdg_helpers.coding.example_tests import TestIndex, clean_tests, usable_tests
+from sdg_helpers.coding.procedures import Procedure
 from sdg_helpers.coding.questions import prepare_questions
+from sdg_helpers.coding.sources import COLLECTIONS
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.prompts import load_prompt
@@ -317,6 +319,100 @@ def test_memory_does_not_grow_with_the_solutions_of_a_question(tmp_path):
     assert peaks[1] < peaks[0] + 60
 
 
+# -- what the datasets say about tests ---------------------------------------------------------------------------------
+
+
+def taken(name, **row):
+    """What a collection takes from a row: question, tests, procedure. Columns that the row lacks are None, as read."""
+    collection = COLLECTIONS[name]
+    seen = {column: row.get(column) for column in collection.columns}
+    return collection.question(seen), collection.tests(seen), collection.procedure(seen)
+
+
+def test_an_interactive_question_has_its_protocol_and_no_tests():
+    question, tests, procedure = taken(
+        "open-r1/codeforces",
+        description="Find the hidden number.",
+        interaction_format="Print '? x' to ask.",
+        examples=[{"input": "<\n", "output": "? 5\n! 3\n"}],
+    )
+    assert "Interaction\n\nPrint '? x' to ask." in question and tests == []
+    assert procedure == Procedure(undecided="interactive") and procedure.kind == "interactive"
+
+
+def test_files_checkers_limits_and_official_tests_of_codeforces():
+    question, tests, procedure = taken(
+        "open-r1/codeforces",
+        description="Print any permutation.",
+        input_mode="file",
+        generated_checker="print(1)",
+        time_limit=2.0,
+        memory_limit=256.0,
+        examples=[{"input": "1", "output": "1"}],
+        official_tests=[{"input": "3", "output": "1 2 3"}],
+    )
+    assert "from the file input.txt" in question and tests == [("1", "1"), ("3", "1 2 3")]
+    assert procedure == Procedure(
+        checker="print(1)", input_file="input.txt", output_file="output.txt", seconds=2, memory_mb=256
+    )
+    assert taken("open-r1/codeforces", description="A", input_mode="stdio")[2] == Procedure()
+
+
+@pytest.mark.parametrize(
+    "names, files_used",
+    [
+        (("", ""), ("", "")),
+        (("stdin", "stdout"), ("", "")),
+        (("data.in", ""), ("data.in", "")),
+        (("../x", "y"), ("", "")),
+    ],
+)
+def test_files_and_limits_of_codecontests(names, files_used):
+    limits = {"time_limit": {"seconds": 1, "nanos": 500_000_000}, "memory_limit_bytes": 64 << 20}
+    procedure = taken("code_contests", description="A", input_file=names[0], output_file=names[1], **limits)[2]
+    assert (procedure.input_file, procedure.output_file) == files_used
+    assert (procedure.seconds, procedure.memory_mb) == (1.5, 64)
+    assert procedure.undecided == ("unreadable_tests" if "../x" in names else "")
+
+
+def test_a_function_and_its_starter_code_are_asked_for():
+    given = {"fn_name": "add", "inputs": [[1, 2], [3, 4]], "outputs": [[3], 7]}
+    starter = "class Solution:\n    def add(self, a, b):"
+    question, tests, procedure = taken(
+        "apps", question="Add.", starter_code=starter, input_output=orjson.dumps(given).decode()
+    )
+    assert question.startswith("Add.\n\nWrite the Python function `add`.") and f"```python\n{starter}\n```" in question
+    assert tests == [("[1, 2]", "[3]"), ("[3, 4]", "7")] and procedure == Procedure(function="add")
+
+
+def test_json_tests_with_a_huge_number_are_read_and_broken_ones_are_lost():
+    huge = '{"inputs": ["1\\n"], "outputs": ["1\\n"], "meta": ' + "9" * 5000 + "}"
+    assert taken("apps", question="A", input_output=huge)[1:] == ([("1\n", "1\n")], Procedure())
+    for broken in ("{", "[1]", "[" * 100_000, "7"):
+        assert taken("apps", question="A", input_output=broken)[1:] == ([], Procedure(undecided="unreadable_tests"))
+    assert taken("apps", question="A", input_output="")[1:] == ([], Procedure())
+
+
+@pytest.mark.parametrize(
+    "limits, read",
+    [
+        (("2.0 seconds", "256.0 megabytes"), (2, 256)),
+        (("500 ms", "1 GB"), (0.5, 1024)),
+        ((None, ""), (0, 0)),
+        (("soon", "9 lightyears"), (0, 0)),
+    ],
+)
+def test_limits_of_taco_are_texts(limits, read):
+    procedure = taken("taco", question="A", time_limit=limits[0], memory_limit=limits[1])[2]
+    assert (procedure.seconds, procedure.memory_mb) == read
+
+
+def test_tests_that_cannot_be_used_leave_a_question_undecided():
+    assert usable_tests([("x" * 101, "1")], Procedure(), 3, 100) == ([], Procedure(undecided="no_usable_tests"))
+    assert usable_tests([], Procedure(), 3, 100) == ([], Procedure())
+    assert usable_tests([("1", "2")], Procedure(), 3, 100) == ([{"input": "1", "output": "2"}], Procedure())
+
+
 # -- your own file -----------------------------------------------------------------------------------------------------
 
 
@@ -363,13 +459,46 @@ def test_your_own_file_keeps_its_ids_and_keys(tmp_path):
         prepare_questions(stage_at(tmp_path / "q"), source=str(tmp_path / "own.jsonl"), languages=["cpp"], max_tokens=5)
 
 
+def test_how_questions_are_tested_is_counted_and_stored(tmp_path):
+    rows = [
+        {"id": "plain", "problem": "A?", "tests": [{"input": "1", "output": "2"}]},
+        {"id": "check", "problem": "B?", "checker": "print(1)", "tests": [{"input": "1", "output": "2"}]},
+        {"id": "call", "problem": "C?", "function": "f", "tests": [{"input": [[1], 2], "output": [3]}]},
+        {"id": "talk", "problem": "D?", "undecided": "interactive"},
+        {"id": "lost", "problem": "E?", "tests": [{"input": 7, "output": 8}]},
+        {"id": "none", "question": "F?"},
+        {"id": "bad", "problem": "G?", "seconds": "fast"},
+    ]
+    manifest = own(tmp_path, "\ufeff" + "".join(files.dumps(row).decode() for row in rows) + "not JSON\n")
+    assert manifest["tests_by_source"] == {
+        "own": {"compared": 1, "checker": 1, "function": 1, "interactive": 1, "no_usable_tests": 1, "no_tests": 1}
+    }
+    assert manifest["counts"] == {"rows_in": 8, "rows_out": 6, "dropped": {"unreadable": 2}}
+    assert [place.partition(": ")[2][:12] for place in manifest["bad_rows"]] == ["'seconds' mu", "invalid JSON"]
+    assert (manifest["problems"], manifest["python_only"]) == (11, 1)
+    asked = [row for row in read_problems(tmp_path / "q" / "problems.jsonl") if row["question_id"] == "call"]
+    assert [(row["language"], row["function"]) for row in asked] == [("python", "f")]
+    with TestIndex(tmp_path / "q" / "tests.jsonl") as tests:
+        assert tests.find_with_procedure("call") == (
+            [{"input": "[[1], 2]", "output": "[3]"}],
+            Procedure(function="f"),
+        )
+        assert tests.find_with_procedure("talk")[1].undecided == "interactive"
+        assert tests.find_with_procedure("none") == ([], Procedure())
+
+
+def test_a_function_is_not_asked_for_in_cpp(tmp_path):
+    with pytest.raises(SdgError, match="no question is left of 1 rows .dropped: {'python_only': 1}"):
+        own(tmp_path, '{"problem": "A?", "function": "f"}\n', languages=["cpp"])
+
+
 @pytest.mark.parametrize(
     "text, said",
     [
         ("", "no question is left of 0 rows"),
-        ('{"question": "A?"}\n', "row 1: needs a text under"),
-        ('{"problem": "A?", "tests": ["1"]}\n', "row 1: needs a text under the key 'problem'; 'tests', if given"),
-        ('{"id": 1, "problem": "A?"}\n{"id": 1, "problem": "B?"}\n', "row 2: the id '1' was used before"),
+        ('{"riddle": "A?"}\n', "line 1: needs a text under the key 'problem'"),
+        ('{"problem": "A?", "tests": ["1"]}\n', "line 1: 'tests' must be a list of"),
+        ('{"id": 1, "problem": "A?"}\n{"id": 1, "problem": "B?"}\n', "line 2: the id '1' was used before"),
     ],
 )
 def test_bad_input_is_rejected_with_its_row(tmp_path, text, said):

@@ -15,6 +15,7 @@ from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.download import download_problems
 from sdg_helpers.problems.problem_file import ProblemIndex, find_problems, read_problems
+from sdg_helpers.problems.repeats import fold_spaces
 from tests.helpers.clone import ROOT, make_clone
 from tests.helpers.hub import Hub
 from tests.helpers.stages import stage_at
@@ -120,10 +121,18 @@ def test_what_the_hub_does_not_have_is_named(tmp_path, options, said):
 
 
 def test_missing_columns_are_named(tmp_path):
-    publish(tmp_path / "hub", cot=[{"question": "What?", "expected_answer": "1"}])
+    publish(tmp_path / "hub", cot=[{"riddle": "What?", "expected_answer": "1"}])
     with Hub(tmp_path / "hub") as hub:
         done = download(tmp_path / "p", hub.url, tmp_path, splits=["cot"])
-    assert "expected the columns problem, expected_answer" in done.stderr
+    assert "no column of problems among riddle, expected_answer" in done.stderr, done.stderr
+    publish(tmp_path / "other", cot=[{"question": "What?", "answer": "1"}])
+    with Hub(tmp_path / "other") as hub:
+        done = download(tmp_path / "q", hub.url, tmp_path, splits=["cot"])
+    assert orjson.loads(done.stdout.splitlines()[-1])["columns"] == {
+        "problem": "question",
+        "expected_answer": "answer",
+        "id": "",
+    }
 
 
 @pytest.mark.slow  # the hub's client retries for half a minute
@@ -174,12 +183,12 @@ def test_a_users_parquet_file(tmp_path):
     "text, said",
     [
         ("", "no problem in 0 rows"),
-        ('{"problem": "A?"}\n{"problem": "B"\n', "own.jsonl, line 2: invalid JSON"),
-        ('["A?"]\n', "own.jsonl, line 1: expected a JSON object"),
-        ('{"question": "A?"}\n', "file row 1: the key 'problem' must hold a text, not None"),
+        ('["A?"]\n', "First bad row: .*own.jsonl, line 1: not a JSON object"),
+        ('{"riddle": "A?"}\n', "no column of problems among riddle; known names are problem, question"),
+        ('{"problem": 7}\n', "no column of problems among problem"),
         (
             '{"id": "x", "problem": "A?"}\n{"id": "x", "problem": "B?"}\n',
-            "file row 2: the id 'x' is already used by another problem",
+            "own.jsonl, line 2: the id 'x' is already used by another problem",
         ),
         ('{"problem": "  "}\n', "no problem in 1 rows"),
     ],
@@ -193,11 +202,13 @@ def test_bad_input_is_refused_with_its_place(tmp_path, text, said):
 def test_a_missing_or_unreadable_file(tmp_path):
     with pytest.raises(SdgError, match="none.jsonl: no such file. Set SOURCE to an existing file"):
         download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "none.jsonl"))
-    (tmp_path / "own.csv").write_text("problem\nA?\n")
-    with pytest.raises(SdgError, match="own.csv: a file of problems must be .jsonl or .parquet, not .csv"):
-        download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "own.csv"))
+    (tmp_path / "own.xlsx").write_text("problem\nA?\n")
+    with pytest.raises(SdgError, match="own.xlsx: the file's format must be one of .jsonl, .json, .csv, .* not .xlsx"):
+        download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "own.xlsx"))
+    with pytest.raises(SdgError, match="is a folder. Set SOURCE to one file in it"):
+        download_problems(stage_at(tmp_path / "p"), source=str(tmp_path))
     (tmp_path / "bad.parquet").write_text("no")
-    with pytest.raises(SdgError, match="bad.parquet: cannot be read as a Parquet file"):
+    with pytest.raises(SdgError, match="bad.parquet: cannot be read as .parquet"):
         download_problems(stage_at(tmp_path / "p"), source=str(tmp_path / "bad.parquet"))
 
 
@@ -304,3 +315,126 @@ def test_copies_of_a_problem_merge_their_answers(tmp_path):
     assert {name: row["expected_answer"] for name, row in found.items()} == {"same": "1/2", "late": "7", "conflict": ""}
     assert found["conflict"]["conflicting_answers"] == ["3", "4"] and manifest["conflicting_answers"] == 1
     assert manifest["counts"] == {"rows_in": 7, "rows_out": 3, "dropped": {"repeated": 4}}
+
+
+# -- columns, numbers, bad rows and repeats of your own files ----------------------------------------------------------
+
+
+def read_own(tmp_path, text, name="own.jsonl", **options):
+    """The manifest, and (problem, expected_answer) of every problem."""
+    (tmp_path / name).write_text(text)
+    manifest = download_problems(stage_at(tmp_path / f"of {name}"), source=str(tmp_path / name), **options)
+    found = files.read_jsonl(tmp_path / f"of {name}" / "problems.jsonl")
+    return manifest, [(row["problem"], row["expected_answer"]) for row in found]
+
+
+@pytest.mark.parametrize(
+    "row, columns, found",
+    [
+        ('{"problem": "2+2?", "answer": "4", "solution": "…"}', ("problem", "answer"), ("2+2?", "4")),
+        ('{"Question": "2+2?", "Final_Answer": 4}', ("Question", "Final_Answer"), ("2+2?", "4")),
+        ('{"prompt": "2+2?", "ground_truth": "4"}', ("prompt", "ground_truth"), ("2+2?", "4")),
+        ('{"problem": "2+2?", "solution": "So $\\\\boxed{4}$."}', ("problem", "solution"), ("2+2?", "4")),
+        ('{"question": "2+2?", "answer": "Two more.\\n#### 4"}', ("question", "answer"), ("2+2?", "4")),
+        ('{"instruction": "Add.", "input": "2 2", "answer": "4"}', ("instruction", "answer"), ("Add.\n\n2 2", "4")),
+        (
+            '{"prompt": [{"role": "user", "content": "2+2?"}], "reward_model": {"ground_truth": "4"}}',
+            ("prompt", "reward_model.ground_truth"),
+            ("2+2?", "4"),
+        ),
+        ('{"problem": "2+2?", "expected_answer": "", "answer": "4"}', ("problem", "answer"), ("2+2?", "4")),
+        ('{"problem": "2+2?", "level": 3}', ("problem", ""), ("2+2?", "")),
+    ],
+)
+def test_columns_are_found_by_their_names(tmp_path, row, columns, found):
+    manifest, problems = read_own(tmp_path, row)
+    assert manifest["columns"] == {"problem": columns[0], "expected_answer": columns[1], "id": ""}
+    assert problems == [found]
+
+
+@pytest.mark.parametrize("answer", ['"", "gold": "4"', 'null, "gold": "4"', '"n/a", "gold": 4, "level": 1'])
+def test_a_file_without_any_answer_is_refused_with_the_likely_column(tmp_path, answer):
+    row = f'{{"problem": "A?", "expected_answer": {answer}}}'
+    with pytest.raises(SdgError, match="no row has a reference answer .* Did you mean the column 'gold'"):
+        read_own(tmp_path, row)
+    # a refused stage is not begun: it can be repeated with other settings
+    assert read_own(tmp_path, row, columns={"expected_answer": "gold"})[1] == [("A?", "4")]
+
+
+def test_problems_may_have_no_answers(tmp_path):
+    row = '{"problem": "A?", "label": "hard"}'
+    assert read_own(tmp_path, row, columns={"expected_answer": ""})[1] == [("A?", "")]
+
+
+@pytest.mark.parametrize(
+    "columns, said",
+    [
+        ({"expected_answer": "gld"}, "none of the first 1 rows has. Did you mean gold?"),
+        ({"problems": "problem"}, "'problems' is not one of id, problem, expected_answer. Did you mean problem?"),
+        ({"problem": ""}, "maps 'problem' to ''"),
+    ],
+)
+def test_columns_that_do_not_exist_are_refused(tmp_path, columns, said):
+    with pytest.raises(SdgError, match=said.replace("?", "[?]")):
+        read_own(tmp_path, '{"problem": "A?", "gold": 1}', columns=columns)
+
+
+@pytest.mark.parametrize(
+    "written, read",
+    [
+        ("1267650600228229401496703205376", "1267650600228229401496703205376"),
+        ("2.50", "2.50"),
+        ("0.00001", "0.00001"),
+        ("-7", "-7"),
+        ("1e400", "1e400"),
+        ("true", "True"),
+        ('["1", "2"]', "1, 2"),
+        ("[1, 2.50]", "1, 2.50"),
+        *((none, "") for none in ("null", "NaN", '""', '"null"', '"N/A"', '"-"', '"unknown"', "[]", '["n/a"]')),
+    ],
+)
+def test_an_answer_keeps_its_own_text(tmp_path, written, read):
+    rows = f'{{"problem": "A?", "expected_answer": {written}}}\n{{"problem": "B?", "expected_answer": "1"}}'
+    assert read_own(tmp_path, rows)[1] == [("A?", read), ("B?", "1")]
+
+
+def test_bad_rows_are_skipped_counted_and_listed_up_to_a_bound(tmp_path):
+    text = '\ufeff{"problem": "A?", "answer": 1}\n{"problem": "B?"\n{"problem": 7}\n\n{"problem": "C?", "answer": {}}\n'
+    manifest, problems = read_own(tmp_path, text, max_bad_rows=3)
+    assert problems == [("A?", "1")] and manifest["counts"]["dropped"] == {"unreadable": 3}
+    assert [row.rpartition("own.jsonl, ")[2].partition(":")[0] for row in manifest["bad_rows"]] == [
+        "line 2",
+        "line 3",
+        "line 5",
+    ]
+    with pytest.raises(SdgError, match="3 rows cannot be read, and at most 2 may be skipped.*\n.*line 2: invalid JSON"):
+        read_own(tmp_path, text, name="again.jsonl", max_bad_rows=2)
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("What is 2+2?", " What is\n 2+2? "),
+        ("Compute $2\\,+\\,2$.", "Compute $2 + 2$."),
+        ("Compute $a\\quad b$.", "Compute \\(ab\\)."),
+        ("Let~$x=1$. What\\ is $x$?", "Let $x = 1$. What is $ x $?"),
+        ("Find $\\sin x$.", "Find $\\sin  x$."),
+    ],
+)
+def test_white_space_makes_no_other_problem(one, other):
+    assert fold_spaces(one) == fold_spaces(other)
+
+
+@pytest.mark.parametrize("one, other", [("Add 1 2.", "Add 12."), ("Find $\\sin x$.", "Find $\\sinx$."), ("A?", "a?")])
+def test_other_texts_are_other_problems(one, other):
+    assert fold_spaces(one) != fold_spaces(other)
+
+
+def test_the_labelled_copy_wins_and_conflicting_labels_are_undecided(tmp_path):
+    texts = {"": "What is 2+2?", "4": "What is 2+2? ", "5": "What is  2+2?"}
+    rows = [{"problem": texts[answer], "expected_answer": answer} for answer in ("", "4", "4", "5")]
+    agreed = "".join(files.dumps(row).decode() for row in rows[:3])
+    assert read_own(tmp_path, agreed)[1] == [("What is 2+2?", "4")]
+    manifest, problems = read_own(tmp_path, agreed + files.dumps(rows[3]).decode(), name="conflict.jsonl")
+    assert problems == [("What is 2+2?", "")] and manifest["conflicting_answers"] == 1
+    assert manifest["counts"] == {"rows_in": 4, "rows_out": 1, "dropped": {"repeated": 3}}

@@ -16,7 +16,8 @@ from sdg_helpers import files
 from sdg_helpers.answers.thinking import split_thinking
 from sdg_helpers.coding.blocks import last_program
 from sdg_helpers.coding.example_tests import TestIndex
-from sdg_helpers.coding.program_tests import COMPILER_LIMITS, PASSED, REASONS, Report, can_run, run_tests
+from sdg_helpers.coding.filtering import program_id, program_of
+from sdg_helpers.coding.program_tests import COMPILER_LIMITS, PASSED, REASONS, UNDECIDED, Report, can_run, run_tests
 from sdg_helpers.coding.sandbox import Sandbox, open_sandbox
 from sdg_helpers.coding.sandboxed_process import RunLimits
 from sdg_helpers.errors import SdgError, did_you_mean
@@ -49,7 +50,8 @@ def check_programs(
     the same time; None: one per CPU core.
 
     A program that passes its tests is correct, how = "tests"; one that fails is wrong, how = the reason, one of
-    program_tests.REASONS; one that is not run keeps the filter's verdict. checks.jsonl has a report per distinct
+    program_tests.REASONS; one of program_tests.UNDECIDED leaves it undecided; one whose question has no tests keeps the
+    filter's verdict. checks.jsonl has a report per distinct
     program of a problem. pass_rates.parquet has the columns id, solutions, programs, right and pass_rate.
     """
     if check not in CHECKS:
@@ -113,10 +115,12 @@ class _Runner:
 
     def run(self, row: dict[str, Any], program: str) -> Report | None:
         """Return the report on one program; None when it has no tests or this machine has no compiler for it."""
-        tests = self.tests.find(row["question_id"])[: self.max_tests]
-        if not tests or not can_run(self.sandbox, row["language"]):
+        tests, procedure = self.tests.find_with_procedure(row["question_id"])
+        if not procedure.undecided and not (tests and can_run(self.sandbox, row["language"])):
             return None
-        return run_tests(self.sandbox, program, row["language"], tests, self.limits)
+        return run_tests(
+            self.sandbox, program, row["language"], tests[: self.max_tests], self.limits, row["problem"], procedure
+        )
 
 
 def _run_all(work: Work, runner: _Runner, seeds: dict[int, Path], verdicts: Path, workers: int) -> None:
@@ -148,6 +152,8 @@ def _programs(source: Path, verdicts: SeedVerdicts) -> Iterator[tuple[tuple[dict
         verdict = verdicts.find(row["id"])
         if verdict is not None and verdict.correct and verdict.predicted_answer:
             program, _ = last_program(split_thinking(row["generation"])[1], row["language"])
+            if program_id(program) != verdict.predicted_answer:  # a fence inside it ended the block too early
+                program, _ = program_of(row, reasoning=False)
             yield (row, program), _ProgramKey(row["id"], verdict.predicted_answer)
 
 
@@ -182,12 +188,12 @@ def _write_verdicts(work: Work, seeds: dict[int, Path], verdicts: Path, problems
 
 
 def _final_verdict(verdict: Verdict, store: CheckStore) -> tuple[bool | None, str]:
-    """Return (correct, how) after running. A program that needs a missing library is neither right nor wrong."""
+    """Return (correct, how) after running. Reasons such as a missing library say neither right nor wrong."""
     program = verdict.predicted_answer if verdict.correct else None
     reason = store.find(verdict.id, program) if program else None
     if reason is None:
         return verdict.correct, verdict.how
-    return {PASSED: True, "missing_module": None}.get(reason, False), reason
+    return (None if reason in UNDECIDED else reason == PASSED), reason
 
 
 _CODES = (PASSED, *REASONS)  # a reason is stored as its index here

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from sdg_helpers import files
+from sdg_helpers.coding.procedures import NO_USABLE_TESTS, Procedure, read_procedure
 from sdg_helpers.errors import SdgError
 
 
@@ -30,6 +32,16 @@ def clean_tests(pairs: Iterable[tuple[Any, Any]], max_tests: int, max_bytes: int
     return [{"input": given, "output": expected} for given, expected in found.items()]
 
 
+def usable_tests(
+    pairs: Iterable[tuple[Any, Any]], procedure: Procedure, max_tests: int, max_bytes: int
+) -> tuple[list[dict[str, str]], Procedure]:
+    """Return the cleaned tests and the procedure, which is undecided if there were tests and none can be used."""
+    pairs = list(pairs)
+    tests = clean_tests(pairs, max_tests, max_bytes)
+    lost = bool(pairs) and not tests and not procedure.undecided
+    return tests, replace(procedure, undecided=NO_USABLE_TESTS) if lost else procedure
+
+
 def _text(value: Any) -> str | None:
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         return "\n".join(value)
@@ -37,7 +49,7 @@ def _text(value: Any) -> str | None:
 
 
 class TestIndex:
-    """tests.jsonl ({"id", "tests"} per line), read on demand. Takes about 150 bytes of memory per question."""
+    """tests.jsonl ({"id", "tests"} and a Procedure's fields per line), read on demand; about 150 bytes per question."""
 
     __test__ = False  # not a test class, whatever pytest thinks
 
@@ -56,10 +68,13 @@ class TestIndex:
 
     def find(self, question_id: str) -> list[dict[str, str]]:
         """Return the tests of a question, [] if it has none. Safe to call from several threads."""
+        return self.find_with_procedure(question_id)[0]
+
+    def find_with_procedure(self, question_id: str) -> tuple[list[dict[str, str]], Procedure]:
+        """Return the tests of a question and how they are run. Safe to call from several threads."""
         offset, length = self._places.get(question_id, (0, 0))
         row = orjson.loads(os.pread(self._file.fileno(), length, offset)) if length else {"tests": []}
-        tests: list[dict[str, str]] = row["tests"]
-        return tests
+        return row["tests"], read_procedure(row)
 
     def close(self) -> None:
         """Close the file."""

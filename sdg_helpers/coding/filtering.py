@@ -13,7 +13,7 @@ from sdg_helpers import files
 from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.answers.thinking import CLOSE, split_thinking
 from sdg_helpers.coding import cpp_programs, python_programs
-from sdg_helpers.coding.blocks import FENCE_NAMES, last_program
+from sdg_helpers.coding.blocks import FENCE_NAMES, last_program, longer_programs
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.verdicts import VerdictWriter
 from sdg_helpers.solutions import seed_files
@@ -90,13 +90,28 @@ def program_of(row: Mapping[str, Any], reasoning: bool = True) -> tuple[str, str
     generation = row["generation"]
     if CLOSE not in generation and (reasoning or split_thinking(generation)[0] is not None):
         return "", "thinking_not_closed"
-    program, reason = last_program(split_thinking(generation)[1], language)
-    return program, reason or program_flaw(program, language)
+    answer, function = split_thinking(generation)[1], str(row.get("function") or "")
+    program, reason = last_program(answer, language)
+    if reason:
+        return program, reason
+    flaw = program_flaw(program, language, function)
+    if flaw == "syntax_error":
+        for longer in longer_programs(answer, language):
+            if (other := program_flaw(longer, language, function)) not in ("syntax_error", "too_long"):
+                return longer, other
+    return program, flaw
 
 
-def program_flaw(program: str, language: str) -> str:
-    """Return why a program cannot work, one of REASONS from "too_long" on, or ""."""
-    return "too_long" if len(program) > MAX_PROGRAM_CHARACTERS else _FLAW_FINDERS[language](program)
+def program_flaw(program: str, language: str, function: str = "") -> str:
+    """Return why a program cannot work, one of REASONS from "too_long" on, or "".
+
+    function: the question asks for this function or method, which is called, instead of a program that reads input.
+    """
+    if len(program) > MAX_PROGRAM_CHARACTERS:
+        return "too_long"
+    if function and language == "python":
+        return python_programs.find_flaw(program, function)
+    return _FLAW_FINDERS[language](program)
 
 
 def program_id(program: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -10,11 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdg_helpers.coding.checkers import CHECKER_FAILED, judge_output
+from sdg_helpers.coding.drivers import NO_FUNCTION_EXIT_CODE, run_command, write_program
+from sdg_helpers.coding.outputs import same_output, same_value
+from sdg_helpers.coding.procedures import COMPARED, INTERACTIVE, NO_USABLE_TESTS, UNREADABLE_TESTS, Procedure
 from sdg_helpers.coding.sandbox import NOBODY, Sandbox
 from sdg_helpers.coding.sandboxed_process import Outcome, RunLimits
 
 PASSED = "tests"
-# Why a program fails: the reason of the first test that it does not pass.
+# Why a program does not pass: the reason of the first test that it fails, or why it is undecided.
 REASONS = (
     "compile_error",
     "wrong_output",
@@ -24,10 +29,16 @@ REASONS = (
     "output_limit",
     "process_limit",
     "missing_module",
+    CHECKER_FAILED,
+    "no_function",
+    INTERACTIVE,
+    UNREADABLE_TESTS,
+    NO_USABLE_TESTS,
 )
+# The reasons that leave a program undecided: they say nothing about it.
+UNDECIDED = {"missing_module", CHECKER_FAILED, "no_function", INTERACTIVE, UNREADABLE_TESTS, NO_USABLE_TESTS}
 COMPILER_LIMITS = RunLimits(seconds=20, memory_mb=1536, files_mb=64)
-_FINAL_REASONS = {"time_limit", "memory_limit", "output_limit", "process_limit", "missing_module"}
-_TOLERANCE = 1e-6
+_FINAL_REASONS = {"time_limit", "memory_limit", "output_limit", "process_limit", *UNDECIDED}
 
 
 @dataclass(frozen=True)
@@ -45,17 +56,30 @@ class Report:
 
 
 def run_tests(
-    sandbox: Sandbox, program: str, language: str, tests: Sequence[Mapping[str, str]], limits: RunLimits
+    sandbox: Sandbox,
+    program: str,
+    language: str,
+    tests: Sequence[Mapping[str, str]],
+    limits: RunLimits,
+    question: str = "",
+    procedure: Procedure = COMPARED,
 ) -> Report:
-    """Compile a C++ program, run it on every test and compare its output. Stop after a test that exceeds a limit."""
+    """Compile a C++ program, run it on every test and judge its output. Stop after a test that exceeds a limit.
+
+    question: its text says how numbers and letters are compared. procedure: how the tests are run and judged.
+    """
+    if procedure.undecided:
+        return Report(procedure.undecided, 0, len(tests), "")
+    limits = procedure.limits(limits, language)
     with _program_folder() as folder:
-        command, failed = _prepare(sandbox, folder, program, language)
+        write_program(folder, program, language, procedure)
+        failed = _compile_program(sandbox, folder) if language == "cpp" else None
         if failed is not None:
             return Report("compile_error", 0, len(tests), _tail(failed.stderr))
-        first, passed = ("", ""), 0
+        command, first, passed = run_command(sandbox, language, procedure), ("", ""), 0
         for number, test in enumerate(tests, 1):
             outcome = sandbox.run(command, folder, limits, test["input"].encode("utf-8", "replace"))
-            reason = outcome.reason or _compare_output(outcome.stdout, test["output"])
+            reason = _failure(outcome, procedure) or _judge(sandbox, outcome.stdout, test, question, procedure)
             passed += not reason
             if reason and not first[0]:
                 first = reason, f"test {number}{_describe(outcome, reason)}"
@@ -67,35 +91,6 @@ def run_tests(
 def can_run(sandbox: Sandbox, language: str) -> bool:
     """Return whether this machine can run programs in this language."""
     return language == "python" or sandbox.compiler is not None
-
-
-def same_output(found: str, expected: str) -> bool:
-    """Return whether two outputs have the same words on the same lines.
-
-    White space between words and at the end is ignored. Where the expected word has a decimal point, numbers may differ
-    by one in a million, as contest judges allow.
-    """
-    ours, theirs = ([line.split() for line in text.rstrip().split("\n")] for text in (found, expected))
-    return ours == theirs or (
-        len(ours) == len(theirs)
-        and all(len(a) == len(b) and all(map(_same_word, a, b)) for a, b in zip(ours, theirs, strict=True))
-    )
-
-
-def _same_word(found: str, expected: str) -> bool:
-    if found == expected:
-        return True
-    if "." not in expected or len(found) > 64:
-        return False
-    try:
-        a, b = float(found), float(expected)
-    except ValueError:
-        return False
-    return abs(a - b) <= _TOLERANCE * max(1.0, abs(b))
-
-
-def _compare_output(stdout: bytes, expected: str) -> str:
-    return "" if same_output(stdout.decode("utf-8", "replace"), expected) else "wrong_output"
 
 
 @contextmanager
@@ -111,17 +106,39 @@ def _program_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _prepare(sandbox: Sandbox, folder: Path, program: str, language: str) -> tuple[list[str], Outcome | None]:
-    """Return (command to run the program, None), or ([], outcome of the failed compilation)."""
-    source = folder / ("main.py" if language == "python" else "main.cpp")
-    source.write_bytes(program.encode("utf-8", "replace"))
-    if language == "python":
-        return [sandbox.python, "-I", "-B", "/program/main.py"], None
+def _failure(outcome: Outcome, procedure: Procedure) -> str:
+    """Return why a run failed by itself, whatever it printed, or ""."""
+    if procedure.function and outcome.exit_code == NO_FUNCTION_EXIT_CODE:
+        return "no_function"
+    return outcome.reason
+
+
+def _judge(sandbox: Sandbox, stdout: bytes, test: Mapping[str, str], question: str, procedure: Procedure) -> str:
+    """Return "" for a right output, else the reason."""
+    if procedure.checker:
+        with _program_folder() as folder:
+            return judge_output(sandbox, folder, procedure.checker, test, stdout)
+    found = stdout.decode("utf-8", "replace")
+    if procedure.function:
+        return "" if _same_result(found, test["output"], question) else "wrong_output"
+    return "" if same_output(found, test["output"], question) else "wrong_output"
+
+
+def _same_result(found: str, expected: str, question: str) -> bool:
+    """Compare two JSON texts as values."""
+    try:
+        return same_value(json.loads(found), json.loads(expected), question)
+    except (ValueError, RecursionError):
+        return found.strip() == expected.strip()
+
+
+def _compile_program(sandbox: Sandbox, folder: Path) -> Outcome | None:
+    """Compile the written C++ program; return the outcome only when that fails."""
     outcome = _compile(sandbox, folder, "gnu++20")
     # programs written for an older standard may define names that a later one reserves, such as `byte` or `size`
     if outcome.reason and (outcome.reason != "crashed" or _compile(sandbox, folder, "gnu++14").reason):
-        return [], outcome
-    return ["/program/main"], None
+        return outcome
+    return None
 
 
 def _compile(sandbox: Sandbox, folder: Path, standard: str) -> Outcome:
@@ -130,6 +147,7 @@ def _compile(sandbox: Sandbox, folder: Path, standard: str) -> Outcome:
         sandbox.compiler or "g++",
         f"-std={standard}",
         "-DONLINE_JUDGE",
+        "-D__int64=long long",
         "-O2",
         "-w",
         "-o",

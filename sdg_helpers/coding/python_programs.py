@@ -29,10 +29,11 @@ _PASSIVE_DECORATORS = {
 }
 
 
-def find_flaw(source: str) -> str:
+def find_flaw(source: str, function: str = "") -> str:
     """Return the first of syntax_error, placeholder, runs_nothing, reads_no_input and prints_nothing, or "".
 
-    It searches the syntax tree, so "passengers", an empty class or `except: pass` does not count as a placeholder.
+    function: a function, or method of the class Solution, that will be called; a program that defines it needs neither
+    input nor output. The syntax tree is searched, so "passengers", an empty class or `except: pass` is no placeholder.
     """
     tree = _parse(source)
     if tree is None:
@@ -40,6 +41,8 @@ def find_flaw(source: str) -> str:
     nodes = list(ast.walk(tree))
     if _is_placeholder(tree, nodes):
         return "placeholder"
+    if function and _defines(tree, function):
+        return ""
     if not any(map(_does_something, tree.body)):
         return "runs_nothing"
     names = set(_names(nodes))
@@ -57,6 +60,16 @@ def _parse(source: str) -> ast.Module | None:
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
     return tree
+
+
+def _defines(tree: ast.Module, function: str) -> bool:
+    """Return whether a module has this function, or a class Solution with this method."""
+    classes = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Solution"]
+    return any(
+        isinstance(node, _FUNCTIONS) and node.name == function and not _is_stub(node)
+        for body in (tree.body, *classes)
+        for node in body
+    )
 
 
 def _is_placeholder(tree: ast.Module, nodes: list[ast.AST]) -> bool:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from sdg_helpers import hub
-from sdg_helpers.coding.example_tests import clean_tests
+from sdg_helpers.coding import published
+from sdg_helpers.coding.example_tests import usable_tests
+from sdg_helpers.coding.procedures import Procedure
 from sdg_helpers.errors import SdgError, did_you_mean
 
 REFERENCE_COLUMNS = ("question_id", "dataset", "split", "index", "source", "difficulty", "license")
@@ -29,8 +29,8 @@ _REFERENCE_FILES = (
 class Collection:
     """A dataset of questions.
 
-    patterns: globs of its files, of which the first that matches is used. question, tests: take the text and the
-    (input, output) pairs from a row.
+    patterns: globs of its files, of which the first that matches is used. question, tests, procedure: take from a row
+    the text, the (input, output) pairs, and how the tests are run.
     """
 
     repo: str
@@ -38,6 +38,7 @@ class Collection:
     columns: tuple[str, ...]
     question: Callable[[Mapping[str, Any]], str]
     tests: Callable[[Mapping[str, Any]], list[tuple[Any, Any]]]
+    procedure: Callable[[Mapping[str, Any]], Procedure]
 
 
 def read_references(repo: str, split: str, revision: str | None = None) -> Iterator[dict[str, Any]]:
@@ -67,8 +68,8 @@ def find_collection(dataset: str) -> Collection:
 
 def read_questions(
     dataset: str, split: str, wanted: Sequence[int], max_tests: int, max_test_bytes: int
-) -> Iterator[tuple[int, str, list[dict[str, str]]]]:
-    """Yield (index, question, tests) for the wanted rows of one split, in order. Missing rows are skipped.
+) -> Iterator[tuple[int, str, list[dict[str, str]], Procedure]]:
+    """Yield (index, question, tests, procedure) for the wanted rows of one split, in order. Missing rows are skipped.
 
     Raises SdgError when the dataset is unknown or cannot be read.
     """
@@ -76,7 +77,9 @@ def read_questions(
     for index, row in enumerate(_rows(collection.repo, collection.patterns, split, collection.columns, None)):
         if index in remaining:
             remaining.discard(index)
-            yield index, collection.question(row), clean_tests(collection.tests(row), max_tests, max_test_bytes)
+            pairs, procedure = collection.tests(row), collection.procedure(row)
+            tests, procedure = usable_tests(pairs, procedure, max_tests, max_test_bytes)
+            yield index, collection.question(row), tests, procedure
         if not remaining:
             return
 
@@ -89,83 +92,50 @@ def _rows(
     return hub.read_dataset_files(repo, patterns, columns, what=where, revision=revision)
 
 
-def _codeforces_text(row: Mapping[str, Any]) -> str:
-    """Join the statement, input, output, examples and note, which that dataset keeps in separate columns."""
-    parts = [row.get("description") or ""]
-    if not parts[0].strip():
-        return ""
-    parts += [
-        f"{title}\n\n{row[key]}"
-        for title, key in (("Input", "input_format"), ("Output", "output_format"))
-        if row.get(key)
-    ]
-    for example in row.get("examples") or ():
-        parts.append(f"Example\n\nInput\n\n{example.get('input', '')}\n\nOutput\n\n{example.get('output', '')}")
-    return "\n\n".join([*parts, *([f"Note\n\n{row['note']}"] if row.get("note") else [])])
-
-
-def _json_tests(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Return the pairs of TACO and APPS, which are JSON text. Tests that call a function (fn_name) are skipped."""
-    try:
-        given = orjson.loads(row.get("input_output") or "null")
-    except orjson.JSONDecodeError:
-        return []
-    if not isinstance(given, dict) or given.get("fn_name"):
-        return []
-    return _pairs(given.get("inputs"), given.get("outputs"))
-
-
-def _public_tests(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    given = row.get("public_tests") or {}
-    return _pairs(given.get("input"), given.get("output"))
-
-
-def _examples(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    return [(example.get("input"), example.get("output")) for example in row.get("examples") or ()]
-
-
-def _pairs(inputs: Any, outputs: Any) -> list[tuple[Any, Any]]:
-    if not isinstance(inputs, list) or not isinstance(outputs, list) or len(inputs) != len(outputs):
-        return []
-    return list(zip(inputs, outputs, strict=True))
-
-
-def _question(row: Mapping[str, Any]) -> str:
-    return row.get("question") or ""
-
-
-def _description(row: Mapping[str, Any]) -> str:
-    return row.get("description") or ""
-
-
 # Keys are the names that OpenCodeReasoning-2 uses.
 COLLECTIONS = {
     "taco": Collection(
         "BAAI/TACO",
         ("ALL/{split}-*.parquet", "{split}/data-*.arrow"),
-        ("question", "input_output"),
-        _question,
-        _json_tests,
+        ("question", "input_output", "starter_code", "time_limit", "memory_limit"),
+        published.json_question,
+        published.json_tests,
+        published.json_procedure,
     ),
     "apps": Collection(
         "codeparrot/apps",
         ("{split}.jsonl", "all/{split}-*.parquet"),
-        ("question", "input_output"),
-        _question,
-        _json_tests,
+        ("question", "input_output", "starter_code"),
+        published.json_question,
+        published.json_tests,
+        published.json_procedure,
     ),
     "code_contests": Collection(
         "deepmind/code_contests",
         ("data/{split}-*.parquet",),
-        ("description", "public_tests"),
-        _description,
-        _public_tests,
+        ("description", "public_tests", "input_file", "output_file", "time_limit", "memory_limit_bytes"),
+        published.contest_question,
+        published.contest_tests,
+        published.contest_procedure,
     ),
     "open-r1/codeforces": Collection(
         "open-r1/codeforces",
         ("data/{split}-*.parquet",),
-        ("description", "input_format", "output_format", "examples", "note"),
-        _codeforces_text,
-        _examples,
+        (
+            "description",
+            "input_format",
+            "output_format",
+            "interaction_format",
+            "examples",
+            "note",
+            "official_tests",
+            "input_mode",
+            "generated_checker",
+            "time_limit",
+            "memory_limit",
+        ),
+        published.codeforces_question,
+        published.codeforces_tests,
+        published.codeforces_procedure,
     ),
 }

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 from sdg_helpers import files
-from sdg_helpers.answers.equality import group_answers
-from sdg_helpers.answers.no_answer import clean_reference
 from sdg_helpers.errors import SdgError
+from sdg_helpers.problems.columns import ANSWER_NAMES, Columns, choose_columns, unused_answers
+from sdg_helpers.problems.repeats import Repeats
 from sdg_helpers.problems.sources import read_source, source_file
+from sdg_helpers.row_files import BadRow, BadRows
 from sdg_helpers.stages import Stage, Work
 
 SOURCE = "nvidia/OpenMathReasoning"
 SPLITS = ("cot", "additional_problems")
-_MOST_ANSWERS = 8  # different answers of one problem that are listed
+MAX_BAD_ROWS = 100
+_FIRST_ROWS = 1000  # that choose the columns
 
 
 def download_problems(
@@ -25,17 +27,23 @@ def download_problems(
     source: str = SOURCE,
     revision: str | None = None,
     splits: Sequence[str] = SPLITS,
+    columns: Mapping[str, str] | None = None,
     max_problems: int | None = None,
+    max_bad_rows: int = MAX_BAD_ROWS,
     drop_types: Sequence[str] = ("converted_proof",),
 ) -> dict[str, Any]:
     """Write problems.jsonl: id, problem, expected_answer ("" if unknown), then the other columns. Return the manifest.
 
-    source: a dataset on the hub in OpenMathReasoning's schema, "demo", or the path of a .jsonl or .parquet file whose
-    rows have `problem` and optionally `id`. Repeated problems are dropped: the `cot` split has about ten rows per
+    source: a dataset on the hub (owner/name, or owner/name:config), "demo", or the path of a file (row_files.FORMATS).
+    columns: our names (problem, expected_answer, id) -> the source's; names that are not given are found by
+    `choose_columns`. Repeated problems are dropped: the `cot` split of OpenMathReasoning has about ten rows per
     problem, one for each solution. Where the copies of a problem have different answers, it has none, and
     `conflicting_answers` lists them; where only a later copy has an answer, that one counts. drop_types: problem types
-    to drop. max_problems: stop after this many; None for all.
-    The manifest counts rows by split, type and source. Raises SdgError for a source or a row that cannot be used.
+    to drop. max_problems: stop after this many; None for all. max_bad_rows: rows that cannot be read and are skipped.
+
+    The manifest counts rows by split, type and source; `columns` are those read, `bad_rows` the first bad ones. Raises
+    SdgError for a source that cannot be used, for too many bad rows, and if every answer is empty while another column
+    looks like the answers'.
     """
     if max_problems is not None and max_problems < 1:
         raise SdgError(
@@ -45,117 +53,112 @@ def download_problems(
         "source": source,
         "revision": revision,
         "splits": list(splits),
+        "columns": dict(columns or {}),
         "max_problems": max_problems,
+        "max_bad_rows": max_bad_rows,
         "drop_types": list(drop_types),
     }
     path = source_file(source)
     with stage.work(parameters, {"source": path} if path else {}) as work:
-        return work.manifest if work.done else _download(work, parameters)
+        if work.done:
+            return work.manifest
+        try:
+            return _download(work, parameters)
+        except SdgError:  # the source or the parameters have to change
+            work.forget()
+            raise
 
 
 def _download(work: Work, parameters: dict[str, Any]) -> dict[str, Any]:
-    dropped, by_split, by_type, by_source = (Counter[str]() for _ in range(4))
-    chosen = _Chooser(parameters["drop_types"])
-    rows_in = rows_out = 0
-    path = work.folder / "problems.jsonl"
+    by_type, by_source = Counter[str](), Counter[str]()
+    reader, repeats = _Reader(parameters), Repeats()
+    path, rows_out = work.folder / "problems.jsonl", 0
     with files.atomic_writer(path) as out:
-        for split, row in read_source(parameters["source"], parameters["splits"], parameters["revision"]):
-            if rows_out == parameters["max_problems"]:
-                break
-            rows_in += 1
-            by_split[split] += 1
-            problem, reason = chosen.choose(row, f"{parameters['source']}, {split} row {by_split[split]}")
-            if problem is None:
-                dropped[reason] += 1
+        for where, problem in reader.problems():
+            if not repeats.is_new(problem, where):
+                reader.dropped["repeated"] += 1
                 continue
             rows_out += 1
             by_type[str(problem.get("problem_type") or "unknown")] += 1
             by_source[str(problem.get("problem_source") or "unknown")] += 1
             out.write(files.dumps(problem))
             work.progress(rows_out, parameters["max_problems"])
-        if not rows_out:
-            raise SdgError(
-                f"{parameters['source']}: no problem in {rows_in} rows (dropped: {dict(dropped)}). Choose another "
-                "source, or other splits."
-            )
-    conflicting = chosen.merge_answers(path)
+            if rows_out == parameters["max_problems"]:
+                break
+        reader.check(rows_out)
+    conflicting = repeats.merge_answers(path)
     return work.finish(
-        rows_in=rows_in,
+        rows_in=reader.rows_by_split.total(),
         rows_out=rows_out,
-        dropped=dropped,
+        dropped=reader.dropped,
         outputs=[path],
-        rows_by_split=dict(by_split),
+        columns=reader.columns.as_row(),
+        bad_rows=reader.bad_rows.listed,
+        rows_by_split=dict(reader.rows_by_split),
         problems_by_type=dict(by_type.most_common()),
         problems_by_source=dict(by_source.most_common(1000)),
         conflicting_answers=conflicting,
     )
 
 
-class _Chooser:
-    """Decides which rows become problems. Holds three hashes per problem seen, not its text."""
+class _Reader:
+    """Reads the problems of a source: chooses its columns, and counts what it drops."""
 
-    def __init__(self, drop_types: Sequence[str]):
-        self._drop_types = set(drop_types)
-        self._ids: dict[int, int] = {}  # hash of the id -> hash of the text
-        self._answers: dict[int, int] = {}  # hash of the text -> hash of the answer, 0 for none
-        self._later: dict[str, list[str]] = {}  # id -> answers of later copies that the first one does not have
+    def __init__(self, parameters: Mapping[str, Any]):
+        self._parameters = parameters
+        self._first: list[Mapping[str, Any]] = []
+        self._answers = 0
+        self.columns = Columns("")
+        self.dropped, self.rows_by_split = Counter[str](), Counter[str]()
+        self.bad_rows = BadRows(parameters["max_bad_rows"])
 
-    def choose(self, row: dict[str, Any], where: str) -> tuple[dict[str, Any] | None, str]:
-        """Return (problem, "") or (None, reason for dropping the row). `where` names the row in errors.
+    def problems(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (where, problem) for every row that has one; `where` names the row in messages."""
+        source = self._parameters["source"]
+        rows = read_source(source, self._parameters["splits"], self._parameters["revision"])
+        first = list(islice(rows, _FIRST_ROWS))
+        self._first = [row for _, _, row in first if not isinstance(row, BadRow)]
+        if self._first or self._parameters["columns"]:
+            self.columns = choose_columns(self._first, self._parameters["columns"], source)
+        for split, place, row in chain(first, rows):
+            self.rows_by_split[split] += 1
+            where = f"{source}, {place}" if split == "file" else f"{source}, split {split!r}, {place}"
+            problem = self._problem(row, where)
+            if problem is not None:
+                yield where, problem
 
-        Raises SdgError for a row whose `problem` is not a text, and for an id used by two different problems.
-        """
-        text = row.get("problem")
-        if not isinstance(text, str):
+    def _problem(self, row: dict[str, Any] | BadRow, where: str) -> dict[str, Any] | None:
+        """Return a row's problem; count why it has none."""
+        try:
+            if isinstance(row, BadRow):
+                raise ValueError(row.reason)
+            problem = self.columns.read(row)
+        except ValueError as error:
+            self.dropped["unreadable"] += 1
+            self.bad_rows.skip(where, str(error))
+            return None
+        self._answers += bool(problem["expected_answer"])
+        reason = "empty" if not problem["problem"].strip() else problem.get("problem_type")
+        if reason in ("empty", *self._parameters["drop_types"]):
+            self.dropped[str(reason)] += 1
+            return None
+        known = problem["id"] not in (None, "")
+        return {**problem, "id": str(problem["id"]) if known else files.content_id(problem["problem"])}
+
+    def check(self, problems: int) -> None:
+        """Raise SdgError when there are no problems, or no answers although a column looks like theirs."""
+        source = self._parameters["source"]
+        if not problems:
             raise SdgError(
-                f"{where}: the key 'problem' must hold a text, not {text!r} (keys: "
-                f"{', '.join(map(str, row)) or 'none'}). Fix this row, or rename the key."
+                f"{source}: no problem in {self.rows_by_split.total()} rows (dropped: {dict(self.dropped)})."
+                f"{self.bad_rows.first} Choose another source, or other splits."
             )
-        if not text.strip():
-            return None, "empty"
-        if row.get("problem_type") in self._drop_types:
-            return None, str(row["problem_type"])
-        digest = int(files.content_id(text), 16)
-        problem_id = str(row["id"]) if row.get("id") not in (None, "") else files.content_id(text)
-        if self._ids.setdefault(int(files.content_id(problem_id), 16), digest) != digest:
+        likely = unused_answers(self._first, self.columns)
+        if not self._answers and likely and "expected_answer" not in self._parameters["columns"]:
+            name = self.columns.expected_answer
+            why = f"the column {name!r} is empty" if name else f"no column is called {', '.join(ANSWER_NAMES)}"
             raise SdgError(
-                f"{where}: the id {problem_id!r} is already used by another problem. Make the ids unique, or remove "
-                "them: ids are then computed from the texts."
+                f"{source}: no row has a reference answer ({why}). Did you mean the column {likely[0]!r}? Then set "
+                f'COLUMNS = {{"expected_answer": "{likely[0]}"}}. For problems without answers, set '
+                'COLUMNS = {"expected_answer": ""}.'
             )
-        problem = self._problem(problem_id, text, row)
-        answer = problem["expected_answer"]
-        hashed = int(files.content_id(answer), 16) if answer else 0
-        if digest in self._answers:
-            if answer and hashed != self._answers[digest]:
-                later = self._later.setdefault(problem_id, [])
-                if answer not in later and len(later) < _MOST_ANSWERS:
-                    later.append(answer)
-            return None, "repeated"
-        self._answers[digest] = hashed
-        return problem, ""
-
-    def merge_answers(self, path: Path) -> int:
-        """Give the problems of a file the answers of their later copies; return how many have conflicting answers."""
-        if not self._later:
-            return 0
-        conflicting = 0
-        with files.atomic_writer(path) as out:
-            for row in files.read_jsonl(path):
-                answers = [answer for answer in (row["expected_answer"], *self._later.get(row["id"], ())) if answer]
-                if len(group_answers(answers, row["problem"])) > 1:
-                    row |= {"expected_answer": "", "conflicting_answers": answers}
-                    conflicting += 1
-                elif answers:
-                    row["expected_answer"] = answers[0]
-                out.write(files.dumps(row))
-        return conflicting
-
-    @staticmethod
-    def _problem(problem_id: str, text: str, row: dict[str, Any]) -> dict[str, Any]:
-        rest = {key: value for key, value in row.items() if key not in ("id", "problem", "expected_answer")}
-        return {
-            "id": problem_id,
-            "problem": text,
-            "expected_answer": clean_reference(row.get("expected_answer")),
-            **rest,
-        }
