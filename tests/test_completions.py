@@ -15,14 +15,14 @@ import openai
 import psutil
 import pytest
 
-from sdg_helpers.completions import dispatch
+from sdg_helpers.completions import dispatch, engine
 from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.replies import RETRY, FailedAttempt, read_reply
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, ServerGone
 from sdg_helpers.errors import SdgError
 from tests.helpers.standin import StandIn
 from tests.helpers.standin_script import Script
-from tests.helpers.watching import at_least, watchdog
+from tests.helpers.watching import at_least, eventually, watchdog
 
 SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
 
@@ -475,18 +475,59 @@ def test_error_in_a_callback_stops_the_run_and_is_raised(plain, where):
     assert plain.stats()["in_flight"] == 0  # nothing is left running
 
 
-def test_an_interrupt_stops_the_run():
+def no_run_is_left():
+    return eventually(lambda: not [thread for thread in threading.enumerate() if thread.name == "completions"])
+
+
+@pytest.mark.parametrize("receiver", ["process", "another thread"])
+def test_an_interrupt_stops_the_run(receiver):
+    """The system may give a process's signal to any of its threads, while the main thread sleeps."""
+
+    def send():
+        if receiver == "process":
+            os.kill(os.getpid(), signal.SIGINT)
+        else:
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
     def requests():
         for number in range(100):
             if number == 31:  # all slots are taken
-                threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+                threading.Timer(0.2, send).start()
             yield request(number, "[[hang]]")
 
     with StandIn() as server:
         with watchdog(), pytest.raises(KeyboardInterrupt):
             ask(server, requests(), limits={"timeout_s": 600.0})
-        assert server.stats()["in_flight"] == 0
-    assert not [thread for thread in threading.enumerate() if thread.name == "completions"]
+        assert no_run_is_left() and eventually(lambda: server.stats()["in_flight"] == 0)
+
+
+@pytest.mark.parametrize("moment", ["before the thread starts", "after it started"])
+def test_an_interrupt_while_the_run_starts_leaves_nothing_running(plain, moment, monkeypatch):
+    start, pulled = engine._Run.start, []
+
+    def interrupted(run):
+        if moment == "after it started":
+            start(run)
+        raise KeyboardInterrupt
+
+    def requests():
+        for number in range(10_000):
+            pulled.append(number)
+            yield request(number, "[[hang]]")
+
+    monkeypatch.setattr(engine._Run, "start", interrupted)
+    with watchdog(), pytest.raises(KeyboardInterrupt):
+        ask(plain, requests(), limits={"timeout_s": 600.0})
+    assert no_run_is_left() and len(pulled) <= 32
+
+
+def test_a_thread_that_begins_after_the_interrupt_does_nothing(plain):
+    run = engine._Run(None)  # without a dispatcher, it could not do anything
+    run.interrupt()
+    run.start()
+    run.join()
+    run.wait()
+    assert run.error is None and run.progress is None
 
 
 def test_inside_a_running_event_loop(plain):

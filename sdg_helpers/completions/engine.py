@@ -27,6 +27,7 @@ from sdg_helpers.completions.request_bodies import RequestFit
 from sdg_helpers.completions.transport import Transport
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, Target
 
+_WAKE_S = 1.0
 _AS_IS = RequestFit(stream=False)
 
 
@@ -62,14 +63,14 @@ def complete(
     _allow_open_files(limits.concurrency + 200)
     dispatcher = Dispatcher(requests, transport, limits, on_completion, on_failure, on_progress)
     run = _Run(dispatcher)
-    run.start()
     try:
-        run.ended.wait()
+        run.start()
+        run.wait()
     except BaseException:
-        run.interrupt()
+        run.interrupt()  # wherever we are: the thread may be about to start
+        run.wait()
         raise
-    finally:
-        run.join()
+    run.join()
     if run.error is not None:
         raise run.error
     assert run.progress is not None
@@ -81,24 +82,42 @@ class _Run(threading.Thread):
 
     def __init__(self, dispatcher: Dispatcher):
         super().__init__(name="completions", daemon=True)
-        self.ended = threading.Event()
         self.error: BaseException | None = None
         self.progress: Progress | None = None
         self._dispatcher, self._loop = dispatcher, _new_loop()
+        self._ended, self._beginning = threading.Event(), threading.Lock()
+        self._begun = False
 
     def run(self) -> None:
+        if not self._begin():
+            return
         try:
             self.progress = self._loop.run_until_complete(self._dispatcher.run())
         except BaseException as error:
             self.error = error
         finally:
             self._loop.close()
-            self.ended.set()
+            self._ended.set()
+
+    def wait(self) -> None:
+        """Wait for the end. A signal that the system gave to another thread is handled at the next waking."""
+        while not self._ended.wait(_WAKE_S):
+            pass
 
     def interrupt(self) -> None:
-        """Stop as soon as the current callback, if any, returns."""
-        with suppress(RuntimeError):  # the loop is closed: the run has just ended
-            self._loop.call_soon_threadsafe(self._dispatcher.stop, KeyboardInterrupt())
+        """Stop as soon as the current callback, if any, returns; a run that has not begun does nothing at all."""
+        if self._begin():
+            self._loop.close()
+            self._ended.set()
+        else:
+            with suppress(RuntimeError):  # the loop is closed: the run has just ended
+                self._loop.call_soon_threadsafe(self._dispatcher.stop, KeyboardInterrupt())
+
+    def _begin(self) -> bool:
+        """Return True to the first caller only."""
+        with self._beginning:
+            first, self._begun = not self._begun, True
+            return first
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
