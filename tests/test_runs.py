@@ -85,6 +85,16 @@ def test_run_yaml_records_every_session_and_no_secret(clone, monkeypatch):
     assert "sk-" not in text
 
 
+def test_fields_that_change_what_is_generated_are_known(clone):
+    """They become parameters of the stages, so that another reasoning_effort is refused in the middle of a run."""
+    profile = clone / "notebooks" / "profiles" / "effort.yaml"
+    profile.write_text(
+        "servers:\n  solver:\n    engine: endpoint\n    model: m\n    request: {extra_body: {reasoning_effort: high}}\n"
+    )
+    assert runs.open_run("effort", profile="effort").extra_body("solver") == {"reasoning_effort": "high"}
+    assert runs.open_run("plain").extra_body("solver") == {}
+
+
 def test_a_different_profile_is_refused(clone):
     runs.open_run("a")
     (clone / "notebooks" / "profiles" / "big.yaml").write_text("description: big\n")

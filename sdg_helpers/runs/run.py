@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.paths import outputs_root
@@ -126,6 +126,13 @@ class Run:
     def model(self, role: str) -> str:
         """Return the name of a role's model; starts nothing."""
         return self.profile.server(role).served_model
+
+    def extra_body(self, role: str) -> dict[str, Any]:
+        """Return the fields that a role's server adds to every request, such as reasoning_effort.
+
+        They change what is generated, so stages keep them among their parameters.
+        """
+        return dict(self.profile.server(role).request.extra_body)
 
 
 def open_run(name: str, profile: str = "demo") -> Run:
