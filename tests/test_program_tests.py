@@ -1,4 +1,4 @@
-"""Right programs of every kind run: through files, checkers and functions, with deep recursion and long integers."""
+"""Right programs of every kind run: through files, checkers and functions, with threads, recursion, long integers."""
 
 from decimal import Context
 
@@ -52,6 +52,58 @@ def reason(program, tests, language="python", question="", **procedure):
 )
 def test_right_programs_that_need_much(program, given, expected):
     assert reason(program, [{"input": given, "output": expected}]) == "tests"
+
+
+THREADS = """\
+import sys, threading
+%s
+done = []
+barrier = threading.Barrier(%d)
+def work(number):
+    barrier.wait()
+    done.append(number)
+threads = [threading.Thread(target=work, args=(n,)) for n in range(%d)]
+for one in threads: one.start()
+for one in threads: one.join()
+print(len(done) + int(input()), __name__, len(sys.argv))
+"""
+THREADS_CPP = """\
+#include <iostream>
+#include <thread>
+#include <vector>
+int main() {
+  int n; std::cin >> n;
+  std::vector<int> seen(8); std::vector<std::thread> threads;
+  for (int i = 0; i < 8; i++) threads.emplace_back([&seen, i] { seen[i] = 1; });
+  for (auto& one : threads) one.join();
+  for (int one : seen) n += one;
+  std::cout << n;
+}
+"""
+
+
+@needs_sandbox
+@pytest.mark.parametrize("size, count", [("", 2), ("", 16), ("threading.stack_size(1 << 29)", 2)])
+def test_threads_share_the_memory_for_stacks(size, count):
+    program = THREADS % (size, count, count)
+    assert reason(program, [{"input": "1", "output": f"{count + 1} __main__ 1"}]) == "tests"
+
+
+@needs_sandbox
+def test_deep_recursion_in_a_thread_with_a_large_stack():
+    program = (
+        "import sys, threading\nsys.setrecursionlimit(10**6)\nthreading.stack_size(1 << 28)\n"
+        "def f(n):\n    return n and 1 + f(n - 1)\n"
+        "t = threading.Thread(target=lambda: print(f(int(input()))))\nt.start()\nt.join()"
+    )
+    assert reason(program, [{"input": "50000", "output": "50000"}]) == "tests"
+
+
+@needs_sandbox
+def test_threads_in_cpp():
+    if OURS.compiler is None:
+        pytest.skip("no g++ on this machine")
+    assert reason(THREADS_CPP, [{"input": "1", "output": "9"}], "cpp") == "tests"
 
 
 @needs_sandbox

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdg_helpers.coding.checkers import CHECKER_FAILED, judge_output
-from sdg_helpers.coding.drivers import NO_FUNCTION_EXIT_CODE, run_command, write_program
+from sdg_helpers.coding.drivers import NO_FUNCTION_EXIT_CODE, run_command, uses_threads, write_program
 from sdg_helpers.coding.outputs import same_output, same_value
 from sdg_helpers.coding.procedures import COMPARED, INTERACTIVE, NO_USABLE_TESTS, UNREADABLE_TESTS, Procedure
 from sdg_helpers.coding.sandbox import NOBODY, Sandbox
@@ -76,7 +76,8 @@ def run_tests(
         failed = _compile_program(sandbox, folder) if language == "cpp" else None
         if failed is not None:
             return Report("compile_error", 0, len(tests), _tail(failed.stderr))
-        command, first, passed = run_command(sandbox, language, procedure), ("", ""), 0
+        command = run_command(sandbox, language, procedure, limits, uses_threads(program))
+        first, passed = ("", ""), 0
         for number, test in enumerate(tests, 1):
             outcome = sandbox.run(command, folder, limits, test["input"].encode("utf-8", "replace"))
             reason = _failure(outcome, procedure) or _judge(sandbox, outcome.stdout, test, question, procedure)
