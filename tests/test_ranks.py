@@ -7,8 +7,8 @@ import threading
 import time
 from contextlib import suppress
 
-import cloudpickle
 import pytest
+from submitit.core.utils import cloudpickle_dump
 
 from sdg_helpers.cluster import rank_connections, ranks, worker
 from sdg_helpers.cluster.exit_codes import TryAgain
@@ -139,7 +139,7 @@ def test_missing_ranks_are_named(tmp_path, monkeypatch):
 def test_work_that_others_could_replace_is_not_loaded(path, mode, tmp_path):
     folder = tmp_path / "submission"
     folder.mkdir(mode=0o755)
-    (folder / "work.pkl").write_bytes(cloudpickle.dumps((len, 4)))
+    cloudpickle_dump((len, 4), folder / "work.pkl")
     os.chmod(folder / "work.pkl", 0o600)
     assert worker._load_work(folder) == (len, 4)
     os.chmod(folder / path, mode)
