@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -17,6 +16,7 @@ import orjson
 
 from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.fingerprints import Recorder, remember_written
+from sdg_helpers.temporary_files import temporary_path
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -117,7 +117,8 @@ def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
     path = Path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        name = str(temporary_path(path))
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         raw = _Raw(handle, path)
         with io.BufferedWriter(raw, _BLOCK) as file:
@@ -262,8 +263,7 @@ def _truncate_torn_line(fd: int) -> int:
 def write_private(path: Path, value: dict[str, Any]) -> None:
     """Replace a JSON file atomically, readable by its owner only from the moment it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    new.unlink(missing_ok=True)
+    new = temporary_path(path)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2))
     os.replace(new, path)

@@ -20,15 +20,14 @@ import secrets
 import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
-from sdg_helpers.files import disk_errors, umask
-from sdg_helpers.processes import is_alive, start_time
+from sdg_helpers.files import disk_errors
+from sdg_helpers.processes import is_alive, process_space, start_time
+from sdg_helpers.temporary_files import temporary_path
 
 NO_FLOCK = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 BEAT_S = 10.0
@@ -43,7 +42,7 @@ class Lease:
     def __init__(self, path: Path):
         host = re.sub(r"[/,]", "_", socket.gethostname())
         self._folder = path.with_name(path.name + ".lease")
-        self._name = f"{host},{_process_space()},{os.getpid()},{start_time(os.getpid())},{secrets.token_hex(8)}"
+        self._name = f"{host},{process_space()},{os.getpid()},{start_time(os.getpid())},{secrets.token_hex(8)}"
         self._seen: tuple[str, bytes, float] | None = None  # holder, its last beat, when we first saw that beat
         self._returned = threading.Event()
         self.holder_lives: bool | None = None  # at the last look; None: it is on another machine, and we watch its beat
@@ -92,7 +91,7 @@ class Lease:
         found = _HOLDER.fullmatch(holder)
         if found is None:
             return True
-        if found["space"] == _process_space():
+        if found["space"] == process_space():
             self.holder_lives = is_alive(int(found["pid"]), found["started"])
             return not self.holder_lives
         try:
@@ -134,20 +133,10 @@ class Lease:
 
 def _create(folder: Path) -> None:
     """Create a lease's folder with its file, at once: a rename onto a folder that is not empty fails."""
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    new = temporary_path(folder)
+    new.mkdir()
     (new / _FREE).touch()
-    new.chmod(0o777 & ~umask())
     try:
         os.rename(new, folder)
     except OSError:  # another process was faster
         shutil.rmtree(new, ignore_errors=True)
-
-
-@cache
-def _process_space() -> str:
-    """Return what identifies the set of process ids that this process sees: the boot and the PID namespace."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:
-        return f"host-{socket.gethostname()}"

@@ -17,6 +17,7 @@ import psutil
 from sdg_helpers.errors import SdgError
 from sdg_helpers.files import content_id, disk_errors
 from sdg_helpers.lease_locks import NO_FLOCK, Lease
+from sdg_helpers.temporary_files import remove_abandoned
 
 _POLL_S = 0.2
 
@@ -47,7 +48,7 @@ class Lock:
         return self
 
     def take(self) -> bool:
-        """Take the lock if nobody holds it, and return whether it is held now."""
+        """Take the lock if nobody holds it, and return whether it is held now. Remove what killed writers left."""
         if self._lease is None:
             file = self.path.open("ab")
             try:
@@ -64,6 +65,7 @@ class Lock:
             return False
         with suppress(OSError):  # on a full disk the lock still holds, only unnamed
             self.path.write_bytes(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        remove_abandoned(self.path.parent)
         return True
 
     def _holder(self) -> str:

@@ -214,3 +214,59 @@ def test_sbatch_waits_for_its_turn_without_flock(tmp_path, monkeypatch):
         records.sbatch_lock(),
     ):
         pass
+
+
+# --- what killed writers leave behind
+
+WRITE = """\
+import sys, time
+from sdg_helpers import files
+with files.atomic_writer(sys.argv[1]) as out:
+    out.write(b"x" * 5_000_000)
+    print("writing", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("below", ["", "partial", "partial/part-0000"])
+def test_the_next_holder_removes_what_a_killed_writer_left(below, tmp_path):
+    target = tmp_path / below / "output-rs0.jsonl"
+    command = [sys.executable, "-c", WRITE, str(target)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout.readline() == b"writing\n"
+        (left,) = target.parent.glob(".output-rs0.jsonl.*.tmp")
+        with Lock(tmp_path / ".lock", "x"):
+            assert left.exists()  # its writer lives, a job for example
+        process.kill()
+    with Lock(tmp_path / ".lock", "x"):
+        assert not left.exists()
+
+
+def test_files_of_other_machines_go_after_a_day_without_a_change(tmp_path):
+    names = (".a.0123456789ab-12-34-89abcdef.tmp", ".of-an-earlier-version.k2j3h4.tmp", ".a.lock.lease.x.tmp")
+    for name in names:
+        path = tmp_path / name
+        path.mkdir() if "lease" in name else path.touch()
+        os.utime(path, (time.time() - 80_000,) * 2)
+    kept = [tmp_path / "data.tmp", tmp_path / ".hidden"]
+    for path in kept:
+        path.touch()
+        os.utime(path, (0, 0))
+    with Lock(tmp_path / ".lock", "x"):
+        assert all((tmp_path / name).exists() for name in names)
+    for name in names:
+        os.utime(tmp_path / name, (time.time() - 90_000,) * 2)
+    with Lock(tmp_path / ".lock", "x"):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", ".lock", "data.tmp"]
+
+
+def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    stage = tmp_path / "stage"
+    stage.mkdir()
+    (stage / ".a.tmp").symlink_to(tmp_path / "elsewhere")
+    os.utime(stage / ".a.tmp", (0, 0), follow_symlinks=False)
+    with Lock(stage / ".lock", "x"):
+        assert not (stage / ".a.tmp").is_symlink()
+    assert (tmp_path / "elsewhere" / "kept").exists()
