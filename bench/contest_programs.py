@@ -75,8 +75,8 @@ def read_tests(package: Path) -> list[dict[str, str]]:
 def read_question(package: Path) -> str:
     """Return the statement, in English if there is one, as LaTeX."""
     texts = sorted(
-        (path for name in ("problem_statement", "statement") for path in (package / name).glob("*.tex")),
-        key=lambda path: ".en." not in path.name,
+        (path for name in ("problem_statement", "statement") for path in (package / name).glob("problem*.tex")),
+        key=lambda path: (path.name not in ("problem.en.tex", "problem.tex"), path.name),
     )
     return texts[0].read_text("utf-8", "replace") if texts else ""
 
