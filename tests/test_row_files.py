@@ -25,7 +25,7 @@ def rows_of(tmp_path, name, data):
     [
         ("a.jsonl", json.dumps(ROW), "line 1"),
         ("a.ndjson", "\ufeff\n" + json.dumps(ROW) + "\r\n", "line 2"),
-        ("a.JSONL.gz", gzip.compress(json.dumps(ROW).encode()), "line 1"),
+        ("a.JSONL.gz", gzip.compress(json.dumps(ROW).encode(), mtime=0), "line 1"),
         ("a.json", json.dumps([ROW], indent=1), "row 1"),
         ("a.json", "\ufeff \n[" + json.dumps(ROW) + "]", "row 1"),
         ("a.json", json.dumps({"version": 1, "data": [ROW]}), "row 1"),
