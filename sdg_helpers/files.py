@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -281,10 +281,10 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
-def read_tail(path: Path, max_lines: int, start: int = 0, redact: str = "") -> list[str]:
+def read_tail(path: Path, max_lines: int, start: int = 0, hide: Callable[[str], str] = str) -> list[str]:
     """Return the last lines of a log, each cut to 300 characters; [] when the log does not exist.
 
-    start: ignore the bytes before this offset, which an earlier process wrote. redact: a key to hide.
+    start: ignore the bytes before this offset, which an earlier process wrote. hide: removes keys from a text.
     """
     try:
         with open(path, "rb") as file:
@@ -292,6 +292,4 @@ def read_tail(path: Path, max_lines: int, start: int = 0, redact: str = "") -> l
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    if redact:
-        text = text.replace(redact, "(key)")
-    return [line[:300] for line in text.splitlines()[-max_lines:]]
+    return [line[:300] for line in hide(text).splitlines()[-max_lines:]]

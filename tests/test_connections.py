@@ -1,68 +1,16 @@
 """Which connection carries which request, against a server that counts connections and sends what it should not."""
 
 import asyncio
-import json
-from contextlib import asynccontextmanager, suppress
 
-import openai
 import pytest
 
 from sdg_helpers.completions.connections import _MAX_REQUESTS
-from sdg_helpers.completions.replies import FailedAttempt
-from sdg_helpers.completions.transport import Transport
-from sdg_helpers.completions.types import Request, Sampling
-
-
-def message(status, text, framing="length"):
-    body = json.dumps({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}).encode()
-    if framing == "chunked":
-        return b"HTTP/1.1 %d X\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (status, len(body), body)
-    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
-
-
-@asynccontextmanager
-async def server(answer):
-    """answer(question, write, later): write the reply; later(seconds, data) writes unrequested bytes afterwards.
-
-    Yields a function that asks a question, and the list of (connection, question) that arrived.
-    """
-    seen, connections, open_writers = [], [], []
-
-    async def serve(reader, writer):
-        connections.append(number := len(connections))
-        open_writers.append(writer)
-        loop = asyncio.get_running_loop()
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
-            body = json.loads(await reader.readexactly(int(fields[b"Content-Length"])))
-            question = body["messages"][0]["content"]
-            seen.append((number, question))
-            answer(question, writer.write, lambda seconds, data: loop.call_later(seconds, writer.write, data))
-            if fields.get(b"Connection") == b"close":
-                return writer.close()
-
-    async def quiet(reader, writer):
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            await serve(reader, writer)
-
-    listening = await asyncio.start_server(quiet, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none")
-    async with Transport(client, "m", Sampling(), 20.0) as transport:
-
-        async def ask(question):
-            outcome = await transport.attempt(Request(0, [{"role": "user", "content": question}]))
-            return outcome.reason if isinstance(outcome, FailedAttempt) else outcome.content
-
-        yield ask, seen
-    for writer in open_writers:
-        writer.close()
-    listening.close()
+from tests.helpers.raw_server import message, raw_server
 
 
 def test_good_replies_share_a_connection_up_to_its_limit():
     async def run():
-        async with server(lambda question, write, later: write(message(200, question))) as (ask, seen):
+        async with raw_server(lambda question, write, later: write(message(200, question))) as (ask, seen):
             for number in range(_MAX_REQUESTS + 2):
                 assert await ask(str(number)) == str(number)
             return [connection for connection, _ in seen]
@@ -85,7 +33,7 @@ def test_a_late_copy_answers_no_other_request(framing, copies):
             write(message(200, question, framing))
 
     async def run():
-        async with server(answer) as (ask, seen):
+        async with raw_server(answer) as (ask, seen):
             replies = [await ask(question) for question in ("first", "second", "third", "fourth")]
             return replies, [connection for connection, _ in seen]
 
@@ -102,7 +50,7 @@ def test_a_byte_on_an_idle_connection_closes_it(data):
             later(0.02, data)
 
     async def run():
-        async with server(answer) as (ask, seen):
+        async with raw_server(answer) as (ask, seen):
             replies = [await ask("first")]
             await asyncio.sleep(0.2)
             replies += [await ask("second"), await ask("third")]
@@ -128,7 +76,7 @@ def test_a_failed_attempt_ends_its_connection(reply, reason):
             later(0.01, reply)
 
     async def run():
-        async with server(answer) as (ask, seen):
+        async with raw_server(answer) as (ask, seen):
             replies = [await ask("first"), await ask("second"), await ask("third")]
             return replies, [connection for connection, _ in seen]
 
@@ -137,7 +85,7 @@ def test_a_failed_attempt_ends_its_connection(reply, reason):
 
 def test_a_server_that_answers_everyone_alike_costs_one_request():
     async def run():
-        async with server(lambda question, write, later: write(message(200, "Yes"))) as (ask, seen):
+        async with raw_server(lambda question, write, later: write(message(200, "Yes"))) as (ask, seen):
             replies = [await ask(str(number)) for number in range(5)]
             return replies, [connection for connection, _ in seen]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sdg_helpers import files
+from sdg_helpers.completions.redaction import Redactor
 from sdg_helpers.errors import SdgError
 from sdg_helpers.locks import Lock
 from sdg_helpers.solutions import seed_files
@@ -191,9 +192,9 @@ def test_a_lock_refuses_the_second_and_dies_with_its_process(tmp_path):
 
 def test_the_tail_of_a_log_hides_the_key_before_lines_are_cut(tmp_path):
     log = tmp_path / "server.log"
-    log.write_text("of an earlier process\n" + "x" * 297 + "secret and more\n" + "last\n")
+    log.write_text("of an earlier process\n" + "x" * 297 + "s3cretkey and more\n" + "last\n")
     start = len("of an earlier process\n")
-    assert files.read_tail(log, 9, start, redact="secret") == ["x" * 297 + "(ke", "last"]
+    assert files.read_tail(log, 9, start, Redactor(["s3cretkey"]).hide) == ["x" * 297 + "***", "last"]
     assert files.read_tail(log, 1) == ["last"] and files.read_tail(tmp_path / "none.log", 9) == []
 
 

@@ -1,9 +1,9 @@
-"""Quote a server's words without the keys in them."""
+"""Take the keys out of a server's words: out of messages that are quoted, and out of replies that are stored."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 _QUOTED = 500  # characters of a message that are kept
@@ -24,6 +24,7 @@ class Redactor:
         self._parts = {
             key[start : start + _PART] for key in self._keys for start in range(max(1, len(key) - _PART + 1))
         }
+        self._secrets = [_Secret(key) for key in sorted(self._keys) if _is_secret(key)]
 
     def quote(self, text: str) -> str:
         """Return the beginning of a text in one line, with *** in place of keys."""
@@ -32,3 +33,43 @@ class Redactor:
             text = text.replace(key, "***")
         text = _WORD.sub(lambda word: "***" if any(part in word[0] for part in self._parts) else word[0], text)
         return _SECRET.sub("***", text)[:_QUOTED]
+
+    def hide(self, text: str) -> str:
+        """Return a text with *** in place of keys and of pieces of at least half of one; unchanged without any."""
+        for secret in self._secrets:
+            text = secret.hide(text)
+        return text
+
+
+class _Secret:
+    """One key to be found in long texts, whole or cut."""
+
+    def __init__(self, key: str):
+        size = max(_PART, len(key) // 2)
+        self._size = size
+        self._pieces = [key[start : start + size] for start in range(len(key) - size + 1)]
+        step = (size + 1) // 2  # every piece contains one of these whole
+        self._anchors = [key[start : start + step] for start in range(0, len(key) - step + 1, step)]
+
+    def hide(self, text: str) -> str:
+        if not any(anchor in text for anchor in self._anchors):
+            return text
+        kept, end = [], 0
+        for start in sorted(self._find(text)):
+            if start >= end:
+                kept.append(text[end:start])
+            end = start + self._size
+        return "***".join([*kept, text[end:]])
+
+    def _find(self, text: str) -> Iterator[int]:
+        for piece in self._pieces:
+            start = text.find(piece)
+            while start >= 0:
+                yield start
+                start = text.find(piece, start + 1)
+
+
+def _is_secret(key: str) -> bool:
+    """Return whether a key is no placeholder, whose words a model may well write."""
+    mixed = any(letter.isdigit() for letter in key) and any(letter.isalpha() for letter in key)
+    return len(key) >= (_PART if mixed else 2 * _PART)

@@ -148,7 +148,13 @@ class Transport:
             return replace(outcome, detail=self.quote(outcome.detail))
         if not self._connector.accept(hash(data) if stream is None else stream.checksum):
             return FailedAttempt(RETRY, "duplicate", "the server sent a reply twice")
-        return outcome
+        return self._without_keys(outcome)
+
+    def _without_keys(self, reply: Completion) -> Completion:
+        hidden = [self._redactor.hide(text) for text in (reply.content, reply.reasoning, reply.finish_reason)]
+        if hidden == [reply.content, reply.reasoning, reply.finish_reason]:
+            return reply
+        return replace(reply, content=hidden[0], reasoning=hidden[1], finish_reason=hidden[2])
 
     def _note(self, outcome: Completion | FailedAttempt, started: float) -> Completion | FailedAttempt:
         """Remember how long the request lived; name what cuts requests at one age."""

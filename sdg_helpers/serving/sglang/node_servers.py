@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sdg_helpers import files
 from sdg_helpers.cluster.ranks import Group
+from sdg_helpers.completions.redaction import Redactor
 from sdg_helpers.errors import SdgError
 from sdg_helpers.processes import free_ports
 from sdg_helpers.serving.server_specs import SglangSpec
@@ -123,7 +124,7 @@ class NodeServers:
         return self._folder / f"{self.name}-rank{self._group.rank}-{name}.log"
 
     def _describe_log(self, process: _Process) -> str:
-        lines = files.read_tail(process.log, _TAIL_LINES, process.log_start, redact=self._key)
+        lines = files.read_tail(process.log, _TAIL_LINES, process.log_start, Redactor([self._key]).hide)
         return f"The end of its log, {process.log}:\n  " + "\n  ".join(lines)
 
 
