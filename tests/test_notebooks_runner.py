@@ -10,6 +10,7 @@ import time
 from types import SimpleNamespace
 
 import nbformat
+import psutil
 import pytest
 
 from sdg_helpers import files, notebooks, runs
@@ -213,15 +214,19 @@ def start(clone, *words, **more):
     driver = subprocess.Popen(
         command(*words), cwd=clone, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
     )
+    progress = clone / "outputs/k/math/solutions/progress.json"
     assert eventually(
-        lambda: (files.read_json(clone / "outputs/k/math/solutions/progress.json") or {}).get("done", 0) > 0
+        lambda: (files.read_json(progress) or {}).get("done", 0) > 0 or driver.poll() is not None, seconds=300
     )
+    assert driver.poll() is None, driver.communicate()
     return driver
 
 
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(one) for one in file.read().split()]
+def kernel_of(driver):
+    """The pid of the driver's kernel; it may have other children."""
+    found = psutil.Process(driver.pid).children()
+    (kernel,) = (one.pid for one in found if "ipykernel_launcher" in " ".join(one.cmdline()))
+    return kernel
 
 
 def alive(pid):
@@ -236,12 +241,12 @@ def alive(pid):
 def test_ctrl_c_stops_the_kernel_and_a_killed_driver_can_be_replaced(clone):
     slow = ["run", "math", "--run", "k", "-p", "NUM_SEEDS", "400", "-p", "SLEEP_S", "2"]
     driver = start(clone, *slow)
-    (kernel,) = children(driver.pid)
+    kernel = kernel_of(driver)
     busy = sdg(clone, *slow)
     assert busy.returncode == 2 and f"run 'k' is already running: process {driver.pid}" in busy.stderr
     driver.send_signal(signal.SIGINT)
     out, err = driver.communicate(timeout=300)
-    assert driver.returncode == 130 and not alive(kernel)
+    assert driver.returncode == 130 and eventually(lambda: not alive(kernel))
     assert "03 generate solutions  stopped" in out and "Traceback" not in err
     assert "stopped (Ctrl-C)" in err
     assert err.endswith("Finished work is kept. Resume with: sdg run math --run k -p NUM_SEEDS 400 -p SLEEP_S 2\n")
@@ -249,12 +254,12 @@ def test_ctrl_c_stops_the_kernel_and_a_killed_driver_can_be_replaced(clone):
 
     (clone / "outputs/k/math/solutions/progress.json").unlink()
     driver = start(clone, *slow)
-    (kernel,) = children(driver.pid)
+    kernel = kernel_of(driver)
     driver.kill()
     driver.communicate()
     after = sdg(clone, "run", "math", "--run", "k", "-p", "NUM_SEEDS", "400")
     assert after.returncode == 0, after.stderr
-    assert "03 generate solutions  400/401 rows" in after.stdout and not alive(kernel)
+    assert "03 generate solutions  400/401 rows" in after.stdout and eventually(lambda: not alive(kernel))
 
 
 def test_a_notebook_whose_stage_is_half_done_is_not_complete(clone):
