@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from sdg_helpers.coding import bounded_parsing, cpp_programs, python_programs
 from sdg_helpers.coding.blocks import fenced_blocks, last_program, longer_programs
 from sdg_helpers.coding.filtering import REASONS, filter_solutions, program_flaw, program_id, program_of
 from sdg_helpers.errors import SdgError
@@ -376,7 +377,33 @@ def test_a_function_that_is_asked_for_needs_no_input(program, function, flaw):
     ],
 )
 def test_hostile_programs_take_linear_time(text, size, language):
-    assert_grows_linearly(lambda size: program_flaw(text(size), language), size)
+    find_flaw = {"python": python_programs, "cpp": cpp_programs}[language].find_flaw
+    assert_grows_linearly(lambda size: find_flaw(text(size)), size)
+
+
+def test_a_program_that_hangs_the_parser_is_too_long(monkeypatch):
+    monkeypatch.setattr(bounded_parsing, "CPU_S", 1)
+    monkeypatch.setattr(bounded_parsing, "_child", None)
+    assert program_flaw("x=/" * 20_000 + "x", "cpp") == "too_long"  # a quarter of an hour in tree-sitter
+    assert program_flaw(GOOD["cpp"], "cpp") == program_flaw(GOOD["python"] + "# ü", "python") == ""
+    assert program_flaw("\ud800\0", "python") == "syntax_error"
+
+
+def test_the_process_that_parses_is_started_again(monkeypatch):
+    program_flaw("", "python")
+    bounded_parsing._child.process.kill()
+    assert program_flaw(GOOD["python"], "python") == ""
+    ask = bounded_parsing._Child.ask
+    monkeypatch.setattr(bounded_parsing._Child, "ask", lambda child, *given: child.process.kill() or ask(child, *given))
+    with pytest.raises(SdgError, match="was killed twice"):
+        program_flaw(GOOD["python"], "python")
+
+
+def test_a_process_that_does_not_start_is_an_error(monkeypatch):
+    monkeypatch.setattr(bounded_parsing, "_child", None)
+    monkeypatch.setattr(bounded_parsing, "__name__", "sdg_helpers.no_such_module")
+    with pytest.raises(SdgError, match="does not start: .*No module named"):
+        program_flaw("", "python")
 
 
 def test_every_solution_has_a_verdict_and_the_counts_add_up(tmp_path):

@@ -27,7 +27,9 @@ _PAIRS = [
 ] + [tuple(re.compile(rf"(?<!\S){label}(?:[.):]\s|\s(?=\d))") for label in pair) for pair in _BARE_LABELS]
 _GROUP = re.compile(r"\((?!\s?\w{1,3}\s?\))[^():;]*\)")  # the `1)` of `(3 + 1)` begins no option
 _OR = r"(?:and|or|und|oder|y|et|ou|или|и|或|和)"
-_LIST = re.compile(rf"-?\d[\d.]*(?:(?:\s?[,;/|、；，]\s?(?:{_OR}\s)?|\s{_OR}\s)-?\d[\d.]*){{1,30}}")
+_LIST = re.compile(
+    rf"(?:(?<![\d.])\.*|(?=-))-?\d[\d.]*(?:(?:\s?[,;/|、；，]\s?(?:{_OR}\s)?|\s{_OR}\s)-?\d[\d.]*){{1,30}}"
+)
 _ITEM = re.compile(r"<li>(.{0,200}?)(?:</li>|$)|^[ \t]{0,8}[-*•·]\s(.{0,200})", re.MULTILINE)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _MAX_PROBLEM = 20_000

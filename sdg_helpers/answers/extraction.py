@@ -16,7 +16,7 @@ _MAX_BOXES = 50  # of several different answers; more are a list of something el
 _LEAD = 200  # characters before a box that may introduce it
 _MARKUP = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}|\\[()\[\]]|\\q?quad|\*\*|[$#*_>`]")
 _CONNECTOR = re.compile(
-    r"[\s,;&]*(?:(?:and|or|und|oder|et|ou|y|и|或|和|与|及)(?![A-Za-z]))?[\s,]*(?P<label>[^\s=]{1,12}\s*=)?\s*"
+    r"[\s,;&]*(?:(?:and|or|und|oder|et|ou|y|и|或|和|与|及)(?![A-Za-z])[\s,]*)?(?:(?P<label>[^\s=]{1,12}\s*=)\s*)?"
 )
 _LABEL = re.compile(r"(?<![\w\\])(\\?[A-Za-z][\w'{}()]{0,8})\s*=\s*$")
 _CORRECTION = re.compile(

@@ -38,7 +38,7 @@ _ENGLISH = re.compile(
     r"calculate)\b",
     re.I,
 )
-_FRACTION = re.compile(r"\\frac\{(.*)\}\{(.*)\}")
+_FRACTION = re.compile(r"\\frac\{([^{}]*)\}\{([^{}]*)\}")
 _FORMULA = re.compile(r"\$\$?([^$]{1,150})\$|\\\(((?:[^\\]|\\[^)]){1,150}?)\\\)|\\\[((?:[^\\]|\\[^\]]){1,150}?)\\\]")
 _BARE_FORMULA = re.compile(r"[-\w.^()\\{}]{0,40}(?: ?[-+*/^=<>] ?[-\w.^()\\{}]{1,40}){1,6}")
 _NUMBER = re.compile(r"\\frac\{\d+\}\{\d+\}|\\frac\d\d|\d[\d,.]*(?:/\d+)?")
@@ -46,7 +46,7 @@ _TOKEN = re.compile(r"\\[A-Za-z]+|\d+|[A-Za-z]|\S")
 _MATRIX = re.compile(r"\\(?:begin|end)\{[pb]matrix\}|\\\\")
 _NO_FORM = {"+", "*", "{", "}", "(", ")", r"\cdot", ".", ","}
 _SUM_IN_BRACKETS = re.compile(r"\([^()]*[^()+\-^{][+-][^()]*\)")
-_UNEVALUATED = re.compile(r"\d[+*]|\d\\cdot|\d\\times|\d-|\d\}\\(?:cdot|times)|\d\([^)]*\)")
+_UNEVALUATED = re.compile(r"\d[+*]|\d\\cdot|\d\\times|\d-|\d\}\\(?:cdot|times)|\d\(")
 _MAX_PROBLEM, _MAX_FORMULAS = 6000, 40
 
 

@@ -28,9 +28,9 @@ _DOLLAR = re.compile(r"(?<!\\)\$")
 _SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _SUBSCRIPT_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋]+")
 _ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\))|(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)")
-_ROW_END = re.compile(r"\\\\\s*(?:\[[^\[\]]*\])?\s*(?=\\end\{)|(?<=\\\\)\[[^\[\]]*\]")
+_ROW_END = re.compile(r"\\\\\s*(?:\[[^\[\]]*\]\s*)?(?=\\end\{)|(?<=\\\\)\[[^\[\]]*\]")
 _ARRAY = re.compile(r"\\(begin|end)\{(?:array|smallmatrix)\}(?:\{[lcr|]*\})?")
-_ROUND_MATRIX = re.compile(r"[(\[]\s*\\begin\{matrix\}(.*?)\\end\{matrix\}\s*[)\]]", re.DOTALL)
+_ROUND_MATRIX = re.compile(r"[(\[]\s*\\begin\{matrix\}((?:(?!\\begin\{matrix\}).)*?)\\end\{matrix\}\s*[)\]]", re.DOTALL)
 _ARGUMENTS = {
     r"\pmod": 1,
     r"\frac": 2,

@@ -224,7 +224,7 @@ def _show_job(job_id: str) -> dict[str, str]:
         output = _run("scontrol", "--oneliner", "show", "job", job_id)
     except SdgError:
         return {}
-    return dict(re.findall(r"(\w+)=(\S*)", output.splitlines()[0] if output else ""))
+    return dict(re.findall(r"\b(\w+)=(\S*)", output.splitlines()[0] if output else ""))
 
 
 def _run(*command: str) -> str:

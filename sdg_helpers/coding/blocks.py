@@ -11,7 +11,7 @@ FENCE_NAMES = {
     "python": re.compile(r"(?:py(?:thon|py)?|cpython)-?[\d.]*(?:-64)?"),
     "cpp": re.compile(r"(?:c\+\+|cpp|gnu\+\+|g\+\+)-?(?:\d[\da-z]?)?|cc|cxx|cplusplus"),
 }
-_OPENING = re.compile(r"^([ \t]*(?:[-*+>][ \t]+|\d+[.)][ \t]+)?)\*{0,3}(`{3,}|~{3,})[ \t]*([^`\n]*)$")
+_OPENING = re.compile(r"^([ \t]*(?:[-*+>][ \t]+|\d+[.)][ \t]+)?)\*{0,3}(`{3,}(?!`)|~{3,}(?!~))([^`\n]*)$")
 _OPENING_AFTER_TEXT = re.compile(r"^[^`~]{1,200}(`{3,}|~{3,})[ \t]*([^`~\s]{1,20})[ \t]*$")
 # A session or an example's input that is labelled as a program
 _TRANSCRIPT = re.compile(r"\s*(?:>>> |\$ )|[\s\d.,+-]*\Z")

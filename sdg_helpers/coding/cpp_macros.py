@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 
+# A string that never ends reaches to the end of its line: searched again from each quote, it would take quadratic time.
 # A word may have the # of `#x` before it, but not the ## of `a##b`. Letters in a number (the LL of 1LL) are not words.
 _TOKEN = re.compile(
-    r'(?P<skip>(?P<comment>//(?:[^\n\\]|\\.)*|/\*.*?\*/)|/\*.*|R"(?P<mark>[^()\\\s]{0,16})\((?:.*?\)(?P=mark)"|.*)|'
-    r'"(?:[^"\\\n]|\\.)*"|(?<![0-9A-Fa-f])\'(?:[^\'\\\n]|\\.)*\')|'
+    r"(?P<skip>(?P<comment>//(?:[^\n\\]|\\.)*|/\*.*?\*/)|/\*.*|"
+    r'(?:u8|[uUL])?R"(?P<mark>[^()\\\s]{0,16})\((?:.*?\)(?P=mark)"|.*)|'
+    r'"(?:[^"\\\n]|\\.)*"?|(?<![0-9A-Fa-f])\'(?:[^\'\\\n]|\\.)*\'?)|'
     r"(?P<hash>(?<!#)#[ \t]*)?\b(?P<word>[A-Za-z_]\w*)",
     re.DOTALL,
 )
 _DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.)*", re.MULTILINE | re.DOTALL)
 _DEFINE = re.compile(r"[ \t]*#[ \t]*define[ \t]+([A-Za-z_]\w*)(\(([^()]*)\))?[ \t]*(.*)", re.DOTALL)
 _OPENING = re.compile(r"\s*\(")
-_PUNCTUATION = re.compile(r""""(?:[^"\\\n]|\\.)*"|(?<![0-9A-Fa-f])'(?:[^'\\\n]|\\.)*'|[()\[\]{},]""")
+_PUNCTUATION = re.compile(r""""(?:[^"\\\n]|\\.)*"?|(?<![0-9A-Fa-f])'(?:[^'\\\n]|\\.)*'?|[()\[\]{},]""")
 _MAX_GROWTH, _MAX_ROUNDS, _MAX_ARGUMENT = 4, 8, 20_000
 Macros = dict[str, tuple[list[str] | None, str]]  # name -> (parameters, or None for a plain macro; body)
 
@@ -36,6 +38,17 @@ def expand_macros(source: str) -> str:
         if len(text) > limit:
             return source
     return text
+
+
+def is_cut_off(source: str) -> bool:
+    """Return whether a comment or a raw string never ends. The parser would search for its end from every token."""
+    for match in _TOKEN.finditer(source):
+        if match["mark"] is not None:
+            if not match[0].endswith(f'){match["mark"]}"'):
+                return True
+        elif match[0].startswith("/*") and not match["comment"]:
+            return True
+    return False
 
 
 def words(source: str) -> set[str]:

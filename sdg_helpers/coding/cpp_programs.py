@@ -57,6 +57,8 @@ _MIN_STEPS, _STEPS_PER_BYTE = 1000, 0.2  # a thousand real programs took at most
 
 def find_flaw(source: str) -> str:
     """Return the first of syntax_error, placeholder, runs_nothing, reads_no_input and prints_nothing, or ""."""
+    if cpp_macros.is_cut_off(source):
+        return "syntax_error"
     root = _parse(source) or _parse(cpp_macros.rewrite_for_parser(cpp_macros.expand_macros(source)))
     if root is None:
         return "syntax_error"

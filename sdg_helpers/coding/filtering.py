@@ -12,7 +12,7 @@ from typing import Any
 from sdg_helpers import files
 from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.answers.thinking import CLOSE, split_thinking
-from sdg_helpers.coding import cpp_programs, python_programs
+from sdg_helpers.coding import bounded_parsing
 from sdg_helpers.coding.blocks import FENCE_NAMES, last_program, longer_programs
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.verdicts import VerdictWriter
@@ -35,7 +35,6 @@ REASONS = (
     "prints_nothing",
 )
 MAX_PROGRAM_CHARACTERS = 100_000
-_FLAW_FINDERS = {"python": python_programs.find_flaw, "cpp": cpp_programs.find_flaw}
 
 
 def filter_solutions(solutions: Stage, stage: Stage, *, reasoning: bool = True) -> dict[str, Any]:
@@ -105,13 +104,12 @@ def program_of(row: Mapping[str, Any], reasoning: bool = True) -> tuple[str, str
 def program_flaw(program: str, language: str, function: str = "") -> str:
     """Return why a program cannot work, one of REASONS from "too_long" on, or "".
 
-    function: the question asks for this function or method, which is called, instead of a program that reads input.
+    A program that is too much for the parser counts as too long. function: the question asks for this function or
+    method, which is called, instead of a program that reads input.
     """
     if len(program) > MAX_PROGRAM_CHARACTERS:
         return "too_long"
-    if function and language == "python":
-        return python_programs.find_flaw(program, function)
-    return _FLAW_FINDERS[language](program)
+    return bounded_parsing.find_flaw(program, language, function)
 
 
 def program_id(program: str) -> str:

@@ -28,7 +28,7 @@ _ANY_CASE = re.compile(
     r"|\b(?:regardless of|ignor(?:e|es|ing)|without regard to) (?:the )?(?:letter )?case\b",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _MAX_NUMBER_CHARACTERS = 1000  # longer words are compared as text
 _EXACT_DIGITS = Context(prec=2 * _MAX_NUMBER_CHARACTERS, traps=[])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 
@@ -10,6 +11,10 @@ _READS = {"input", "stdin", "open", "fileinput", "exec", "eval"}
 _PRINTS = {"print", "stdout", "write", "writelines", "exec", "eval"}
 _MAIN_NAMES = {"main", "solve", "solution"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+# CPython's parser takes quadratic time and memory for these two, and no program has so many.
+_IMPORT = re.compile(r"\b(?:import|from)\b(?:[^\n\\]|\\.)*", re.DOTALL)
+_PART = re.compile(r"\.[\s\\]*\w")  # of a dotted name
+_MAX_PARTS, _MAX_BRACES = 200, 10_000  # of an imported name; of all f-strings together
 # Decorators that do not call the function or class they decorate; any other one may.
 _PASSIVE_DECORATORS = {
     "staticmethod",
@@ -30,11 +35,14 @@ _PASSIVE_DECORATORS = {
 
 
 def find_flaw(source: str, function: str = "") -> str:
-    """Return the first of syntax_error, placeholder, runs_nothing, reads_no_input and prints_nothing, or "".
+    """Return the first of too_long, syntax_error, placeholder, runs_nothing, reads_no_input and prints_nothing, or "".
 
-    function: a function, or method of the class Solution, that will be called; a program that defines it needs neither
-    input nor output. The syntax tree is searched, so "passengers", an empty class or `except: pass` is no placeholder.
+    too_long: names or f-strings that would take the parser quadratic time. function: a function, or method of the class
+    Solution, that will be called; a program that defines it needs neither input nor output. The syntax tree is
+    searched, so "passengers", an empty class or `except: pass` is no placeholder.
     """
+    if _overloads_parser(source):
+        return "too_long"
     tree = _parse(source)
     if tree is None:
         return "syntax_error"
@@ -49,6 +57,11 @@ def find_flaw(source: str, function: str = "") -> str:
     if not names & _READS and not _uses_os(nodes, "read"):
         return "reads_no_input"
     return "" if names & _PRINTS else "prints_nothing"
+
+
+def _overloads_parser(source: str) -> bool:
+    names = (len(_PART.findall(statement[0])) for statement in _IMPORT.finditer(source))
+    return source.count("{") > _MAX_BRACES or max(names, default=0) > _MAX_PARTS
 
 
 def _parse(source: str) -> ast.Module | None:

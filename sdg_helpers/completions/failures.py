@@ -9,9 +9,7 @@ from typing import Any
 
 # Reasons of replies that a model wrote but that hold no answer; another seed or temperature may give one.
 WITHOUT_ANSWER = frozenset({"empty", "no_answer", "unclear_thinking"})
-_NUMBERS = re.compile(
-    r"\d+|\b[0-9a-f]{8,}[0-9a-f-]*\b"
-)  # in one cause's details these differ: ages, sizes, request ids
+_NUMBERS = re.compile(r"\d+|\b[0-9a-f]{8}[0-9a-f-]*\b")  # differ in one cause's details: ages, sizes, request ids
 _QUOTED = 400  # characters of a detail
 
 

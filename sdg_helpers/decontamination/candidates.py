@@ -20,7 +20,7 @@ from sdg_helpers.stages import Stage, Work
 
 WAYS = ("problem_first", "benchmark_first")  # the order in which the model reads the two questions
 _BATCH = 256  # problems embedded at a time
-_OPTIONS = re.compile(r"\n\s*\(?A[.):]\s")
+_OPTIONS = re.compile(r"\n[^\S\n]*\(?A[.):]\s")
 
 
 def find_candidates(

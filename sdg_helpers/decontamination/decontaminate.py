@@ -25,7 +25,7 @@ from sdg_helpers.stages import Stage, Work
 REASONS = ("equal", "judged_same", "undecided")  # why a problem is dropped; a problem with several gets the first
 _REPLY_TAIL = 500  # characters kept of a reply, from its end
 _FIRST_WORD = re.compile(
-    r"[\s*_`\"'$\[({]*(?:answer|judge?ment|verdict)?[\s*_:]*(yes|true|no|false)(?![A-Za-z])"
+    r"[\s*_`\"'$\[({]*(?:(?:answer|judge?ment|verdict|:)[\s*_:]*)?(yes|true|no|false)(?![A-Za-z])"
     r"(?!\W{0,5}(?:or\b|/))",
     re.IGNORECASE,
 )

@@ -23,8 +23,9 @@ from sdg_helpers.solutions.reading import read_seed_file
 from sdg_helpers.stages import Stage, Work
 
 _MARK = re.compile(r"judge?ment\W{0,4}:", re.IGNORECASE)
+_NOUN = r"(?:\\boxed\{|\\text\{|solution|attempt|number|index)"
 _PICK = re.compile(
-    r"[\s*_`$\[({]*(?:\\boxed\{|\\text\{|solution|attempt|number|index|\s)*[\s*_`\[({#]*"
+    rf"[\s*_`$\[({{]*(?:(?:{_NOUN}(?:\s*{_NOUN})*|#)[\s*_`\[({{#]*)?"
     r"(\d{1,3})(?![\d.]*\d)(?!\W{0,6}(?:and|or|,|/|&)\W{0,6}\d|[^\w\n]{0,6}[-–—][^\w\n]{0,6}\d)",
     re.IGNORECASE,
 )  # a dash on the next line starts a list

@@ -22,7 +22,7 @@ _TO_THE_JUDGE = re.compile(
     r"\byou\s+(?:must|should|are|will|have to|need to|can)\b|\bas an? (?:ai|language model|expert)\b",
     re.IGNORECASE | re.DOTALL,
 )
-_COMMAND = re.compile(r"\\[A-Za-z]+|[A-Za-z]+\(")
+_COMMAND = re.compile(r"\\[A-Za-z]+|(?<![A-Za-z])[A-Za-z]+\(")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 
 

@@ -17,7 +17,7 @@ from sdg_helpers.science.taxonomy import default_taxonomy, describe_form, fold, 
 from sdg_helpers.solutions.reading import read_solutions
 from sdg_helpers.stages import Stage
 
-_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\(?\d{1,3}[.):])?[ \t]*(.+)")
+_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\(?\d{1,3}[.):])?(.+)", re.DOTALL)
 _MAX_WORDS = 12  # of a subtopic; a longer line is a remark
 
 

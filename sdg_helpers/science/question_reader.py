@@ -22,8 +22,8 @@ REASONS = (
     "repeated",
 )
 MAX_LENGTH = 8000  # characters of a reply; a longer one is not an exam question
-_OPTION = re.compile(r"[ \t]*(?:[-*+][ \t]+)?(\**)\(?([A-Z])\**[.):]\**(?:[ \t]+(.*))?")
-_HEADING = re.compile(r"[\s#*_]*(?:(?:new|exam|final)[ \t]+)?question[ \t]*\d*[*_ \t]*[:.][*_ \t]*", re.IGNORECASE)
+_OPTION = re.compile(r"[ \t]*(?:[-*+][ \t]+)?(\**)\(?([A-Z])\**[.):]\**(?:[ \t](.*))?")
+_HEADING = re.compile(r"[\s#*_]*(?:(?:new|exam|final)[ \t]+)?question(?:[ \t]*\d+)?[*_ \t]*[:.][*_ \t]*", re.IGNORECASE)
 _OPTIONS_LINE = re.compile(r"[\s#*_]*(?:answer )?(?:options|choices)[\s*_:]*", re.IGNORECASE)
 _RULE = re.compile(r"[\s\-=_*`#.]*")
 _TELLS = re.compile(
@@ -130,9 +130,10 @@ def _stem(lines: list[str]) -> str:
         kept = kept[1:]
     while kept and (_RULE.fullmatch(kept[-1]) or _OPTIONS_LINE.fullmatch(kept[-1])):
         kept.pop()
-    heading = next((number for number, line in enumerate(kept) if _HEADING.match(line)), None)
-    if heading is not None:
-        kept = [_HEADING.sub("", kept[heading], count=1), *kept[heading + 1 :]]
+    for number, line in enumerate(kept):
+        if heading := _HEADING.match(line):
+            kept = [line[heading.end() :], *kept[number + 1 :]]
+            break
     return "\n".join(kept).strip().removeprefix("**").removesuffix("**").strip()
 
 
