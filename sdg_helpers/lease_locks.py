@@ -94,8 +94,9 @@ class Lease:
         if found["space"] == process_space():
             self.holder_lives = is_alive(int(found["pid"]), found["started"])
             return not self.holder_lives
+        file = self._folder / holder
         try:
-            beat = (self._folder / holder).read_bytes()
+            beat = file.read_bytes() + b"%d" % file.stat().st_mtime_ns
         except OSError:  # it has just changed hands
             return False
         if self._seen is None or self._seen[:2] != (holder, beat):
@@ -124,7 +125,8 @@ class Lease:
     def _beat(self, count: int) -> None:
         fd = os.open(self._folder / self._name, os.O_WRONLY)  # raises FileNotFoundError when the lease was stolen
         try:
-            with suppress(OSError):  # a full disk
+            os.utime(fd)  # works on a full disk, too
+            with suppress(OSError):
                 os.pwrite(fd, b"%020d\n" % count, 0)
                 os.fsync(fd)
         finally:

@@ -241,7 +241,7 @@ def test_error_in_supervision_fails_the_run(spec, folder, faults, monkeypatch):
             ("die-at-start", "2"),
             {},
             SdgError,
-            r"status 2. The end of its log, .*rank0-server0.log:(.|\n)*key \(key\)",
+            r"status 2. The end of its log, .*rank0-server0.log:(.|\n)*key \*\*\*",
             1,
         ),
         (("die-at-start", "7"), {}, TryAgain, r"status 7(.|\n)*the stand-in dies at the start(.|\n)*run again", 2),

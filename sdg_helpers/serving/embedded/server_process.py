@@ -21,6 +21,7 @@ from sdg_helpers.files import write_private
 from sdg_helpers.locks import waiting_lock
 
 _WATCH_S = 0.5
+_EXIT_S = 10.0  # if an orderly exit hangs
 _PROMPT_CACHE_MIB = 512  # llama.cpp's default of 8 GiB would fill a laptop in a long run
 
 
@@ -62,7 +63,10 @@ def serve(record_path: Path) -> None:
         server = xllamacpp.Server(_parameters(record))
     except RuntimeError as error:
         print(f"The server did not start: {error}", flush=True)
-        os._exit(1)
+        guard = threading.Timer(_EXIT_S, os._exit, (1,))
+        guard.daemon = True
+        guard.start()
+        sys.exit(1)  # llama.cpp writes its log in a thread, and completes it in an orderly exit only
     write_private(record_path, {**record, "base_url": f"{server.listening_address}/v1"})
     watch.join()
 
