@@ -17,6 +17,7 @@ from tests.helpers.effort import assert_grows_linearly
         ("1,200 ÷ 4 = 30 boxes", ["1200  /  4 = 30"]),
         ("17 * 3 = 41, no: 17 * 3 = 61", ["17 * 3 = 61"]),
         ("With 4 + 8 = 13, 2 are left; so 7 + 8 = 16, we see", ["7 + 8 = 16"]),
+        ("<think>\n2 + 2 = 5\n</think>", ["2 + 2 = 5"]),
         ("It is **7 + 5 = 13**", ["7 + 5 = 13"]),
     ],
 )

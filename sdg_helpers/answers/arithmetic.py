@@ -33,7 +33,7 @@ _OPERATION = re.compile(r"\d\s*[-+*/^]")
 _NUMBER = re.compile(r"\s*(\d+)(?:\.(\d+))?\s*")
 _POWER = re.compile(r"\^\s*(\d{1,3})(?!\d)")
 # What comes before a chain and takes its first number.
-_BELONGS = re.compile(r"(?:[<>≤≥≈%!√]|\\[A-Za-z]+|\b(?:sin|cos|tan|log|ln|root of|remainder|mod|minus|plus|times))$")
+_BELONGS = re.compile(r"(?:[<>≤≥≈%!√]|\\[A-Za-z]+|\b(?:sin|cos|tan|log|ln|root of|remainder|mod|minus|plus|times))\Z")
 # What follows a chain and changes what it says: another notation, a remainder, a factor, a unit that divides.
 _CHANGES = re.compile(
     r"[\w%!:\\^_{\[]| ?(?:\(?\\?[bp]?mod\b|rem|[rR]\b|(?:in )?base\b|in binary|[%!:\\^_{\[<>≈≠]|,\s?\d)"

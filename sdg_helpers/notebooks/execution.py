@@ -110,7 +110,7 @@ def _failing_line(source: str, exec_count: int, traceback: list[str]) -> str:
 
 def _sdg_error_names(error: type[SdgError] = SdgError) -> set[str]:
     """Return the names of SdgError and all its subclasses: their messages are self-contained, so omit the traceback."""
-    from sdg_helpers import manifests  # noqa: F401
+    from sdg_helpers import hub, manifests  # noqa: F401
     from sdg_helpers.cluster import exit_codes, slurm  # noqa: F401  (subclasses are known once their module is loaded)
     from sdg_helpers.completions import types  # noqa: F401
 
