@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -248,18 +249,29 @@ def test_an_abandoned_sandbox_ends_by_itself(folder):
         assert process.wait(30) == 137
 
 
+def is_running(process):
+    """Whether the sandboxed program itself is running."""
+    for one in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if one.cmdline() == [OURS.python, "/program/main.py"]:
+                return True
+    return False
+
+
 @needs_sandbox
-def test_no_process_survives_when_ours_is_killed(folder):
+@pytest.mark.parametrize(("moment", "seconds"), [("running", 600), ("starting", 3)])
+def test_no_process_survives_when_ours_is_killed(moment, seconds, folder):
+    """A sandbox that had not yet asked to die with us ends at its own limit."""
     (folder / "main.py").write_text("import time\ntime.sleep(600)")
     code = (
         "import sys\nfrom pathlib import Path\nfrom sdg_helpers.coding.sandbox import open_sandbox\n"
         "from sdg_helpers.coding.sandboxed_process import RunLimits\n"
         "ours = open_sandbox()\nprint('ready', flush=True)\n"
-        "ours.run([ours.python, '/program/main.py'], Path(sys.argv[1]), RunLimits(seconds=600))"
+        f"ours.run([ours.python, '/program/main.py'], Path(sys.argv[1]), RunLimits(seconds={seconds}))"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        assert eventually(lambda: machine(folder)[0])
+        assert eventually(lambda: is_running(process) if moment == "running" else machine(folder)[0])
         process.send_signal(signal.SIGKILL)
     assert eventually(lambda: machine(folder)[0] == [])
 
