@@ -23,7 +23,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed   ## the math track on an embedded model: outputs/demo
 	$(BIN)/sdg run start math --profile demo --run $(RUN) --to 07
 
-test: $(VENV)/installed   ## what needs no cluster and no browser, in parallel: 5 minutes on 2 cores
+test: $(VENV)/installed   ## what is quick and needs no cluster and no browser, in parallel: 5 minutes on 2 cores
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)"
 
 test-cluster: $(VENV)/installed  ## what needs Slurm: starts a private one; needs root, slurm-wlm and munge

@@ -25,6 +25,7 @@ parameters:
   code/02_generate_solutions: {{prompt: code/solve, num_seeds: 3}}
   code/04_check_by_running: {{check: "{check}", time_limit_s: 1.0}}
 """
+pytestmark = pytest.mark.slow
 CHECKS = [pytest.param("yes", marks=needs_sandbox), "no"]
 FOUND_BY_RUNNING = {"wrong", "slow"}
 

@@ -354,6 +354,7 @@ def test_a_function_that_is_asked_for_needs_no_input(program, function, flaw):
     assert found == flaw == program_flaw(program, "python", function)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text, size, language",
     [

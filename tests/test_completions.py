@@ -425,6 +425,7 @@ def test_input_is_pulled_only_when_a_slot_is_free():
     assert [asked.key for asked in outcomes.order] != list(range(500))  # as they come, not as they were asked
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_input():
     used = []
 

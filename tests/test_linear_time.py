@@ -41,6 +41,7 @@ SHORT, LONG = 10_000, 100_000
 MAX_RATIO, FLOOR_S = 40, 0.01  # the processor's time has steps of that size
 TRIM = Filters(trim_prefix=True, trim_solutions=True)
 
+pytestmark = pytest.mark.slow
 PARSERS: dict[str, Callable[[str], object]] = {
     "canonical": canonical,
     "decide": lambda text: decide(text, "5"),

@@ -11,6 +11,8 @@ from tests.helpers.science import write_profile
 from tests.helpers.stages import assert_named_once
 from tests.helpers.standin import StandIn
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):

@@ -398,6 +398,7 @@ def peak_mb(folder):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_the_data_is_not_held_in_memory(tmp_path):
     write_big(tmp_path, 2500)  # 300 MB
     assert (tmp_path / "solutions" / "output-rs0.jsonl").stat().st_size > 70e6

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from sdg_helpers.completions.pacing import retry_after_s
 from sdg_helpers.completions.replies import BUSY, FATAL, REJECTED, RETRY, FailedAttempt, error_text, load_json
 
-_PAGE_TITLE = re.compile(rb"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_PAGE_TITLE = re.compile(rb"<title[^<>]{0,200}>([^<]{1,1000})<", re.IGNORECASE)
+_DURATION = re.compile(r"(?<![\d.])(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _NO_CREDIT = (b'"insufficient_quota"', b"insufficient balance", b"Insufficient Balance", b"credit balance is too low")
 _BUSY = (429, 503, 529)
@@ -89,5 +89,5 @@ def error_message(data: bytes) -> str:
     except (ValueError, RecursionError):
         pass
     if title := _PAGE_TITLE.search(data[:10_000]):
-        return f"a web page, {title[1][:200].decode('utf-8', 'replace')!r}"
+        return f"a web page, {title[1].strip()[:200].decode('utf-8', 'replace')!r}"
     return data[:300].decode("utf-8", "replace").strip() or "no explanation"

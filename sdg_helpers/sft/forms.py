@@ -19,7 +19,7 @@ from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.sft.columns import schema
 from sdg_helpers.solutions.rows import answer_start, strip_leading_space
 
-_TRAILING_SPACE = re.compile(rb"(?:(?<!\\)(?:\\n|\\r|\\t)| )+$")
+_TRAILING_SPACE = re.compile(rb"(?:(?<!\\)(?:\\n|\\r|\\t)| ){1,256}$")
 _MAX_TRAILING_SPACE = 256  # bytes; a search of the whole thinking would cost more than the rest of the row
 Head = Sequence[dict[str, str]]  # the messages before the question
 Writer = Callable[[Head, str, bytes], bytes]
