@@ -23,7 +23,7 @@ _RESUMED = (
     "comparisons.jsonl",
     "checks.jsonl",
 )  # their rows cost a model or a sandbox: a stage adds to them
-_ADDED = "set-aside"  # where repair puts seed files that the stage did not write
+_SET_ASIDE = "set-aside"  # where repair puts seed files that the stage did not write, or of which no hash was kept
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def _set_back(stage: Path, manifest: Mapping[str, Any], damages: list[Damage]) -
     for damage in damages:
         path, known = stage / damage.name, (manifest.get("outputs") or {}).get(damage.name)
         if known is None:
-            (stage / _ADDED).mkdir(exist_ok=True)
-            os.replace(path, stage / _ADDED / damage.name)
+            _set_aside(path)
         elif any(path.match(pattern) for pattern in _RESUMED):
             rows = _keep_intact_rows(path)
             kept, lost = kept + rows, lost + max(0, known.get("rows", 0) - rows)
@@ -93,12 +92,13 @@ def _without_manifest(stage: Path, track: str, info: StageInfo) -> SetBack:
 def _keep_intact_rows(path: Path) -> int:
     """Keep the rows of a file whose hash was recorded, in their order and as often as then; return their number.
 
-    Without recorded hashes (before version 0.2) nobody can say which rows are intact, and the file is deleted.
+    Without recorded hashes (before version 0.2) nobody can say which rows are intact, and the file is set aside.
     """
     try:
         hashes = read_hashes((path.parent / ROW_HASHES / f"{path.name}.xxh3").read_bytes())
     except FileNotFoundError:
-        path.unlink(missing_ok=True)
+        if path.exists():
+            _set_aside(path)
         return 0
     expected, kept = Counter(hashes), 0
     if path.exists():
@@ -110,6 +110,13 @@ def _keep_intact_rows(path: Path) -> int:
                     out.write(line)
                     kept += 1
     return kept
+
+
+def _set_aside(path: Path) -> None:
+    """Move a file out of the way of its stage; it may have cost a model, so it is not deleted."""
+    folder = path.parent / _SET_ASIDE
+    folder.mkdir(exist_ok=True)
+    os.replace(path, folder / path.name)
 
 
 def _save_usage(stage: Path, requests: Mapping[str, Any]) -> None:
