@@ -16,7 +16,7 @@ import pytest
 from sdg_helpers import files, notebooks, runs
 from sdg_helpers.cli.main import main as cli_main
 from sdg_helpers.errors import SdgError
-from sdg_helpers.notebooks import chain, freshness, progress_line
+from sdg_helpers.notebooks import chain, discovery, execution, freshness, progress_line
 from sdg_helpers.paths import PACKAGE
 from sdg_helpers.runs.status import run_status
 from tests.helpers.clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
@@ -169,6 +169,27 @@ def test_the_failing_line_is_named_and_sdg_errors_omit_the_traceback(clone, run,
     failed = run("other").err
     assert message in failed, failed
     assert ("Traceback" in failed or "^" in failed) == ("1 / 0" in cell or "1 +" in cell)
+
+
+@pytest.mark.parametrize("taken, starts", [(2, 3), (9, 3)])
+def test_a_kernel_whose_port_was_taken_is_started_again(clone, monkeypatch, taken, starts):
+    """Seen with four kernels starting at once: jupyter chooses a free port, and binds it a moment later."""
+    calls = []
+
+    def start_kernel(*_, log, **__):
+        calls.append(1)
+        if len(calls) <= taken:
+            log.write(b"zmq.error.ZMQError: Address already in use (addr='tcp://127.0.0.1:36061')")
+            raise RuntimeError("Kernel died before replying to kernel_info")
+
+    monkeypatch.setattr("papermill.execute.execute_notebook", start_kernel)
+    notebook = discovery.find("math/01", discovery.discover("math"))
+    if taken < starts:
+        execution.execute(notebook, clone / "out.ipynb", {})
+    else:
+        with pytest.raises(execution.NotebookFailed, match="the kernel died"):
+            execution.execute(notebook, clone / "out.ipynb", {})
+    assert len(calls) == starts
 
 
 def test_all_sdg_errors_are_known():

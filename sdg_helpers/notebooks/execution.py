@@ -13,6 +13,8 @@ from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.notebooks.discovery import Notebook, escape_braces, silence_library_warnings
 from sdg_helpers.paths import PACKAGE
 
+_MAX_STARTS = 3  # of a kernel: another process may take its port between the choice and the bind
+_PORT_TAKEN = b"Address already in use"
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -52,23 +54,27 @@ def execute(
             on_cell(cell, cells)
 
     log = executed.with_suffix(".log")
-    try:
-        with open(log, "wb") as file:
-            execute_notebook(
-                escape_braces(notebook.path),
-                escape_braces(executed),
-                dict(parameters),
-                engine_name=_register_engine(),
-                kernel_name="python3",
-                progress_bar=False,
-                autosave_cell_every=10,
-                start_timeout=120,
-                cwd=notebook.path.parent,
-                on_cell=record_cell,
-                log=file,
-            )
-    except Exception as error:
-        raise _failure(notebook, executed, f"cell {at['cell']} of {at['cells']}", error, log) from error
+    for start in range(1, _MAX_STARTS + 1):
+        try:
+            with open(log, "wb") as file:
+                execute_notebook(
+                    escape_braces(notebook.path),
+                    escape_braces(executed),
+                    dict(parameters),
+                    engine_name=_register_engine(),
+                    kernel_name="python3",
+                    progress_bar=False,
+                    autosave_cell_every=10,
+                    start_timeout=120,
+                    cwd=notebook.path.parent,
+                    on_cell=record_cell,
+                    log=file,
+                )
+            break
+        except Exception as error:
+            if start < _MAX_STARTS and not at["cells"] and _PORT_TAKEN in log.read_bytes():
+                continue
+            raise _failure(notebook, executed, f"cell {at['cell']} of {at['cells']}", error, log) from error
     log.unlink()
 
 
