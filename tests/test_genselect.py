@@ -69,8 +69,10 @@ def test_candidates_are_judged_short_distinct_and_boxed_once(tmp_path):
         ("The answer is \\boxed{7}", True, "same_text"),
         ("\\boxed{7} or \\boxed{8}", True, "not_one_box"),
         ("x" * 3000 + "\\boxed{7}", True, "too_long"),
-        ("\\boxed{8}", None, "no_answer_or_verdict"),
+        ("\\boxed{8}", None, "undecided"),
         ("It is \\boxed{9}", False, None),
+        ("No answer to \\boxed{}", False, "no_answer"),
+        ("\\boxed{5}", "unjudged", "no_verdict"),
     ]
     rows = [
         (
@@ -85,7 +87,7 @@ def test_candidates_are_judged_short_distinct_and_boxed_once(tmp_path):
                 }
             ),
             tmp_path / "x",
-            Verdict("a", "7", "7", correct, "exact"),
+            None if correct == "unjudged" else Verdict("a", "" if "{}" in text else "7", "7", correct, "exact"),
         )
         for seed, (text, correct, _) in enumerate(cases)
     ]
@@ -141,6 +143,7 @@ def test_read_pick_reads_any_spelling(reply, pick):
         (["3", "4"], [False, True], 0.5),
         (["3", "4", "5"], [True, False, False], 1 / 3),
         (["5", "3", "3"], [True, False, False], 0.0),
+        (["x = 5", "3", "5", "3", "5"], [True, False, True, False, True], 1.0),
     ],
 )
 def test_the_majority_counts_equal_answers_together(answers, right, said):
@@ -211,6 +214,40 @@ def test_from_verdicts_to_picks(solved, tmp_path):
         )
         == manifest
     )
+
+
+def test_undecided_and_unsure_labels_are_not_compared_and_are_counted(solved, tmp_path):
+    problems, folder, verdicts = solved
+    ids = [row["id"] for row in files.read_jsonl(problems)]
+    mixed = [
+        one for one, group in pd.read_parquet(verdicts).groupby("id")["correct"] if group.any() and not group.all()
+    ]
+    labels = pd.DataFrame({"id": ids, "expected_answer": "7", "decision": "keep", "confidence": 0.99})
+    labels.loc[labels["id"] == mixed[0], "decision"] = "undecided"
+    labels.loc[labels["id"] == mixed[1], "confidence"] = 0.92
+    labels.to_parquet(tmp_path / "labels.parquet")
+
+    def drawn(name, **rules):
+        manifest = genselect.draw_comparisons(
+            stage_at(folder),
+            verdicts,
+            problems,
+            stage_at(tmp_path / name),
+            labels=tmp_path / "labels.parquet",
+            rules=Rules(min_candidates=2, **rules),
+        )
+        compared = {row["problem_id"] for row in files.read_jsonl(tmp_path / name / "comparisons.jsonl")}
+        counts, left_out = manifest["counts"], manifest["solutions_left_out"]
+        assert counts["rows_in"] == len(ids) == counts["rows_out"] + sum(counts["dropped"].values())
+        assert manifest["solutions"] == 8 * len(ids) == manifest["candidates"] + sum(left_out.values())
+        return compared, counts["dropped"], left_out
+
+    compared, dropped, left_out = drawn("c")
+    assert mixed[0] not in compared and mixed[1] in compared
+    assert dropped["undecided_label"] == 1 and left_out["undecided_label"] == 8 and "unsure_label" not in dropped
+    compared, dropped, left_out = drawn("d", max_expected_error=0.05)
+    assert not {mixed[0], mixed[1]} & compared and mixed[2] in compared
+    assert dropped["undecided_label"] == dropped["unsure_label"] == 1 and left_out["unsure_label"] == 8
 
 
 @pytest.fixture

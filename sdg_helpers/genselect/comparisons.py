@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError, UnreadableRow
+from sdg_helpers.judging.pairs import read_labels
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
 from sdg_helpers.manifests import read_lines
 from sdg_helpers.problems.problem_file import read_problems
+from sdg_helpers.sft.expected_errors import ExpectedErrors, read_confidence
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.rows import line_start, parse_solution
 from sdg_helpers.stages import Stage, Work
@@ -46,7 +48,8 @@ class Rules(BaseModel):
     """Which problems are compared and how often; the defaults are the paper's.
 
     max_characters: of a candidate. min_candidates: problems with fewer distinct candidates are dropped.
-    max_comparisons: per problem. Raises SdgError for an unknown name or a bad value.
+    max_comparisons: per problem. max_expected_error: problems whose label is wrong with a higher probability are
+    dropped, as by the export's filter of that name. Raises SdgError for an unknown name or a bad value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -54,6 +57,7 @@ class Rules(BaseModel):
     max_characters: int = Field(3000, ge=1)
     min_candidates: int = Field(4, ge=2)
     max_comparisons: int = Field(8, ge=1)
+    max_expected_error: float = Field(1.0, ge=0, le=1)
 
     def __init__(self, **values: Any):
         try:
@@ -64,14 +68,22 @@ class Rules(BaseModel):
 
 
 def draw_comparisons(
-    solutions: Stage, verdicts: Path, problems: Path, stage: Stage, *, rules: Rules | None = None, run_seed: int = 0
+    solutions: Stage,
+    verdicts: Path,
+    problems: Path,
+    stage: Stage,
+    *,
+    labels: Path | None = None,
+    rules: Rules | None = None,
+    run_seed: int = 0,
 ) -> dict[str, Any]:
     """Write comparisons.jsonl: id, problem, problem_id, expected_answer, original_expected_answer (of the reference),
     problem_source, solutions (the text shown), num_solutions, max_index, and in the order shown: seeds, answers and
     right (booleans).
 
-    Choice and order depend only on the data and run_seed. Returns the manifest. Raises SdgError when no problem can be
-    compared.
+    labels: labels.parquet; problems whose label is undecided or too uncertain for the rules are dropped. None: every
+    problem is used. Choice and order depend only on the data and run_seed. Returns the manifest. Raises SdgError when
+    no problem can be compared.
     """
     solutions.require()
     rules = rules or Rules()
@@ -80,13 +92,13 @@ def draw_comparisons(
         "verdicts": verdicts,
         "problems": problems,
         **{path.name: path for path in seed_files.seed_files(solutions.folder).values()},
+        **({"labels": labels} if labels else {}),
     }
     with stage.work(parameters, inputs) as work:
-        return (
-            work.manifest
-            if work.done
-            else _write_comparisons(work, solutions.folder, verdicts, problems, rules, run_seed)
-        )
+        if work.done:
+            return work.manifest
+        unusable = _unusable_labels(labels, problems, rules) if labels else {}
+        return _write_comparisons(work, solutions.folder, verdicts, problems, unusable, rules, run_seed)
 
 
 def select_candidates(
@@ -100,8 +112,10 @@ def select_candidates(
     for line, path, verdict in rows:
         solution = parse_solution(line, path, 0)
         text = solution.answer_text().strip()
-        if verdict is None or verdict.correct is None or not verdict.predicted_answer:
-            dropped["no_answer_or_verdict"] += 1
+        if verdict is None or verdict.correct is None:
+            dropped["no_verdict" if verdict is None else "undecided"] += 1
+        elif not verdict.predicted_answer:
+            dropped["no_answer"] += 1
         elif text.count(r"\boxed") != 1:
             dropped["not_one_box"] += 1
         elif len(text) > rules.max_characters:
@@ -153,16 +167,40 @@ def _draw_size(largest: int, rng: random.Random) -> int:
             return size
 
 
+def _unusable_labels(labels: Path, problems: Path, rules: Rules) -> dict[str, str]:
+    """Return the ids of the problems whose labels are not used, with the reason."""
+    errors = ExpectedErrors(read_confidence(labels), None)
+    unusable = {}
+    for problem, label in zip(read_problems(problems), read_labels(labels, problems), strict=True):
+        if not label.decided:
+            unusable[problem["id"]] = "undecided_label"
+        elif errors.of_label(problem["id"]) > rules.max_expected_error:
+            unusable[problem["id"]] = "unsure_label"
+    return unusable
+
+
 def _write_comparisons(
-    work: Work, solutions: Path, verdicts: Path, problems: Path, rules: Rules, run_seed: int
+    work: Work,
+    solutions: Path,
+    verdicts: Path,
+    problems: Path,
+    unusable: dict[str, str],
+    rules: Rules,
+    run_seed: int,
 ) -> dict[str, Any]:
     dropped, candidates_dropped, shown = Counter[str](), Counter[str](), Counter[int]()
-    rows_in = rows_out = 0
+    rows_in = rows_out = num_candidates = 0
     path = work.folder / "comparisons.jsonl"
     with files.atomic_writer(path) as out:
         for problem, rows in _by_problem(solutions, verdicts, problems):
             rows_in += 1
+            work.progress(rows_in, None)
+            if reason := unusable.get(problem["id"]):
+                dropped[reason] += 1
+                candidates_dropped[reason] += sum(1 for _ in rows)
+                continue
             candidates = select_candidates(rows, rules, candidates_dropped)
+            num_candidates += len(candidates)
             drawn = draw(candidates, rules, random.Random(files.content_id(str(run_seed), problem["id"])))
             if drawn:
                 rows_out += 1
@@ -170,7 +208,6 @@ def _write_comparisons(
                 out.writelines(files.dumps(comparison_row(problem, one)) for one in drawn)
             else:
                 dropped[_reason_to_drop(candidates, rules)] += 1
-            work.progress(rows_in, None)
         if not rows_out:
             raise SdgError(
                 f"{work.folder}: none of the {rows_in} problems has both right and wrong solutions to compare "
@@ -182,7 +219,9 @@ def _write_comparisons(
         dropped=dropped,
         comparisons=sum(shown.values()),
         comparisons_by_size={str(size): shown[size] for size in sorted(shown)},
+        solutions=num_candidates + candidates_dropped.total(),
         solutions_left_out=dict(candidates_dropped),
+        candidates=num_candidates,
         outputs=[path],
     )
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from sdg_helpers import files
-from sdg_helpers.answers.equality import canonical
+from sdg_helpers.answers.equality import group_answers
 from sdg_helpers.answers.extraction import is_finished
 from sdg_helpers.answers.thinking import split_thinking
 from sdg_helpers.problems.problem_file import read_problems
@@ -59,15 +59,16 @@ def read_pick(generation: str, num_solutions: int) -> int | None:
     return int(found[1]) if found and int(found[1]) < num_solutions else None
 
 
-def majority_right(answers: list[str], right: list[bool]) -> float:
+def majority_right(answers: list[str], right: list[bool], problem: str = "") -> float:
     """Return 1.0 when the most frequent answer is right and 0.0 when it is wrong; in a tie, the right ones' share.
 
-    answers, right: of the candidates, in the same order. Equal answers (1/2 and 0.5) count as one.
+    answers, right: of the candidates, in the same order. Equal answers to the problem (1/2 and 0.5) count as one.
     """
-    keys = [canonical(answer) for answer in answers]
-    counts, is_right = Counter(keys), dict(zip(keys, right, strict=True))
-    first = [key for key, count in counts.items() if count == max(counts.values())]
-    return sum(is_right[key] for key in first) / len(first)
+    spellings = list(dict.fromkeys(answers))
+    groups = [{spellings[place] for place in members} for members in group_answers(spellings, problem)]
+    verdicts = [[verdict for answer, verdict in zip(answers, right, strict=True) if answer in one] for one in groups]
+    most = max(map(len, verdicts))
+    return float(np.mean([np.mean(one) for one in verdicts if len(one) == most]))
 
 
 def judge_picks(comparisons: Path, solutions: Stage, stage: Stage, *, reasoning: bool = True) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def verdict_row(shown: dict[str, Any], row: dict[str, Any], seed: int, reasoning
         "num_solutions": shown["num_solutions"],
         "num_right": sum(right),
         "first_right": right.index(True),
-        "majority_right": majority_right(shown["answers"], right),
+        "majority_right": majority_right(shown["answers"], right, shown["problem"]),
     }
 
 
