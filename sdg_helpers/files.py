@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
+from sdg_helpers import exact_json
 from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.fingerprints import Recorder, remember_written
 from sdg_helpers.temporary_files import temporary_path
@@ -37,22 +38,7 @@ def content_id(*parts: str) -> str:
 
 def dumps(row: Any) -> bytes:
     """Serialise a row as one JSONL line, newline included. Lone surrogates (from broken input) become U+FFFD."""
-    try:
-        return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:
-        text = replace_lone_surrogates(json.dumps(row, ensure_ascii=False))
-        return orjson.dumps(orjson.loads(text), option=orjson.OPT_APPEND_NEWLINE)
-
-
-def replace_lone_surrogates(value: Any) -> Any:
-    """Return a copy of a JSON value with every lone surrogate replaced by U+FFFD."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [replace_lone_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {replace_lone_surrogates(key): replace_lone_surrogates(item) for key, item in value.items()}
-    return value
+    return exact_json.dumps(row, orjson.OPT_APPEND_NEWLINE)
 
 
 def read_jsonl(path: Path | str) -> Iterator[dict[str, Any]]:
@@ -81,12 +67,13 @@ def read_log(path: Path | str) -> Iterator[dict[str, Any]]:
 
 
 def parse_row(line: bytes, path: Path | str, number: int) -> dict[str, Any]:
-    """Parse one line as a JSON object. Raises UnreadableRow naming `path` and line `number`."""
+    """Parse one line as a JSON object. Raises UnreadableRow naming `path` and line `number` (from 1)."""
     try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        row = exact_json.loads(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
+    except ValueError as error:
         raise UnreadableRow(
-            f"{path}, line {number}: invalid JSON ({error}): {_excerpt(line)}. Fix or remove this line, then run again."
+            f"{path}, line {number}: {exact_json.explain(line, error)}: {_excerpt(line)}. Fix or remove this line, "
+            "then run again."
         ) from None
     if not isinstance(row, dict):
         raise UnreadableRow(
@@ -101,6 +88,8 @@ def _open_rows(path: Path | str) -> BinaryIO:
         return open(path, "rb")
     except FileNotFoundError:
         raise SdgError(f"{path}: no such file. Run the stage that writes it, or correct the path.") from None
+    except OSError as error:
+        raise SdgError(f"{path}: cannot be read: {error.strerror}. Correct the path or its permissions.") from None
 
 
 def _excerpt(line: bytes) -> str:
@@ -179,7 +168,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 def write_json(path: Path | str, value: Any) -> None:
     """Replace a small JSON file atomically, indented, with keys in the order given."""
     with atomic_writer(path) as file:
-        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str))
+        file.write(exact_json.dumps(value, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str))
 
 
 def read_json(path: Path | str) -> Any:
@@ -189,11 +178,11 @@ def read_json(path: Path | str) -> Any:
     except FileNotFoundError:
         return None
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        return exact_json.loads(data)
+    except ValueError as error:
         raise SdgError(
-            f"{path}: invalid JSON ({error}): {_excerpt(data)}. Something else changed it: restore or remove it, "
-            "then run again."
+            f"{path}: {exact_json.explain(data, error)}: {_excerpt(data)}. Something else changed it: restore or "
+            "remove it, then run again."
         ) from None
 
 
@@ -265,7 +254,7 @@ def write_private(path: Path, value: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = temporary_path(path)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+        file.write(exact_json.dumps(value, orjson.OPT_INDENT_2))
     os.replace(new, path)
 
 

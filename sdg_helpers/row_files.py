@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 
+from sdg_helpers import exact_json
 from sdg_helpers.errors import SdgError
 
 Row = dict[str, Any]
@@ -28,18 +30,17 @@ _BLOCK = 1 << 20
 _MAX_CELL_BYTES = 1 << 26
 _LISTS = ("data", "rows", "problems", "questions", "examples", "train", "test")  # keys of a JSON file's list of rows
 _MAX_PLAIN_EXPONENT = 20
-_MAX_INTEGER_CHARACTERS = 19
 _LISTED_BAD_ROWS = 20
+_NOT_TEXT = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, as the opened file gives them
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Number(str):
     """A number as its file writes it."""
 
-    def value(self) -> int | float | str:
-        """Return the number; its text for an integer of more than 64 bits, which our files could not hold."""
-        if re.fullmatch(r"-?\d+", self):
-            return int(self) if len(self) < _MAX_INTEGER_CHARACTERS else str(self)
-        return float(self)
+    def value(self) -> int | float:
+        """Return the number. Raises ValueError for one that is too long or too large."""
+        return exact_json.read_integer(self) if re.fullmatch(r"-?\d+", self) else exact_json.read_float(self)
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _open_text(path: Path) -> TextIO:
     buffered = io.BufferedReader(opened, _BLOCK)
     utf16 = buffered.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")
     encoding = "utf-16" if utf16 else "utf-8-sig"
-    return io.TextIOWrapper(buffered, encoding=encoding, errors="replace" if utf16 else "surrogateescape", newline="")
+    return io.TextIOWrapper(buffered, encoding=encoding, errors="strict" if utf16 else "surrogateescape", newline="")
 
 
 def _numbered(what: str, rows: Iterable[Row | BadRow]) -> Iterator[tuple[str, Row | BadRow]]:
@@ -157,13 +158,36 @@ def _json_lines(lines: Iterable[str]) -> Iterator[tuple[str, Row | BadRow]]:
 
 
 def _parse_line(line: str) -> Row | BadRow:
-    if not line.isascii() and any("\udc80" <= letter <= "\udcff" for letter in line):
-        return BadRow("not UTF-8")
+    if flaw := _flaw(line):
+        return BadRow(flaw)
     try:
-        row = _DECODER.decode(line)
+        return _checked(_DECODER.decode(line), line, _has_surrogate_escapes(line))
     except (ValueError, RecursionError) as error:
         return BadRow(f"invalid JSON ({error or 'nested too deeply'})")
-    return row if isinstance(row, dict) else BadRow(f"not a JSON object: {line[:60]}")
+
+
+def _flaw(text: str) -> str:
+    """Return why a row's text is none, or "": bytes of another encoding, or zeros."""
+    if "\0" in text:
+        return "NUL bytes, as a power cut leaves them; text in UTF-16 must begin with a byte order mark"
+    return "not UTF-8" if not text.isascii() and _NOT_TEXT.search(text) else ""
+
+
+def _has_surrogate_escapes(text: str) -> bool:
+    return _SURROGATE_ESCAPE.search(text) is not None
+
+
+def _checked(item: Any, text: str, escapes: bool) -> Row | BadRow:
+    """Return an item of a file if it is a row that can be written again. escapes: it may hold escaped surrogates."""
+    if not isinstance(item, dict):
+        return BadRow(f"not a JSON object: {text[:60]}")
+    try:
+        exact_json.check_depth(item)
+    except ValueError as error:
+        return BadRow(str(error))
+    if escapes and exact_json.holds_surrogates(item):
+        return BadRow("a lone surrogate (\\ud800 to \\udfff), which is no character")
+    return item
 
 
 def _json_rows(file: TextIO, path: Path) -> Iterator[tuple[str, Row | BadRow]]:
@@ -176,7 +200,7 @@ def _json_rows(file: TextIO, path: Path) -> Iterator[tuple[str, Row | BadRow]]:
     elif isinstance(_parse_line(first.strip()), dict) and (second := file.readline()):
         yield from _json_lines(line for part in ((first, second), file) for line in part)
     else:
-        yield from _numbered("row", _rows_of_object(_DECODER.decode((first + file.read()).strip()), path))
+        yield from _numbered("row", _rows_of_object((first + file.read()).strip(), path))
 
 
 def _list_items(text: str, file: TextIO) -> Iterator[Row | BadRow]:
@@ -192,7 +216,8 @@ def _list_items(text: str, file: TextIO) -> Iterator[Row | BadRow]:
         except ValueError:
             complete = False
         if complete:
-            yield item if isinstance(item, dict) else BadRow(f"not a JSON object: {text[:60]}")
+            flaw = _flaw(text[:end])
+            yield BadRow(flaw) if flaw else _checked(item, text, _has_surrogate_escapes(text[:end]))
             text, block = text[end:], _BLOCK
             continue
         more = file.read(block)
@@ -201,7 +226,10 @@ def _list_items(text: str, file: TextIO) -> Iterator[Row | BadRow]:
         text, block = text + more, 2 * block  # so that a long item is not parsed again and again
 
 
-def _rows_of_object(value: Any, path: Path) -> Iterable[Row | BadRow]:
+def _rows_of_object(text: str, path: Path) -> Iterable[Row | BadRow]:
+    if flaw := _flaw(text):
+        raise ValueError(flaw)
+    value = _DECODER.decode(text)
     lists = {key: items for key, items in value.items() if isinstance(items, list)} if isinstance(value, dict) else {}
     key = next((key for key in _LISTS if key in lists), next(iter(lists)) if len(lists) == 1 else None)
     if key is None:
@@ -209,7 +237,8 @@ def _rows_of_object(value: Any, path: Path) -> Iterable[Row | BadRow]:
             f"{path}: expected a list of objects, or an object with such a list under the key {_LISTS[0]!r}. Write one "
             "JSON object per line and name the file .jsonl."
         )
-    return (item if isinstance(item, dict) else BadRow("not a JSON object") for item in lists[key])
+    escapes = _has_surrogate_escapes(text)
+    return (_checked(item, f"an item of {key!r}", escapes) for item in lists[key])
 
 
 # -- CSV ---------------------------------------------------------------------------------------------------------------
@@ -218,6 +247,8 @@ def _rows_of_object(value: Any, path: Path) -> Iterable[Row | BadRow]:
 def _csv_rows(file: TextIO, delimiter: str) -> Iterator[tuple[str, Row | BadRow]]:
     csv.field_size_limit(_MAX_CELL_BYTES)
     header = file.readline()
+    if flaw := _flaw(header):
+        raise ValueError(f"its header: {flaw}")
     delimiter = delimiter or max(",;\t", key=header.count)
     names = next(csv.reader([header], delimiter=delimiter), [])
     reader = csv.reader(file, delimiter=delimiter)
@@ -233,8 +264,10 @@ def _csv_rows(file: TextIO, delimiter: str) -> Iterator[tuple[str, Row | BadRow]
         if not cells:
             continue
         row = dict(zip(names, cells, strict=False))
-        fits = len(cells) == len(names)
-        yield f"line {start}", row if fits else BadRow(f"{len(cells)} cells, but the header has {len(names)}")
+        flaw = _flaw("".join(cells))
+        if len(cells) != len(names):
+            flaw = f"{len(cells)} cells, but the header has {len(names)}"
+        yield f"line {start}", BadRow(flaw) if flaw else row
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -276,14 +309,14 @@ def _is_image(kind: Any) -> bool:
 
 
 def plain_row(row: Row) -> Row:
-    """Return a table's row with JSON values: dates as text, NaN and bytes as None."""
+    """Return a table's row with JSON values: dates as text; NaN, infinities and bytes as None."""
     return {str(key): _plain(value) for key, value in row.items()}
 
 
 def _plain(value: Any) -> Any:
     """Return the JSON form of a table's value; a number as people write it, without an exponent."""
     if isinstance(value, float):
-        return None if value != value else _written(value)
+        return _written(value) if math.isfinite(value) else None
     if isinstance(value, Decimal):
         return Number(value)
     if isinstance(value, (datetime, date, time)):

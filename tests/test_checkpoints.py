@@ -133,6 +133,11 @@ def test_broken_files_are_named(tmp_path):
     cut.write_bytes(b"\xff" * 100)
     with pytest.raises(SdgError, match="Download it again"):
         read_header(cut)
+    cut.unlink()
+    for text, said in (("{", "config.json: invalid JSON"), ("[]", "must be an object"), ("{}", "num_hidden_layers")):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(SdgError, match=said):
+            read_checkpoint(str(folder))
     (folder / "config.json").unlink()
     with pytest.raises(SdgError, match="has no config.json"):
         read_checkpoint(str(folder))

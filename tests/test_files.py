@@ -31,7 +31,7 @@ def test_content_id_depends_on_content_and_on_the_parts():
         (b'{"id": 1', "invalid JSON"),
         (b"[1, 2]", "found list"),
         (b'"text"', "found str"),
-        (b"\xff\xfe", "invalid JSON"),
+        (b"\xff\xfe", "UTF-16"),
         (b"NaN", "invalid JSON"),
     ],
 )

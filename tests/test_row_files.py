@@ -57,7 +57,13 @@ def test_numbers_stay_as_they_are_written(tmp_path):
     [(_, row)] = rows_of(tmp_path, "a.jsonl", text)
     assert row == {"a": "2.50", "b": "12345678901234567890123", "c": "1E5", "d": ["7"], "e": True, "f": None}
     assert isinstance(row["a"], Number)
-    assert unmarked(row) == {**row, "a": 2.5, "c": 100000.0, "d": [7]}
+    assert unmarked(row) == {**row, "a": 2.5, "b": 12345678901234567890123, "c": 100000.0, "d": [7]}
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1e400", "1" * 4301])
+def test_a_number_that_cannot_be_kept_is_refused(text):
+    with pytest.raises(ValueError, match=r"too large for a float|4,301 digits"):
+        unmarked([Number(text)])
 
 
 @pytest.mark.parametrize(
@@ -67,6 +73,12 @@ def test_numbers_stay_as_they_are_written(tmp_path):
         ("a.jsonl", b"[1]", "not a JSON object"),
         ("a.jsonl", b'{"a": "caf\xe9"}', "not UTF-8"),
         ("a.jsonl", b"[" * 200_000, "invalid JSON"),
+        ("a.jsonl", b'{"a": ' + b"[" * 250 + b"]" * 250 + b"}", "nested more than 250 levels deep"),
+        ("a.jsonl", bytes(4096), "NUL bytes, as a power cut leaves them"),
+        ("a.jsonl", '{"a": 1}'.encode("utf-16-le"), "NUL bytes"),
+        ("a.jsonl", rb'{"a": "\uD83D"}', "a lone surrogate"),
+        ("a.csv", b"a,b\n1,x\0", "NUL bytes"),
+        ("a.csv", b"a,b\n1,caf\xe9", "not UTF-8"),
         ("a.csv", b"a,b\n1,2,3", "3 cells, but the header has 2"),
         ("a.csv", b"a,b\n1", "1 cells, but the header has 2"),
     ],
@@ -114,6 +126,9 @@ def test_tables_give_json_values(tmp_path):
         ("a", "x", "not without a suffix"),
         ("a.json", '[{"a": 1}, {"a"', "a.json: cannot be read as .json .*the list ends early"),
         ("a.json", "[" * 200_000, "cannot be read as .json"),
+        ("a.json", b'{"data": [{"a": "caf' + b'\xe9"}]}', "a.json: cannot be read as .json .*not UTF-8"),
+        ("a.csv", b"caf\xe9,b\n1,2", "a.csv: cannot be read as .csv .*its header: not UTF-8"),
+        ("a.csv", "problem\n\ud800".encode("utf-16", "surrogatepass"), "a.csv: cannot be read as .csv"),
         ("a.json", '{"a": 1}', "expected a list of objects, or an object with such a list"),
         ("a.jsonl.gz", "no", "a.jsonl.gz: cannot be read as .jsonl"),
         ("a.parquet", "no", "cannot be read as .parquet"),

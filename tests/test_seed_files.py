@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sdg_helpers import files
+from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.finishing import latest_failures
@@ -87,3 +88,11 @@ def test_a_repeated_failure_counts_with_its_last_reason(tmp_path, monkeypatch, t
             log.append({"id": "a", "seed": 0, "reason": reason})
     latest = latest_failures(tmp_path, ProblemIndex.build(problems), np.zeros((1, 1), bool))
     assert latest["a", 0]["reason"] == REASONS[-1]
+
+
+def test_zeros_inside_a_row_are_refused_with_their_place(problems, tmp_path):
+    writer = seed_files.PartialWriter(tmp_path, "solve")
+    writer.append(0, row(1) + row(2, "a" * 9).replace(b"aaa", bytes(3), 1))
+    writer.close()
+    with pytest.raises(SdgError, match=f"byte {len(row(1))}: 3 NUL bytes, as a power cut"):
+        seed_files.find_done(tmp_path, ProblemIndex.build(problems), 1)

@@ -29,7 +29,7 @@ def read_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
         return DESCRIBED[name.lower()]()
     folder = paths.resolve_path(name)
     if (folder / "config.json").exists():
-        return _build(name, json.loads((folder / "config.json").read_text()), _folder_tensors(folder))
+        return _build(name, files.read_json(folder / "config.json"), _folder_tensors(folder))
     if folder.exists():
         raise SdgError(
             f"{folder}: this folder has no config.json. Give the folder that holds the checkpoint's config.json and "
@@ -38,9 +38,16 @@ def read_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     return _from_hub(name, revision)
 
 
-def _build(name: str, config: dict[str, Any], tensors: Iterable[Tensor]) -> Checkpoint:
-    kv_heads = config.get("num_key_value_heads") or config.get("num_attention_heads") or 1
-    return Checkpoint(name, list(tensors), int(config["num_hidden_layers"]), int(kv_heads))
+def _build(name: str, config: Any, tensors: Iterable[Tensor]) -> Checkpoint:
+    try:
+        kv_heads = config.get("num_key_value_heads") or config.get("num_attention_heads") or 1
+        layers, kv_heads = int(config["num_hidden_layers"]), int(kv_heads)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise SdgError(
+            f"checkpoint {name!r}: config.json must be an object with the numbers num_hidden_layers and "
+            f"num_key_value_heads ({type(error).__name__}: {error}). Download it again, or give another checkpoint."
+        ) from None
+    return Checkpoint(name, list(tensors), layers, kv_heads)
 
 
 def _folder_tensors(folder: Path) -> Iterator[Tensor]:

@@ -59,7 +59,7 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
             end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
             if file.seek(0, 2) != 8 + length + end:
                 raise ValueError(f"{file.tell()} bytes; its header declares {8 + length + end}")
-    except (OSError, ValueError, struct.error, KeyError, AttributeError) as error:
+    except (OSError, ValueError, struct.error, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise SdgError(f"{path}: not a complete safetensors file ({error}). Download it again.") from None
     return header
 

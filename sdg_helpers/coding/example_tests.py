@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from sdg_helpers import files
+from sdg_helpers import exact_json, files
 from sdg_helpers.coding.procedures import NO_USABLE_TESTS, Procedure, read_procedure
 from sdg_helpers.errors import SdgError
 
@@ -73,7 +71,7 @@ class TestIndex:
     def find_with_procedure(self, question_id: str) -> tuple[list[dict[str, str]], Procedure]:
         """Return the tests of a question and how they are run. Safe to call from several threads."""
         offset, length = self._places.get(question_id, (0, 0))
-        row = orjson.loads(os.pread(self._file.fileno(), length, offset)) if length else {"tests": []}
+        row = exact_json.loads(os.pread(self._file.fileno(), length, offset)) if length else {"tests": []}
         return row["tests"], read_procedure(row)
 
     def close(self) -> None:

@@ -8,9 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
-from sdg_helpers import files
+from sdg_helpers import exact_json, files
 from sdg_helpers.coding.code_question import CodeQuestion, ReadCounts
 from sdg_helpers.coding.procedures import read_procedure
 from sdg_helpers.coding.sources import find_collection, read_questions, read_references
@@ -42,7 +40,9 @@ def questions_of_references(work: Work, parameters: dict[str, Any], read: ReadCo
     with open(work.folder / "partial" / "texts.jsonl", "rb") as texts:
         for position, (question_id, about) in enumerate(references):
             offset, length = where.get(position, (0, 0))
-            found = orjson.loads(os.pread(texts.fileno(), length, offset)) if length else {"text": None, "tests": []}
+            found = (
+                exact_json.loads(os.pread(texts.fileno(), length, offset)) if length else {"text": None, "tests": []}
+            )
             yield CodeQuestion(question_id, found["text"], found["tests"], about, read_procedure(found))
 
 

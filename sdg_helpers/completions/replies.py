@@ -12,7 +12,7 @@ import orjson
 from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.answers.thinking import normalise_reasoning, split_thinking, thinking_shape
 from sdg_helpers.completions.types import Completion
-from sdg_helpers.files import replace_lone_surrogates
+from sdg_helpers.exact_json import replace_lone_surrogates
 
 # Kinds of failed attempts, by what to do about them.
 BUSY = "busy"  # 429, 503: the server is full; send fewer at a time, and retry this one later
@@ -167,11 +167,18 @@ def _count(value: Any) -> int:
 
 
 def load_json(data: bytes) -> Any:
-    """Parse JSON. Invalid UTF-8 and lone surrogates are replaced: they must not cost an hour's reply."""
+    """Parse JSON. Invalid UTF-8 and lone surrogates are replaced: they must not cost an hour's reply.
+
+    Raises ValueError for anything but JSON. Numbers may be rounded: a reply's are only counts of tokens.
+    """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
+        pass
+    try:
         return replace_lone_surrogates(json.loads(data.decode("utf-8", "replace")))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def error_text(body: Any, error: Any = None) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 from typing import Any
 
-import orjson
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from sdg_helpers import exact_json
 from sdg_helpers.completions.types import Request, Sampling
 from sdg_helpers.errors import SdgError
-from sdg_helpers.files import replace_lone_surrogates
 
 _LARGE = 1 << 20  # bytes from which aiohttp wants a stream instead of a bytes object
 
@@ -87,12 +85,9 @@ class BodyWriter:
             if stream_options:
                 body["stream_options"] = {"include_usage": True}
         try:
-            data = orjson.dumps(body)
-        except TypeError:  # a lone surrogate, or not JSON at all
-            try:
-                data = orjson.dumps(replace_lone_surrogates(json.loads(json.dumps(body))))
-            except (TypeError, ValueError) as error:
-                raise SdgError(f"request {request.key!r}: its messages are not plain JSON values ({error}).") from None
+            data = exact_json.dumps(body)
+        except TypeError as error:
+            raise SdgError(f"request {request.key!r}: its messages are not plain JSON values ({error}).") from None
         return data if len(data) < _LARGE else io.BytesIO(data)
 
     def _name(self, field: str) -> str:

@@ -17,10 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pandas as pd
 
-from sdg_helpers import files
+from sdg_helpers import exact_json, files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.comparisons import row_key
 from sdg_helpers.judging.judge_replies import read_judgement
@@ -143,7 +142,7 @@ class _Replies:
             with open(path, "rb") as file:
                 for line in file:
                     if b'"reply":' in line:
-                        self._positions[row_key(orjson.loads(line))] = path, offset
+                        self._positions[row_key(exact_json.loads(line))] = path, offset
                     offset += len(line)
 
     def find(self, verdict: Verdict) -> str:
@@ -160,7 +159,7 @@ class _Replies:
         path, offset = position
         with open(path, "rb") as file:
             file.seek(offset)
-            reply = str(orjson.loads(file.readline())["reply"])
+            reply = str(exact_json.loads(file.readline())["reply"])
         return reply if read_judgement(reply) is verdict.correct else ours
 
 

@@ -15,7 +15,10 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from sdg_helpers import exact_json
+
 _INT64 = range(-(1 << 63), 1 << 63)
+_EXACT_FLOATS = 1 << 53  # up to here a float holds every integer
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]|$)")
 _MANY_DATES = 9  # dates for each other text; fewer, and a megabyte without another text is most unlikely
 _STRINGS = pa.list_(pa.string())
@@ -41,7 +44,10 @@ class Columns:
         ]
 
     def types(self, keys: Sequence[str]) -> dict[str, pa.DataType]:
-        """Return the type of each key: of its values if they agree, float64 for integers and floats, else string."""
+        """Return the type of each key: of its values if they agree, float64 for integers and floats, else string.
+
+        Integers that a float would round do not go with floats: their key becomes string.
+        """
         return {key: _TYPES.get(self._kinds_of(key), pa.string()) for key in keys}
 
     def converters(self, keys: Sequence[str]) -> dict[str, pa.DataType]:
@@ -57,6 +63,8 @@ class Columns:
 
 _TYPES = {
     frozenset({"int"}): pa.int64(),
+    frozenset({"long"}): pa.int64(),
+    frozenset({"int", "long"}): pa.int64(),
     frozenset({"float"}): pa.float64(),
     frozenset({"int", "float"}): pa.float64(),
     frozenset({"bool"}): pa.bool_(),
@@ -70,18 +78,18 @@ def _kind(value: Any) -> str:
     if isinstance(value, list):
         return "strings" if all(isinstance(item, str) for item in value) else "other"
     if isinstance(value, int) and not isinstance(value, bool):
-        return "int" if value in _INT64 else "other"
+        return "int" if abs(value) <= _EXACT_FLOATS else "long" if value in _INT64 else "other"
     return {type(None): "null", bool: "bool", float: "float"}.get(type(value), "other")
 
 
 def convert(line: bytes | memoryview, types: Mapping[str, pa.DataType]) -> bytes:
     """Return a row with the values of these keys converted: to floats, or to texts (JSON unless a text already)."""
-    row = orjson.loads(line)
+    row = exact_json.loads(line)
     for key, kind in types.items():
         value = row[key]
         if value is not None and not isinstance(value, str):
-            row[key] = float(value) if kind == pa.float64() else orjson.dumps(value).decode()
-    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+            row[key] = float(value) if kind == pa.float64() else exact_json.dumps(value).decode()
+    return exact_json.dumps(row, orjson.OPT_APPEND_NEWLINE)
 
 
 def schema(keys: Mapping[str, pa.DataType]) -> pa.Schema:

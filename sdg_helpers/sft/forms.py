@@ -10,10 +10,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import orjson
 import pyarrow as pa
 
-from sdg_helpers import files
+from sdg_helpers import exact_json, files
 from sdg_helpers.answers.thinking import CLOSE, OPEN
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.sft.columns import schema
@@ -36,7 +35,7 @@ class Form(NamedTuple):
 
 def _messages(head: Head, question: str, text: bytes) -> bytes:
     return b'{"messages":[%b{"role":"user","content":%b},{"role":"assistant","content":"%b"}]' % (
-        b"".join(orjson.dumps(message) + b"," for message in head),
+        b"".join(exact_json.dumps(message) + b"," for message in head),
         files.dumps(question)[:-1],
         text,
     )
@@ -50,7 +49,7 @@ def _reasoning_content(head: Head, question: str, text: bytes) -> bytes:
         b'{"messages":[%b{"role":"user","content":%b,"reasoning_content":""},'
         b'{"role":"assistant","content":"%b","reasoning_content":"%b"}]'
     ) % (
-        b"".join(orjson.dumps(message) + b"," for message in empty),
+        b"".join(exact_json.dumps(message) + b"," for message in empty),
         files.dumps(question)[:-1],
         answer,
         thinking,
@@ -60,7 +59,7 @@ def _reasoning_content(head: Head, question: str, text: bytes) -> bytes:
 def _sharegpt(head: Head, question: str, text: bytes) -> bytes:
     turns = [{"from": message["role"], "value": message["content"]} for message in head]
     return b'{"conversations":[%b{"from":"human","value":%b},{"from":"gpt","value":"%b"}]' % (
-        b"".join(orjson.dumps(turn) + b"," for turn in turns),
+        b"".join(exact_json.dumps(turn) + b"," for turn in turns),
         files.dumps(question)[:-1],
         text,
     )

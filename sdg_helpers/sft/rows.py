@@ -10,9 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import orjson
-
-from sdg_helpers import files
+from sdg_helpers import exact_json, files
 from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.answers.thinking import CLOSE, OPEN
 from sdg_helpers.errors import SdgError, did_you_mean
@@ -168,7 +166,7 @@ class RowMaker:
     def rows(self, solution: Solution, text: bytes, verdict: Verdict) -> list[bytes]:
         """Return one line per form, in the order of `forms`. text: what `text` returned."""
         question = self.question(solution)
-        answer = orjson.dumps(self.columns.observe("expected_answer", verdict.expected_answer))
+        answer = exact_json.dumps(self.columns.observe("expected_answer", verdict.expected_answer))
         keys = {key: self.columns.observe(key, solution.value(key)) for key in self.extra_keys}
         tail = b',"expected_answer":' + answer + (b"," + files.dumps(keys)[1:] if keys else b"}\n")
         starts = (FORMS[form].write for form in self.forms)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sdg_helpers import files
+from sdg_helpers import exact_json, files
 from sdg_helpers.answers.thinking import CLOSE
 from sdg_helpers.errors import UnreadableRow
 
@@ -80,8 +80,10 @@ def parse_solution(line: bytes, path: Path, number: int) -> Solution:
         text = line[start + len(_GENERATION) : tail.start()]
         if b'","' not in text:  # otherwise there is another key between the two
             try:
-                return Solution(orjson.loads(line[:start].rstrip(b",") + b"}"), text, tail[1].decode(), int(tail[2]))
-            except orjson.JSONDecodeError:
+                return Solution(
+                    exact_json.loads(line[:start].rstrip(b",") + b"}"), text, tail[1].decode(), int(tail[2])
+                )
+            except ValueError:
                 pass  # this `generation` is a key inside the value of another key
     row = files.parse_row(line, path, number)
     generation = row.get("generation")
@@ -97,11 +99,11 @@ def parse_solution(line: bytes, path: Path, number: int) -> Solution:
 def copy_line(solution: Solution, keys: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
     """Return a solution's row with `keys` before its text and the keys of `added` at the end; the text is copied."""
     return b'%b,"generation":"%b","finish_reason":%b,"num_generated_tokens":%d%b}\n' % (
-        orjson.dumps(keys)[:-1],
+        exact_json.dumps(keys)[:-1],
         solution.text,
         orjson.dumps(solution.finish_reason),
         solution.tokens,
-        b"," + orjson.dumps(added)[1:-1] if added else b"",
+        b"," + exact_json.dumps(added)[1:-1] if added else b"",
     )
 
 

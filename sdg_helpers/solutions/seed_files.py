@@ -179,6 +179,11 @@ def _lines(path: Path, index: ProblemIndex) -> Iterator[tuple[int, int, int]]:
         for line in file:
             if not line.endswith(b"\n"):
                 return
+            if b"\0" in line:
+                raise SdgError(
+                    f"{path}, byte {offset}: {line.count(0):,} NUL bytes, as a power cut or a failing disk leaves "
+                    "them. Remove this line, or the file, and run again: only the solutions in it are asked for again."
+                )
             problem_id = read_id(line)
             position = -1 if problem_id is None else index.position(problem_id)
             if position < 0:
