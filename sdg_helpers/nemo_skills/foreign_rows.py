@@ -10,6 +10,7 @@ from typing import Any
 from sdg_helpers import files
 from sdg_helpers.answers.thinking import normalise_reasoning
 from sdg_helpers.errors import SdgError
+from sdg_helpers.nemo_skills.row_checks import check_file, check_row
 from sdg_helpers.solutions.rows import GENERATED_KEYS, solution_line
 from sdg_helpers.solutions.seed_files import seed_files
 
@@ -35,15 +36,17 @@ _ADDED_KEYS = {
     "label_confidence",
     "symbolic_correct",
 }
-_CHUNK = re.compile(r"output-rs(\d+)_chunk_(\d+)\.jsonl")
+_CHUNK = re.compile(r"output-rs([0-9]+)_chunk_([0-9]+)\.jsonl")
+_MAX_SEED = 999_999_999
 Sources = Mapping[int, Sequence[Path]]  # the files of each seed, in order
 
 
 def finished_files(folder: Path, problems: Path) -> Sources:
     """Return the finished files by seed: one, or its chunks where NeMo-Skills has not merged them yet.
 
-    problems: problems.jsonl. Chunks are taken if all are done and together have a row for each of its problems: their
-    names do not say how many there should be. Raises SdgError when any file is unfinished or a chunk may be missing.
+    problems: problems.jsonl of the folder that is imported; files outside it are refused. Chunks are taken if all are
+    done and together have a row for each of its problems: their names do not say how many there should be. Raises
+    SdgError when any file is unfinished or a chunk may be missing.
     """
     for path in folder.glob("output*.jsonl-async"):
         if not path.with_name(path.name.removesuffix("-async")).exists():
@@ -52,7 +55,10 @@ def finished_files(folder: Path, problems: Path) -> Sources:
             )
     found: dict[int, list[Path]] = {seed: [path] for seed, path in seed_files(folder).items()}
     found.update(_chunks(folder, problems, set(found)))
+    if found and max(found) > _MAX_SEED:
+        raise SdgError(f"{found[max(found)][0]}: the seed must be at most {_MAX_SEED:,}. Rename the file.")
     for path in (path for paths in found.values() for path in paths):
+        check_file(path, problems.parent)
         if not path.with_name(path.name + ".done").exists():
             raise SdgError(
                 f"{path}: may be incomplete, because there is no {path.name}.done beside it. Let NeMo-Skills finish "
@@ -67,7 +73,7 @@ def _chunks(folder: Path, problems: Path, merged: set[int]) -> dict[int, list[Pa
     for path in folder.glob("output-rs*_chunk_*.jsonl"):
         match = _CHUNK.fullmatch(path.name)
         if match and int(match[1]) not in merged:
-            chunks.setdefault(int(match[1]), {})[int(match[2])] = path
+            chunks.setdefault(int(match[1]), {})[int(match[2])] = check_file(path, problems.parent)
     for paths in chunks.values():
         first = paths[min(paths)]
         remedy = "Let NeMo-Skills finish and merge its chunks, or move them away."
@@ -76,6 +82,7 @@ def _chunks(folder: Path, problems: Path, merged: set[int]) -> dict[int, list[Pa
                 f"{first}: nothing says how many chunks there should be. {remedy} Or put the input as {problems.name} "
                 f"into {problems.parent}."
             )
+        check_file(problems, problems.parent)
         rows, wanted = sum(map(_count_rows, paths.values())), _count_rows(problems)
         if rows != wanted or sorted(paths) != list(range(len(paths))):
             raise SdgError(
@@ -97,22 +104,26 @@ def all_paths(sources: Sources) -> dict[str, Path]:
 def read_rows(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """Yield the rows of files, one file after the other. A row without an id gets one from the text of its problem.
 
-    Raises SdgError when a row has no text under the key `problem`.
+    Raises SdgError when a row has no text under the key `problem`, or a value of another type than its key has.
     """
     for path in paths:
         for number, row in enumerate(files.read_jsonl(path), 1):
-            if not isinstance(row.get("problem"), str):
-                raise SdgError(
-                    f"{path}, row {number}: needs a text under the key 'problem', found {row.get('problem')!r}. "
-                    "Give files of a math recipe."
-                )
-            row.setdefault("id", files.content_id(row["problem"]))
+            check_row(row, path, number)
+            if row.get("id") is None:
+                row["id"] = files.content_id(row["problem"])
             yield row
+
+
+def answer_text(answer: str | int | float | None) -> str:
+    """Return an answer as text, "" for none."""
+    return "" if answer is None else str(answer)
 
 
 def problem_of(row: dict[str, Any]) -> dict[str, Any]:
     """Return the problem of a row of any stage, with its original expected answer."""
-    answer = row.get("original_expected_answer", row.get("expected_answer"))
+    answer = row.get("original_expected_answer")
+    if answer is None:
+        answer = row.get("expected_answer")
     rest = {
         key: value
         for key, value in row.items()
@@ -121,7 +132,7 @@ def problem_of(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": row["id"],
         "problem": row["problem"],
-        "expected_answer": "" if answer is None else str(answer),
+        "expected_answer": answer_text(answer),
         **rest,
     }
 

@@ -20,11 +20,13 @@ from sdg_helpers.nemo_skills.exporting import RULE_REPLIES
 from sdg_helpers.nemo_skills.foreign_rows import (
     Sources,
     all_paths,
+    answer_text,
     finished_files,
     our_solution_line,
     problem_of,
     read_rows,
 )
+from sdg_helpers.nemo_skills.row_checks import check_file
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.runs.run import Track
 from sdg_helpers.solutions.seed_files import seed_files
@@ -50,6 +52,8 @@ def import_nemo_skills(folder: Path, run_folder: Path) -> dict[str, int]:
             f"{folder}: found neither problems.jsonl nor solutions/output-rs*.jsonl. Give the folder that "
             "`sdg export nemo-skills` or NeMo-Skills wrote."
         )
+    if (folder / "problems.jsonl").exists():
+        check_file(folder / "problems.jsonl", folder)
     rows = {"problems": _import_problems(track, folder / "problems.jsonl", with_text)}
     if with_text:
         rows["solutions"] = _import_solutions(track, with_text)
@@ -69,15 +73,20 @@ def _import_problems(track: Track, path: Path, with_text: Sources) -> int:
     """Import problems.jsonl if it exists, else the problems of all seed files, each once, in order of appearance."""
     with track.stage("problems").work(_PARAMETERS, {"source": path} if path.exists() else {}) as work:
         if not work.done:
-            seen: set[str] = set()
+            seen: dict[str, str] = {}
             read = kept = 0
             target = work.folder / "problems.jsonl"
             with files.atomic_writer(target) as out:
                 for source in [[path]] if path.exists() else with_text.values():
                     for row in read_rows(source):
                         read += 1
-                        if row["id"] not in seen:
-                            seen.add(row["id"])
+                        text = files.content_id(row["problem"])
+                        if seen.setdefault(row["id"], text) != text:
+                            raise SdgError(
+                                f"{source[0]}: the id {row['id']!r} belongs to two problems with different texts. Give "
+                                "every problem an id of its own, or none, then import again."
+                            )
+                        if len(seen) > kept:
                             kept += 1
                             out.write(files.dumps(problem_of(row)))
             work.finish(rows_in=read, rows_out=kept, dropped={"repeated": read - kept}, outputs=[target])
@@ -130,15 +139,21 @@ def _import_verdicts(track: Track, name: str, sources: Sources) -> int:
         if not work.done:
             outputs = [work.folder / "verdicts.parquet", work.folder / "comparisons.jsonl"]
             outputs[1].unlink(missing_ok=True)
-            stored: set[int] = set()
+            index, stored, read = ProblemIndex.build(track.problems / "problems.jsonl"), set[int](), 0
             with VerdictWriter(outputs[0]) as table, files.AppendLog(outputs[1]) as store:
                 for seed, paths in sources.items():
+                    seen: set[int] = set()
                     for row in read_rows(paths):
-                        _add_verdict(table, store, stored, seed, row)
+                        read += 1
+                        position = _position(index, row["id"], paths[0])
+                        if position not in seen:
+                            seen.add(position)
+                            _add_verdict(table, store, stored, seed, row)
             total = table.by_how.total()
             work.finish(
-                rows_in=total,
+                rows_in=read,
                 rows_out=total,
+                dropped={"repeated": read - total},
                 outputs=outputs,
                 seeds=list(sources),
                 undecided={},
@@ -153,11 +168,11 @@ def _add_verdict(
     table: VerdictWriter, store: files.AppendLog, stored: set[int], seed: int, row: dict[str, Any]
 ) -> None:
     """Add a row's verdict to the table, and its comparison to the store unless a rule decides it or it is there."""
-    predicted, expected = row.get("predicted_answer") or None, str(row.get("expected_answer") or "")
+    predicted, expected = answer_text(row.get("predicted_answer")), answer_text(row.get("expected_answer"))
     reply = row.get("judgement") or RULE_REPLIES[None]
     correct = read_judgement(reply)
     if not predicted:
-        table.add(row["id"], seed, predicted, expected, False, "missing")
+        table.add(row["id"], seed, None, expected, False, "missing")
         return
     if not expected or row.get("label_decision") == "undecided":
         table.add(row["id"], seed, predicted, expected, None, "no_label")
@@ -173,11 +188,13 @@ def _add_verdict(
 def _import_labels(track: Track, sources: Sources) -> int:
     """Write labels.parquet. Votes are 0 where the files do not have them."""
     original = {row["id"]: row["expected_answer"] for row in files.read_jsonl(track.problems / "problems.jsonl")}
+    index = ProblemIndex.build(track.problems / "problems.jsonl")
     with track.stage("relabeled").work(_PARAMETERS, all_paths(sources)) as work:
         if not work.done:
             found: dict[str, tuple[Any, ...]] = {}
             for paths in sources.values():
                 for row in read_rows(paths):
+                    _position(index, row["id"], paths[0])
                     if row["id"] not in found:
                         found[row["id"]] = _label(row, original[row["id"]])
             unseen = ({"id": key, "expected_answer": answer} for key, answer in original.items() if key not in found)
@@ -194,8 +211,9 @@ def _import_labels(track: Track, sources: Sources) -> int:
 def _label(row: dict[str, Any], original: str) -> tuple[Any, ...]:
     """Return a row of labels.parquet; of a label that another tool wrote, only its answer and votes are known."""
     votes, seeds = np.int32(row.get("votes") or 0), np.int32(row.get("total_votes") or 0)
+    confidence = row.get("label_confidence")
     return (
-        str(row.get("expected_answer") or ""),
+        answer_text(row.get("expected_answer")),
         original,
         row.get("label_decision") or ("relabel" if row.get("updated_answer_from_r1") else "keep"),
         row.get("label_reason") or "imported",
@@ -203,13 +221,14 @@ def _label(row: dict[str, Any], original: str) -> tuple[Any, ...]:
         seeds,
         bool(row.get("label_tied")),
         votes / seeds if seeds else 0.0,
-        row.get("label_confidence", float("nan")),
+        float("nan") if confidence is None else confidence,
     )
 
 
 def _import_sft(track: Track, folder: Path) -> int:
     """Copy the exported files; their rows are those of the first form, because every form has the same rows."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".jsonl", ".parquet", ".md"))
+    found = sorted(path for path in folder.rglob("*") if path.suffix in (".jsonl", ".parquet", ".md"))
+    paths = [check_file(path, folder.parent) for path in found]
     forms = [path for path in paths if path.name.startswith("sft-data") and path.suffix == ".jsonl"]
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     with track.stage("sft").work(_PARAMETERS, names) as work:
@@ -220,9 +239,18 @@ def _import_sft(track: Track, folder: Path) -> int:
                 with files.atomic_writer(outputs[-1]) as out, open(path, "rb") as file:
                     while block := file.read(1 << 20):
                         out.write(block)
-                        rows += block.count(b"\n") if path == forms[0] else 0
+                        rows += block.count(b"\n") if path in forms[:1] else 0
             work.finish(rows_in=rows, rows_out=rows, outputs=outputs)
         return _rows_out(work)
+
+
+def _position(index: ProblemIndex, problem_id: str, path: Path) -> int:
+    position = index.position(problem_id)
+    if position < 0:
+        raise SdgError(
+            f"{path}: a row's problem, {problem_id!r}, is not in problems.jsonl. Give files of one run, all together."
+        )
+    return position
 
 
 def _rows_out(work: Work) -> int:

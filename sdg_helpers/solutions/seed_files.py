@@ -27,7 +27,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.solutions.rows import read_id, summarize_row
 
-_NAME = re.compile(r"output-rs(\d+)\.jsonl")
+_NAME = re.compile(r"output-rs([0-9]+)\.jsonl")
 _MAX_OPEN_FILES = 128  # enough for the attempts of one chunk, and far below the limit of a process
 TOKEN_BINS = 2 ** np.arange(0, 21)  # bin edges of the length histogram, tokens
 
