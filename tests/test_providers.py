@@ -17,7 +17,7 @@ from sdg_helpers.completions.failures import describe_failures
 from sdg_helpers.completions.hints import suggest_fit
 from sdg_helpers.completions.http_errors import requested_wait_s
 from sdg_helpers.completions.redaction import Redactor
-from sdg_helpers.completions.replies import FailedAttempt
+from sdg_helpers.completions.replies import FailedAttempt, read_reply
 from sdg_helpers.completions.request_bodies import BodyWriter, RequestFit
 from sdg_helpers.completions.types import Completion, Limits, Request, Sampling, ServerGone, Target
 from sdg_helpers.errors import SdgError
@@ -49,6 +49,12 @@ def providers():
 def test_every_variant_works_or_ends_with_a_clear_error(providers, name, tmp_path):
     outcome, said = try_variant(name, providers.url, tmp_path)
     assert outcome != "bad", said
+
+
+def test_thinking_that_the_model_left_open_is_a_row_and_costs_no_attempt():
+    body = {"choices": [{"message": {"content": "<think>\\boxed{12}."}, "finish_reason": "stop"}]}
+    reply = read_reply(json.dumps(body).encode(), 1.0)
+    assert isinstance(reply, Completion) and reply.content == "<think>\\boxed{12}."
 
 
 def test_a_proxy_that_cuts_silent_connections_costs_no_attempt(providers, tmp_path):

@@ -88,7 +88,11 @@ def reported_error(body: Any) -> FailedAttempt | None:
 
 
 def conclude(reply: Reply, seconds: float) -> Completion | FailedAttempt:
-    """Return the completion that a whole reply holds, or why it is none: aborted, empty, or without an answer."""
+    """Return the completion that a whole reply holds, or why it is none: aborted, empty, or without an answer.
+
+    Thinking that a model left open in its text is a completion: the model would do the same again, and later stages
+    find no answer in it. A server that sends thinking alone, in a separate field, may have lost the text.
+    """
     finish = reply.finish
     plain = finish if isinstance(finish, str) and _FINISH_REASON.fullmatch(finish) else "unknown"
     if plain.lower() in _ABORTED:
@@ -104,7 +108,7 @@ def conclude(reply: Reply, seconds: float) -> Completion | FailedAttempt:
             f"more than one thinking part, or text around it, so that it cannot be told where the answer begins: "
             f"{text[:100]!r} … {text[-100:]!r}",
         )
-    if shape != "none" and ended_by_itself(plain) and not split_thinking(text)[1].strip():
+    if not reply.content.strip() and ended_by_itself(plain) and not split_thinking(text)[1].strip():
         return FailedAttempt(
             UNUSABLE, "no_answer", f"thinking without an answer (finish_reason {finish!r}), ending {text[-100:]!r}"
         )
