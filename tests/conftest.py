@@ -1,6 +1,7 @@
 """How tests are marked and spread over processes, and the private Slurm."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ from tests.helpers.private_slurm import PrivateSlurm, why_not
 
 CLUSTER_FIXTURES = {"slurm", "accounting"}
 CLUSTER_FILES = "tests/cluster/"
+
+
+def pytest_configure(config):
+    """Take interrupts as usual, also where a shell started us in the background and made them ignored: our children
+    would ignore them too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -16,8 +16,10 @@ LIGHT = 15  # modules of ours that a small module may load
 
 # Import each module in a fork of a process that holds the large libraries and nothing of ours.
 IMPORT_ALONE = """
-import importlib, os, sys, traceback
-import aiohttp, openai, orjson, pandas, psutil, pyarrow.parquet, pydantic, yaml
+import difflib, gc, importlib, multiprocessing, os, sys, traceback
+import aiohttp, lazy_loader, matplotlib.pyplot, mpmath, openai, orjson, pandas, psutil, pyarrow.parquet, pydantic, rensa
+import tree_sitter_cpp, xxhash, yaml
+gc.freeze()
 assert not any(name.startswith("sdg_helpers") for name in sys.modules)
 for module in sys.argv[1:]:
     pid = os.fork()
