@@ -148,4 +148,4 @@ def _gpus(folder: Path, role: str) -> int:
         "servers", {}
     )  # `jobs` of an older run may have keys that are gone
     spec = Profile.model_validate({"servers": servers}).server(role)
-    return spec.tp_size * spec.num_servers if spec.engine == "sglang" else 1
+    return spec.gpus or 1

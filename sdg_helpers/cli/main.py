@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from sdg_helpers import __version__
 from sdg_helpers.errors import SdgError
 
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+BAD_INPUT, FAILED, BUDGET_SPENT, INTERRUPTED = 2, 1, 3, 130
 Add = Callable[..., argparse.ArgumentParser]  # (name, function, help text) -> the command's parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Return the exit code: 0, 1 for a failed notebook, 2 for bad input, 130 when interrupted."""
+    """Run one command and return the exit code.
+
+    0, 1 for a failed notebook, 2 for bad input, 3 when the budget is spent, 130 when interrupted.
+    """
     arguments = _parser().parse_args(argv)
     try:
         return arguments.command(arguments) or 0

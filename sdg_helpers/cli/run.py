@@ -9,12 +9,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from sdg_helpers.cli.console import display_path, program_name
-from sdg_helpers.cli.main import FAILED, INTERRUPTED, Add
+from sdg_helpers.cli.main import BUDGET_SPENT, FAILED, INTERRUPTED, Add
 from sdg_helpers.cli.tools import fetch_weights
 from sdg_helpers.errors import SdgError
 
 if TYPE_CHECKING:
+    from sdg_helpers.budgets.budget import Budget
     from sdg_helpers.notebooks.discovery import Notebook
+    from sdg_helpers.notebooks.execution import NotebookFailed
     from sdg_helpers.runs.run import Run
 
 
@@ -40,6 +42,12 @@ def add_commands(add: Add) -> None:
         help="override a parameter in every selected notebook that has it; may be repeated",
     )
     run.add_argument(
+        "--budget",
+        metavar="LIMIT",
+        help='stop in time to spend no more over the whole run: "2e9 tokens" (generated), "500 EUR" (with prices in '
+        'the profile), "2000 gpu-hours", "8h" at work; it holds until it is set again, or lifted with "none"',
+    )
+    run.add_argument(
         "--submit",
         action="store_true",
         help="submit the driver itself as a small Slurm job, so that you can log out",
@@ -49,6 +57,7 @@ def add_commands(add: Add) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from sdg_helpers import notebooks
+    from sdg_helpers.budgets.ledger import set_budget
     from sdg_helpers.notebooks import chain
     from sdg_helpers.notebooks.execution import NotebookFailed
     from sdg_helpers.notebooks.values import values_for
@@ -62,7 +71,9 @@ def _run(arguments: argparse.Namespace) -> int:
     values = values_for(selected, every, profile, arguments.overrides)
     name = arguments.run or re.sub(r"[^A-Za-z0-9._-]", "-", profile.path.stem)
     run = Run(name, run_folder(name), profile)
+    budget = _read_budget(run, arguments.budget)
     history.add_session(run.folder, profile, {key: value for key, value in arguments.overrides})
+    set_budget(run.folder, budget)
     if arguments.submit:
         return _submit(run, arguments, name)
     print(f"run {name}, profile {profile.key}: {display_path(run.folder)}", flush=True)
@@ -73,6 +84,8 @@ def _run(arguments: argparse.Namespace) -> int:
     except (NotebookFailed, KeyboardInterrupt) as error:
         if arguments.debug:
             raise
+        if isinstance(error, NotebookFailed) and error.budget_spent:
+            return _report_budget(run, error, arguments, name)
         return _report_stop(error, arguments, name)
     executed = display_path(run.folder / "notebooks")
     print(f"Complete. Executed notebooks: {executed}   Status: {program_name()} status {name}")
@@ -119,6 +132,36 @@ def _report_stop(error: BaseException, arguments: argparse.Namespace, name: str)
     command = f"{program_name()} run {shlex.join(_words(arguments, name))}"
     print(f"sdg: {message}\nFinished work is kept. {how}: {command}", file=sys.stderr)
     return INTERRUPTED if interrupted else FAILED
+
+
+def _read_budget(run: Run, text: str | None) -> Budget | None:
+    """Return the budget that is given, else the one that holds; both must fit the profile."""
+    from sdg_helpers.budgets.ledger import read_budget
+    from sdg_helpers.budgets.reports import check_budget, check_unit
+
+    if text is not None:
+        return None if text.lower() == "none" else check_budget(text, run.folder, run.profile)
+    if not (run.folder / "run.yaml").exists():
+        return None
+    if budget := read_budget(run.folder):
+        check_unit(budget, run.profile)
+    return budget
+
+
+def _report_budget(run: Run, error: NotebookFailed, arguments: argparse.Namespace, name: str) -> int:
+    """Print what is spent, what is left to do, and how to go on; return the exit code."""
+    from sdg_helpers.budgets.reports import rest_of
+    from sdg_helpers.runs.status import run_status
+
+    unfinished = [stage for stage in run_status(run.folder) if stage.state == "partial"]
+    rest, enough = rest_of(run.folder, unfinished[-1]) if unfinished else ("", "")
+    command = f"{program_name()} run {shlex.join([*_words(arguments, name), '--budget', enough or 'MORE'])}"
+    print(
+        f"sdg: stopped: {error.error.partition(': ')[2]}\n{rest}\nFinished work is kept. Go on with a larger budget "
+        f"(or none): {command}".replace("\n\n", "\n"),
+        file=sys.stderr,
+    )
+    return BUDGET_SPENT
 
 
 def _select_notebooks(arguments: argparse.Namespace) -> list[Notebook]:

@@ -62,6 +62,10 @@ class Backlog:
             self._exhausted = True
         return None
 
+    def put_back(self, pending: PendingRequest) -> None:
+        """Return a request that may not be sent yet; it is the next one again."""
+        heapq.heappush(self._heap, (0.0, -next(self._order), pending))
+
     def schedule(self, pending: PendingRequest, wait_s: float) -> None:
         """Retry a request after at least this many seconds."""
         heapq.heappush(self._heap, (time.monotonic() + wait_s, next(self._order), pending))

@@ -13,7 +13,7 @@ from sdg_helpers.completions.meter import Meter, Progress
 from sdg_helpers.completions.pacing import Pace, backoff_s
 from sdg_helpers.completions.replies import BUSY, FATAL, REJECTED, RETRY, UNREACHABLE, UNUSABLE, FailedAttempt
 from sdg_helpers.completions.transport import Transport
-from sdg_helpers.completions.types import Completion, Failure, Limits, Request, ServerGone
+from sdg_helpers.completions.types import Allowance, Completion, Failure, Limits, Request, ServerGone
 from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_duration
 
@@ -37,7 +37,10 @@ class Dispatcher:
         on_completion: Callable[[Request, Completion], None],
         on_failure: Callable[[Request, Failure], None],
         on_progress: Callable[[Progress], None] | None,
+        allowance: Allowance | None = None,
     ):
+        self._allowance = allowance
+        self._held = self._refused = False  # the allowance admits no request now, and with nothing in flight
         self._backlog = Backlog(requests, max(1000, 2 * limits.concurrency))
         self._transport, self._limits = transport, limits
         self._on_completion, self._on_failure, self._on_progress = on_completion, on_failure, on_progress
@@ -67,11 +70,11 @@ class Dispatcher:
                 if self._timer:
                     self._timer.cancel()
                 await asyncio.gather(ticker, *workers, return_exceptions=True)
+        progress = self._progress()
+        if self._on_progress and (self._error is None or self._refused):
+            self._on_progress(progress)
         if self._error is not None:
             raise self._error
-        progress = self._progress()
-        if self._on_progress:
-            self._on_progress(progress)
         return progress
 
     def stop(self, error: BaseException | None = None) -> None:
@@ -120,6 +123,10 @@ class Dispatcher:
         if now < self._pause_until or (self._outage and self._scout is not None):
             return None
         pending = self._backlog.next(now)
+        self._held = pending is not None and self._allowance is not None and not self._allowance.admits(pending.request)
+        if pending is not None and self._held:
+            self._backlog.put_back(pending)
+            return None
         if pending is not None:
             self._in_flight += 1
             pending.sent += 1
@@ -143,6 +150,10 @@ class Dispatcher:
         if self._backlog.empty:
             if not self._in_flight:
                 self.stop()
+        elif self._held and self._allowance is not None:
+            if not self._in_flight:
+                self._refused = True
+                self.stop(self._allowance.refusal())
         elif self._in_flight < int(self._pace.limit) and not (self._outage and self._scout):
             wait = max(self._backlog.next_due, self._pause_until) - time.monotonic()
             self._timer = self._loop.call_later(max(wait, 0.0) + 0.002, self._wake)
@@ -158,6 +169,8 @@ class Dispatcher:
 
     def _settle(self, pending: PendingRequest, outcome: Completion | FailedAttempt) -> None:
         self._in_flight -= 1
+        if self._allowance is not None:
+            self._allowance.ended(pending.request, outcome)
         if self._stopped:
             return
         if self._scout is pending:

@@ -25,7 +25,7 @@ from sdg_helpers.completions.dispatch import Dispatcher
 from sdg_helpers.completions.meter import Progress
 from sdg_helpers.completions.request_bodies import RequestFit
 from sdg_helpers.completions.transport import Transport
-from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, Target
+from sdg_helpers.completions.types import Allowance, Completion, Failure, Limits, Request, Sampling, Target
 
 _WAKE_S = 1.0
 _AS_IS = RequestFit(stream=False)
@@ -42,6 +42,7 @@ def complete(
     on_failure: Callable[[Request, Failure], None],
     on_progress: Callable[[Progress], None] | None = None,
     fit: RequestFit = _AS_IS,
+    allowance: Allowance | None = None,
 ) -> Progress:
     """Send every request; return when each has completed or failed.
 
@@ -49,7 +50,8 @@ def complete(
     base_url, api_key, default headers and query, and timeouts are read; or a list of Targets, servers that share the
     requests. The callbacks are called one at a time, in the
     order in which requests end, from the run's thread; on_progress about once a second, and once at the end. fit: how
-    requests differ from OpenAI's first API, for servers that need it; without it, replies are not streamed.
+    requests differ from OpenAI's first API, for servers that need it; without it, replies are not streamed. allowance:
+    asked before each attempt; when it admits none and nothing is in flight, its refusal is raised.
 
     Works inside a running event loop (a notebook) and outside. Raises whatever a callback or `requests` raises,
     SdgError when no request can succeed (wrong key, unknown model), and ServerGone when the server stays unreachable.
@@ -61,7 +63,7 @@ def complete(
     if len(transports) > 1:
         transport = Balancer(transports, [target.weight for target in targets], limits.concurrency)
     _allow_open_files(limits.concurrency + 200)
-    dispatcher = Dispatcher(requests, transport, limits, on_completion, on_failure, on_progress)
+    dispatcher = Dispatcher(requests, transport, limits, on_completion, on_failure, on_progress, allowance)
     run = _Run(dispatcher)
     try:
         run.start()

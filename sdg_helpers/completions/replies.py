@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -31,12 +31,17 @@ _THINKING_KEYS = ("reasoning_content", "reasoning", "thinking")
 
 @dataclass(slots=True, frozen=True)
 class FailedAttempt:
-    """An attempt without a completion. kind: one of this module's constants; reason: a short code for counting."""
+    """An attempt without a completion. kind: one of this module's constants; reason: a short code for counting.
+
+    The tokens are those of a reply that came but is no completion.
+    """
 
     kind: str
     reason: str
     detail: str
     retry_after_s: float | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -95,6 +100,14 @@ def conclude(reply: Reply, seconds: float) -> Completion | FailedAttempt:
     """
     finish = reply.finish
     plain = finish if isinstance(finish, str) and _FINISH_REASON.fullmatch(finish) else "unknown"
+    if (failure := _find_flaw(plain, reply)) is not None:
+        return replace(failure, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
+    return Completion(reply.content, reply.reasoning, plain, reply.prompt_tokens, reply.completion_tokens, seconds)
+
+
+def _find_flaw(plain: str, reply: Reply) -> FailedAttempt | None:
+    """Return why a reply is no completion; None if it is one. plain: its finish reason."""
+    finish = reply.finish
     if plain.lower() in _ABORTED:
         return FailedAttempt(RETRY, "aborted", f"the server aborted the request (finish_reason {finish!r})")
     text = normalise_reasoning(reply.content, reply.reasoning)
@@ -112,7 +125,7 @@ def conclude(reply: Reply, seconds: float) -> Completion | FailedAttempt:
         return FailedAttempt(
             UNUSABLE, "no_answer", f"thinking without an answer (finish_reason {finish!r}), ending {text[-100:]!r}"
         )
-    return Completion(reply.content, reply.reasoning, plain, reply.prompt_tokens, reply.completion_tokens, seconds)
+    return None
 
 
 def _explain_empty(finish: str, reply: Reply) -> FailedAttempt:

@@ -31,9 +31,12 @@ class Session:
         self._saved_at = 0.0
 
     def save(self, progress: Progress, rows: int, force: bool = False) -> None:
-        """Save the session's state, at most every two seconds unless forced. rows: how many it has finished."""
+        """Save the session's state, at most every two seconds unless forced or nothing is in flight.
+
+        rows: how many it has finished.
+        """
         now = time.time()
-        if force or now - self._saved_at >= _SAVE_EVERY_S:
+        if force or not progress.in_flight or now - self._saved_at >= _SAVE_EVERY_S:
             self._saved_at = now
             files.write_json(self._path, {"rows": rows, "updated_at": now, **asdict(progress)})
 

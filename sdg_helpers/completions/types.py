@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sdg_helpers.errors import SdgError
+
+if TYPE_CHECKING:
+    from sdg_helpers.completions.replies import FailedAttempt
 
 
 @dataclass(slots=True)
@@ -106,3 +109,19 @@ class Failure:
     reason: str
     detail: str
     attempts: int
+
+
+class Allowance(Protocol):
+    """Decides whether another request may be sent. Every attempt that it admits ends with a call of `ended`."""
+
+    def admits(self, request: Request) -> bool:
+        """Whether the request may be sent now; it is asked again when another one has ended."""
+        ...
+
+    def ended(self, request: Request, outcome: Completion | FailedAttempt) -> None:
+        """Count the end of an attempt."""
+        ...
+
+    def refusal(self) -> SdgError:
+        """Return the error that ends the run when nothing is in flight and nothing is admitted."""
+        ...

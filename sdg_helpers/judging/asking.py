@@ -120,7 +120,8 @@ class _Asking:
         def on_progress(progress: Progress) -> None:
             session.save(progress, self.rows - before)
             if self.work:
-                self.work.progress(self.before + self.rows, self.total, **progress_fields(progress))
+                done, force = self.before + self.rows, not progress.in_flight
+                self.work.progress(done, self.total, force, **progress_fields(progress))
 
         progress = server.complete(
             self._requests(seed),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sdg_helpers import files
+from sdg_helpers.budgets.ledger import at_work
 from sdg_helpers.errors import SdgError
 from sdg_helpers.locks import Lock
 from sdg_helpers.notebooks import freshness
@@ -42,7 +43,8 @@ def run_notebooks(
     failure, and SdgError when another driver holds this run.
     """
     width = max(len(notebook.title) for notebook in selected)
-    with Lock(run.folder / ".lock", f"run {run.name!r}"), _kernel_environment(), _interrupt_on_signals():
+    lock = Lock(run.folder / ".lock", f"run {run.name!r}")
+    with lock, _kernel_environment(), _interrupt_on_signals(), at_work(run.folder):
         try:
             for notebook in selected:
                 before_each(notebook)
@@ -72,8 +74,9 @@ def _run_one(run: Run, notebook: Notebook, given: dict[str, Any], line: Progress
         try:
             execute(notebook, failed if kept else executed, given, line.on_cell)
         except NotebookFailed as error:
-            files.write_json(record, {"state": "failed", **begun, "cell": error.cell, "error": error.error})
-            line.stop("failed")
+            state = "interrupted" if error.budget_spent else "failed"
+            files.write_json(record, {"state": state, **begun, "cell": error.cell, "error": error.error})
+            line.stop("stopped: the budget is spent" if error.budget_spent else "failed")
             raise
         except KeyboardInterrupt:
             files.write_json(record, {"state": "interrupted", **begun})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sdg_helpers import paths
+from sdg_helpers.budgets.budget import BudgetSpent
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.notebooks.discovery import Notebook, escape_braces, silence_library_warnings
 from sdg_helpers.paths import PACKAGE
@@ -20,6 +21,8 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 class NotebookFailed(SdgError):
     """A notebook failed: in which cell (numbered as in JupyterLab), why, and where its executed copy is."""
+
+    budget_spent = False  # whether it only stopped because the run's budget is spent
 
     def __init__(self, notebook: Notebook, executed: Path, cell: str, error: str, traceback: str = ""):
         details = f"{traceback}\n{error}" if traceback else error
@@ -99,7 +102,9 @@ def _failure(notebook: Notebook, executed: Path, cell: str, error: Exception, lo
         cell = f"cell [{error.exec_count}], {_failing_line(error.source, error.exec_count, error.traceback)}"
         message = _ANSI.sub("", f"{error.ename}: {error.evalue}")
         traceback = "" if error.ename in _sdg_error_names() else _traceback_tail(error.traceback, message)
-        return NotebookFailed(notebook, executed, cell, message, traceback)
+        failure = NotebookFailed(notebook, executed, cell, message, traceback)
+        failure.budget_spent = error.ename == BudgetSpent.__name__
+        return failure
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, DeadKernelError) or "Kernel died" in str(error):
         message = f"the kernel died: it ran out of memory, or something killed it. Kernel log: {log}"

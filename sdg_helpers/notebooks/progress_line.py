@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sdg_helpers import files
+from sdg_helpers.budgets.ledger import Ledger
+from sdg_helpers.budgets.reports import spending_text
 from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_duration
 from sdg_helpers.notebooks.discovery import Notebook
@@ -25,6 +27,7 @@ class ProgressLine:
     def __init__(self, out: TextIO, notebook: Notebook, width: int, track_folder: Path):
         self._out, self._is_terminal = out, out.isatty()
         self._title = f"{notebook.title:<{width}}"
+        self._ledger = Ledger(track_folder.parent)
         self._stages = [track_folder / info.name for info in notebook.stages]
         self._start, self._shown_at, self._cell = time.time(), time.time(), (0, 0)
         self._closed = threading.Event()
@@ -74,8 +77,13 @@ class ProgressLine:
         if complete and len(complete) == len(self._stages):  # only tables and plots remain
             parts = [complete[-1], *parts]
         elif progress:
-            parts = [progress_text(progress)]
+            parts = [progress_text(progress), *self._spending()]
         return "  ".join([*parts, format_duration(time.time() - self._start)])
+
+    def _spending(self) -> list[str]:
+        with suppress(SdgError):  # a damaged ledger, which the stage itself reports
+            return [text] if (text := spending_text(self._ledger)) else []
+        return []
 
     def _complete_stages(self) -> list[str]:
         """Return the row counts of the notebook's complete stages, as text."""

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sdg_helpers import cluster, paths
+from sdg_helpers.cli.main import BUDGET_SPENT
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
 
@@ -40,5 +41,7 @@ def run_driver(chunk: int, num_chunks: int, words: list[str], folder: str) -> No
         child.send_signal(signal.SIGTERM)
         child.wait(_INTERRUPT_S)
         raise
-    if status:
+    if status == BUDGET_SPENT:
+        print("The budget is spent; see above.", flush=True)
+    elif status:
         raise SdgError(f"sdg {' '.join(words)} exited with code {status}; see its output above.")

@@ -107,16 +107,20 @@ class Run:
         Roles with equal settings share one server. on_progress(bytes done, total bytes) is called while weights are
         downloaded. In a job of several nodes only the first rank gets a server; the others run their part of it, and
         get None when it ends. Raises SdgError for a role that the profile does not have, and when the server does
-        not answer.
+        not answer; BudgetSpent, before it is started, when the run's budget is spent.
         """
         from sdg_helpers import serving
+        from sdg_helpers.budgets.account import Account
         from sdg_helpers.cluster import ranks
 
         spec = self.profile.server(role)
         if ranks.current().rank:
             serving.follow(spec, self.servers)
             return None
-        return serving.open_server(spec, self.servers, on_progress)
+        account = Account(self.folder, role, spec.gpus, spec.prices)
+        server = serving.open_server(spec, self.servers, on_progress)
+        server.account = account
+        return server
 
     def jobs(self, role: str) -> JobSpec | None:
         """Return the settings of a role's Slurm jobs ("generate", "judge", …); None when its work runs here."""

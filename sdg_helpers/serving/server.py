@@ -14,8 +14,9 @@ from sdg_helpers.errors import SdgError
 if TYPE_CHECKING:
     import openai
 
+    from sdg_helpers.budgets.account import Account
     from sdg_helpers.completions.meter import Progress
-    from sdg_helpers.completions.types import Limits, Request
+    from sdg_helpers.completions.types import Limits, Request, Sampling
 
 
 @dataclass
@@ -24,7 +25,8 @@ class Server:
 
     slots: how many requests it serves at once, None when unknown; restart_s: how long it may be unreachable while it is
     restarted, 0 when nobody restarts it. request: how requests are fitted to it; query: of its address; key_header: for
-    the key, if it is not Authorization. others: servers of the same model that share the requests, by weight.
+    the key, if it is not Authorization. others: servers of the same model that share the requests, by weight. account:
+    counts what they use, and holds the run's budget.
     """
 
     base_url: str
@@ -40,6 +42,7 @@ class Server:
     key_header: str | None = None
     weight: float = 1.0
     others: tuple[Server, ...] = ()
+    account: Account | None = field(default=None, repr=False)
     _check: Callable[[], None] | None = field(default=None, repr=False)
     _stop: Callable[[], None] | None = field(default=None, repr=False)
 
@@ -80,23 +83,39 @@ class Server:
         return options
 
     def complete(
-        self, requests: Iterable[Request], *, limits: Limits, on_progress: Callable[[Progress], None], **more: Any
+        self,
+        requests: Iterable[Request],
+        *,
+        sampling: Sampling,
+        limits: Limits,
+        on_progress: Callable[[Progress], None],
+        **more: Any,
     ) -> Progress:
         """Run completions.complete through this server, waiting while it is restarted.
 
-        Raises TryAgain when the server is down for good; replies have been passed to the callbacks by then.
+        Raises TryAgain when the server is down for good, and BudgetSpent when the run's budget is spent; replies have
+        been passed to the callbacks by then.
         """
         from sdg_helpers import completions
 
         def report(progress: Progress) -> None:
             self.check()
+            if self.account:
+                self.account.tick()
             on_progress(progress)
 
         limits = replace(limits, outage_deadline_s=max(limits.outage_deadline_s, self.restart_s))
         targets = [
             completions.Target(server.client(limits.timeout_s), server.weight) for server in (self, *self.others)
         ]
-        return completions.complete(requests, targets, limits=limits, on_progress=report, fit=self.request, **more)
+        more |= {"sampling": sampling, "limits": limits, "allowance": self.account, "fit": self.request}
+        if self.account:
+            self.account.begin(sampling.max_tokens)
+        try:
+            return completions.complete(requests, targets, on_progress=report, **more)
+        finally:
+            if self.account:
+                self.account.end()
 
     def check(self) -> None:
         """Raise TryAgain when the server is down for good. An endpoint never is: only its owner would know."""

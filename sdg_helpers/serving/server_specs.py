@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
 )
 
+from sdg_helpers.budgets.prices import Prices
 from sdg_helpers.completions.request_bodies import RequestFit
 from sdg_helpers.errors import did_you_mean
 
@@ -58,6 +59,7 @@ class _Spec(BaseModel):
     model: str = Field(min_length=1)
     start_deadline_s: PositiveFloat | None = None  # seconds until the server must answer; default: by engine
     request: RequestFit = RequestFit()  # how requests differ from OpenAI's first API
+    prices: Prices | None = None  # what its tokens cost, for budgets and plans
 
     def model_post_init(self, context: Any) -> None:
         """Keep the engine in dumps without defaults, except for "embedded", which `parse_server_spec` assumes."""
@@ -73,6 +75,11 @@ class _Spec(BaseModel):
     def served_model(self) -> str:
         """The model name that the server answers to."""
         return self.model
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all copies of the model; 0 where they are not known."""
+        return 0
 
 
 class EmbeddedSpec(_Spec):
@@ -158,6 +165,11 @@ class SglangSpec(_Spec):
     def served_model(self) -> str:
         """`served_model_name`, else `model`."""
         return self.served_model_name or self.model
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all copies of the model, over all nodes of a job."""
+        return self.tp_size * self.num_servers
 
     @field_validator("canary_expects")
     @classmethod

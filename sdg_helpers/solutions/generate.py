@@ -206,7 +206,7 @@ def _solve(
         def on_progress(progress: Progress) -> None:
             session.save(progress, progress.done)
             if work:
-                work.progress(before + progress.done, done.size, **progress_fields(progress))
+                work.progress(before + progress.done, done.size, not progress.in_flight, **progress_fields(progress))
 
         if work:
             work.progress(before, done.size, force=True)

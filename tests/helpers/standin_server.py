@@ -93,6 +93,7 @@ class State:
         self.tries: dict[bytes, int] = {}
         self.status, self.injected = Counter(), Counter()
         self.requests = self.accepted = self.repeats = self.in_flight = self.in_flight_max = self.connections = 0
+        self.prompt_tokens = self.completion_tokens = 0
         self.busy_s, self.changed = 0.0, time.perf_counter()
         self.first = self.last = None
 
@@ -111,6 +112,8 @@ class State:
             "repeats": self.repeats,
             "status": dict(self.status),
             "injected": dict(self.injected),
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
             "in_flight": self.in_flight,
             "in_flight_max": self.in_flight_max,
             "busy_s": self.busy_s,
@@ -301,6 +304,8 @@ class Connection(asyncio.Protocol):
             message["content"] = f"<think>\n{thinking}" + (f"\n</think>\n\n{text}" if finish == "stop" else "")
         tokens = len(thinking + text) // 4 + 1
         prompt = len(str(asked["messages"])) // 4
+        self.state.prompt_tokens += prompt
+        self.state.completion_tokens += tokens
         return {
             "id": f"chatcmpl-{key.hex()}",
             "object": "chat.completion",
