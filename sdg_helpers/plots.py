@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sdg_helpers.formatting import format_number
+from sdg_helpers.plot_labels import MAX_NAMES, label, merge_small
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB"  # distinguishable for colour-blind readers
+_MAX_REASONS = MAX_NAMES - 4
 WRONG, RIGHT, UNDECIDED, ABSENT = 0, 1, 2, 3
 
 
-def bars(counts: Mapping[str, float], title: str, xlabel: str = "", colour: str | Sequence[str] = BLUE) -> Figure:
-    """Draw horizontal bars in the given order, each with its value; `colour` is one for all, or one per bar."""
+def bars(counts: Mapping[str, float], title: str, xlabel: str = "") -> Figure:
+    """Draw horizontal bars in the given order, each with its value; of more than 20, the largest and their rest."""
+    return _bars(merge_small(counts), title, xlabel)
+
+
+def _bars(counts: Sequence[tuple[str, float]], title: str, xlabel: str = "", orange: Container[str] = ()) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 0.7 + 0.38 * max(len(counts), 1)), layout="constrained")
-    names, values = list(counts), [float(value) for value in counts.values()]
-    container = axes.barh(names, values, color=colour)
+    values, places = [float(value) for _, value in counts], range(len(counts))
+    colours = [ORANGE if name in orange else BLUE for name, _ in counts]
+    container = axes.barh(places, values, color=colours)
+    axes.set_yticks(places, [label(name) for name, _ in counts])
     axes.bar_label(container, labels=[f" {format_number(value)}" for value in values], fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.15)
@@ -41,10 +49,10 @@ def funnel(
 
     rows_in, rows_out: what the rows are, for example "solutions" and "programs"; more: further bars below them.
     """
-    counts, more = manifest["counts"], dict(more or {})
-    dropped = {f"dropped: {reason}": count for reason, count in counts["dropped"].items()}
-    shown = {rows_in: counts["rows_in"], **dropped, rows_out: counts["rows_out"], **more}
-    return bars(shown, title, colour=[ORANGE if name in dropped else BLUE for name in shown])
+    counts = manifest["counts"]
+    dropped = {f"dropped: {name}": count for name, count in merge_small(counts["dropped"], _MAX_REASONS)}
+    shown = {rows_in: counts["rows_in"], **dropped, rows_out: counts["rows_out"], **(more or {})}
+    return _bars(list(shown.items()), title, orange=dropped)
 
 
 def lengths(
@@ -77,13 +85,14 @@ def similarities(pairs: Sequence[Mapping[str, Any]], title: str) -> Figure:
     return bars(dict(zip(labels, counts, strict=True)), title, "pairs")
 
 
-def verdict_grid(verdicts: pd.DataFrame, title: str, max_problems: int = 60) -> Figure:
-    """Draw problems (columns) × seeds (rows) as right, wrong or undecided: the table's first `max_problems`.
+def verdict_grid(verdicts: pd.DataFrame, title: str, max_problems: int = 60, max_seeds: int = 64) -> Figure:
+    """Draw problems (columns) × seeds (rows) as right, wrong or undecided: the table's first problems, lowest seeds.
 
     verdicts: columns id, seed and correct (a nullable boolean).
     """
     ids = verdicts["id"].drop_duplicates().head(max_problems)
-    some = verdicts[verdicts["id"].isin(ids)]
+    seeds = sorted(verdicts["seed"].unique())[:max_seeds]
+    some = verdicts[verdicts["id"].isin(ids) & verdicts["seed"].isin(seeds)]
     code = np.where(some["correct"].isna(), UNDECIDED, np.where(some["correct"].fillna(False), RIGHT, WRONG))
     grid = (
         some.assign(code=code)
@@ -112,7 +121,7 @@ def pass_rates(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
             shares + (place - (len(tables) - 1) / 2) * width,
             _count_nearest(rates, shares),
             width,
-            label=name,
+            label=label(name),
             color=(GREY, BLUE, GREEN)[-len(tables) :][place],
         )
     if len(tables) > 1:
@@ -132,7 +141,7 @@ def agreement(labels: pd.DataFrame, title: str, by: str, names: Mapping[Any, str
     below = np.zeros(len(shares))
     for (value, name), colour in zip(names.items(), (GREY, ORANGE, BLUE), strict=False):
         counts = _count_nearest(voted.loc[voted[by] == value, "agreement"], shares)
-        axes.bar(shares, counts, 0.9 * shares[1], below, color=colour, label=name)
+        axes.bar(shares, counts, 0.9 * shares[1], below, color=colour, label=label(name))
         below += counts
     axes.legend(frameon=False)
     _set_share_ticks(axes, shares)
@@ -160,7 +169,8 @@ def calibration(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
 
 
 def grouped(table: pd.DataFrame, title: str, ylabel: str) -> Figure:
-    """Draw the bars of a small table: its index along x, one colour per column."""
+    """Draw the bars of a small table: the first 20 of its index along x, one colour per column."""
+    table = table.head(MAX_NAMES).rename(index=label, columns=label)
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
     table.plot.bar(ax=axes, color=[GREY, BLUE, GREEN, ORANGE][: table.shape[1]], rot=0, legend=table.shape[1] > 1)
     return _label(figure, title, str(table.index.name or ""), ylabel)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from sdg_helpers.errors import SdgError
+from sdg_helpers.exact_json import replace_lone_surrogates
 from sdg_helpers.formatting import format_number
 
 _BOX_STYLE = (
@@ -28,6 +29,11 @@ _COLOURS = {
 }
 
 
+def _escape(text: str) -> str:
+    """Escape text for HTML. A lone surrogate, which no notebook could be saved with, becomes U+FFFD."""
+    return html.escape(replace_lone_surrogates(text))
+
+
 def shorten(text: Any, limit: int = 600) -> str:
     """Return the text, or its beginning and end around a note of what is omitted (answers are at a solution's end)."""
     text = "" if text is None else str(text)
@@ -43,8 +49,8 @@ def box(title: str, text: Any, kind: str = "plain", limit: int = 600) -> str:
     kind: its colour, one of system, user, assistant, right, wrong, undecided, plain.
     """
     return (
-        f'<div style="margin:6px 0"><b style="font-size:12px">{escape(title)}</b>'
-        f'<pre style="{_BOX_STYLE.format(colour=_COLOURS[kind])}">{escape(shorten(text, limit))}</pre></div>'
+        f'<div style="margin:6px 0"><b style="font-size:12px">{_escape(title)}</b>'
+        f'<pre style="{_BOX_STYLE.format(colour=_COLOURS[kind])}">{_escape(shorten(text, limit))}</pre></div>'
     )
 
 
@@ -77,7 +83,7 @@ def show_table(
         rows = rows.to_dict("records")
     rows = list(rows)
     columns = list(columns or (rows[0] if rows else []))
-    head = "".join(f'<th style="text-align:left">{escape(str(column))}</th>' for column in columns)
+    head = "".join(f'<th style="text-align:left">{_escape(str(column))}</th>' for column in columns)
     body = "".join("<tr>" + "".join(_cell(row.get(column), limit) for column in columns) + "</tr>" for row in rows)
     return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
@@ -175,4 +181,4 @@ def _cell(value: Any, limit: int) -> str:
         text = format_number(float(value))
     else:
         text = shorten(value, limit)
-    return f'<td style="text-align:left;white-space:pre-wrap;overflow-wrap:anywhere">{escape(text)}</td>'
+    return f'<td style="text-align:left;white-space:pre-wrap;overflow-wrap:anywhere">{_escape(text)}</td>'

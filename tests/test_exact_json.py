@@ -4,7 +4,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sdg_helpers import exact_json, files
@@ -12,6 +12,7 @@ from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.problems.download import download_problems
 from sdg_helpers.sft.columns import Columns, convert
 from sdg_helpers.solutions.rows import copy_line, parse_solution
+from tests.helpers.properties import inputs
 from tests.helpers.stages import stage_at
 from tests.test_sft import export, write_stages
 
@@ -27,7 +28,6 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
     max_leaves=10,
 )
-PROPERTY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
 
 def same(one, other):
@@ -39,21 +39,21 @@ def same(one, other):
     return type(one) is type(other) and one == other
 
 
-@PROPERTY
+@inputs(200)
 @given(VALUES)
 def test_what_is_written_is_read_back_exactly(value):
     line = files.dumps({"a": value})
     assert same(files.parse_row(line, "f", 1), {"a": value}) and same(json.loads(line), {"a": value})
 
 
-@PROPERTY
+@inputs(200)
 @given(VALUES)
 def test_other_writers_are_read_as_the_standard_library_reads_them(value):
     line = json.dumps({"a": value}).encode()
     assert same(exact_json.loads(line), json.loads(line))
 
 
-@PROPERTY
+@inputs(200)
 @given(st.one_of(st.binary(max_size=60), VALUES.map(lambda value: json.dumps(value).encode("utf-16"))))
 def test_any_line_is_a_row_or_refused_with_its_place(line):
     try:

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sdg_helpers import files
@@ -15,6 +15,7 @@ from sdg_helpers.nemo_skills.foreign_rows import our_solution_line
 from sdg_helpers.nemo_skills.importing import import_nemo_skills
 from sdg_helpers.nemo_skills.row_checks import check_row
 from sdg_helpers.solutions.rows import parse_solution, read_id
+from tests.helpers.properties import inputs
 from tests.test_nemo_skills import write_their_files
 
 STAGES = ("solutions", "judged", "relabeled", "rejudged")
@@ -34,7 +35,6 @@ ANY = st.recursive(
     max_leaves=4,
 )
 CHANGES = st.dictionaries(st.sampled_from(KEYS), ANY, min_size=1, max_size=2)
-PROPERTY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
 
 def row(number, **more):
@@ -57,7 +57,7 @@ def import_rows(folder, rows, stages=STAGES):
     return import_nemo_skills(folder / "in", folder / "run")
 
 
-@settings(PROPERTY, max_examples=15)
+@inputs(15)
 @given(CHANGES)
 def test_any_value_of_any_key_is_imported_or_refused(changes):
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +67,7 @@ def test_any_value_of_any_key_is_imported_or_refused(changes):
             assert str(Path(folder, "in")) in str(error)
 
 
-@PROPERTY
+@inputs(200)
 @given(CHANGES)
 def test_a_row_that_passes_the_checks_becomes_a_row_of_ours(changes):
     try:
