@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
 
 from sdg_helpers import paths
 from sdg_helpers.cluster.jobs import Jobs
@@ -41,6 +41,14 @@ class Profile(BaseModel):
     # "all" or a notebook ("math/03_generate_solutions") -> parameter -> value
     parameters: dict[str, dict[str, Any] | None] = {}
     _path: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _keep_batches_together(self) -> Profile:
+        for role, job in (("solver", "generate"), ("judge", "judge")):
+            spec = getattr(self.servers, role) or self.servers.solver
+            if getattr(spec, "batch", None) and self.jobs.spec(job).num_chunks > 1:
+                raise ValueError(f"jobs: {job}: batches are submitted by one process; set num_chunks to 1")
+        return self
 
     @property
     def path(self) -> Path:

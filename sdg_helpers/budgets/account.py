@@ -60,6 +60,10 @@ class Account:
         self._forecast.sent(request)
         return True
 
+    def resumed(self, request: Request) -> None:
+        """Count a request as in flight that was sent before this process began."""
+        self._forecast.sent(request)
+
     def ended(self, request: Request, outcome: Completion | FailedAttempt) -> None:
         """Count what an attempt has used, also one that failed after the model had written.
 

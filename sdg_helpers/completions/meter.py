@@ -18,7 +18,7 @@ class Progress:
 
     Rates cover the whole run, recent rates the last minute; latencies are seconds from sending to the complete reply;
     trouble: why nothing is being sent (the server is unreachable or full), else ""; servers: with several of them, the
-    completions, failed attempts and times left out of each.
+    completions, failed attempts and times left out of each; note: the state of hosted batches, in words.
     """
 
     done: int
@@ -40,6 +40,7 @@ class Progress:
     latency_p99_s: float
     trouble: str
     servers: dict[str, dict[str, int]] = field(default_factory=dict)
+    note: str = ""
 
 
 class Meter:

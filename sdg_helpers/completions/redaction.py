@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from urllib.parse import quote
+
+from sdg_helpers.completions.types import Completion
 
 _QUOTED = 500  # characters of a message that are kept
 _PART = 8  # characters of a key that give it away: some servers quote the beginning and the end of it
@@ -39,6 +42,22 @@ class Redactor:
         for secret in self._secrets:
             text = secret.hide(text)
         return text
+
+    def hide_in(self, reply: Completion) -> Completion:
+        """Return a reply whose texts hold no keys; the same one if they hold none."""
+        hidden = [self.hide(text) for text in (reply.content, reply.reasoning, reply.finish_reason)]
+        if hidden == [reply.content, reply.reasoning, reply.finish_reason]:
+            return reply
+        return replace(reply, content=hidden[0], reasoning=hidden[1], finish_reason=hidden[2])
+
+
+def secrets_in(headers: Mapping[str, str]) -> list[str]:
+    """Return the keys in the headers of a request."""
+    return [
+        value.split()[-1]
+        for name, value in headers.items()
+        if value.strip() and any(part in name.lower() for part in ("authorization", "key", "token", "secret"))
+    ]
 
 
 class _Secret:

@@ -66,6 +66,11 @@ def read_reply(data: bytes, seconds: float) -> Completion | FailedAttempt:
                 RETRY, "web_page", f"a web page instead of a completion: {data[:200]!r}. Check base_url and the proxy"
             )
         return FailedAttempt(RETRY, "bad_json", f"{error}; the reply begins {data[:80]!r} and has {len(data)} bytes")
+    return read_body(body, seconds, data)
+
+
+def read_body(body: Any, seconds: float, data: bytes) -> Completion | FailedAttempt:
+    """Read a parsed chat completion, as `read_reply` does. data: what is quoted of a malformed one."""
     try:
         if (failure := reported_error(body)) is not None:
             return failure

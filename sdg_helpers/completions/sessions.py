@@ -43,7 +43,8 @@ class Session:
 
 def progress_fields(progress: Progress) -> dict[str, Any]:
     """Return what a stage's progress line shows besides done and total."""
-    return {"failed": progress.failed, **{name: round(getattr(progress, name), 2) for name in _CURRENT}}
+    note = {"note": progress.note} if progress.note else {}
+    return {"failed": progress.failed, **{name: round(getattr(progress, name), 2) for name in _CURRENT}, **note}
 
 
 def live_totals(folder: Path) -> Counter[str]:

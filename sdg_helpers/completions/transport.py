@@ -22,7 +22,7 @@ from sdg_helpers.completions.cuts import CUT_STATUSES, CutWatch
 from sdg_helpers.completions.event_streams import EventStream, is_event_stream
 from sdg_helpers.completions.hints import suggest_fit
 from sdg_helpers.completions.http_errors import classify_status, error_message
-from sdg_helpers.completions.redaction import Redactor
+from sdg_helpers.completions.redaction import Redactor, secrets_in
 from sdg_helpers.completions.replies import (
     FATAL,
     REJECTED,
@@ -69,7 +69,7 @@ class Transport:
         self.base_url, self.model = base_url, model
         self._fit, self._body = fit, BodyWriter(model, sampling, fit)
         self._client, self._proxy = client, network.proxy_for(base_url)
-        self._headers, self._timeout = _headers(client, fit), _timeout(client, timeout_s)
+        self._headers, self._timeout = request_headers(client, fit), _timeout(client, timeout_s)
         self._redactor = Redactor(_secrets(client, self._headers))
         self._streaming = Streaming(fit.stream is not False, True)
         self._cuts, self._completed, self._not_found = CutWatch(), 0, 0
@@ -148,13 +148,7 @@ class Transport:
             return replace(outcome, detail=self.quote(outcome.detail))
         if not self._connector.accept(hash(data) if stream is None else stream.checksum):
             return FailedAttempt(RETRY, "duplicate", "the server sent a reply twice")
-        return self._without_keys(outcome)
-
-    def _without_keys(self, reply: Completion) -> Completion:
-        hidden = [self._redactor.hide(text) for text in (reply.content, reply.reasoning, reply.finish_reason)]
-        if hidden == [reply.content, reply.reasoning, reply.finish_reason]:
-            return reply
-        return replace(reply, content=hidden[0], reasoning=hidden[1], finish_reason=hidden[2])
+        return self._redactor.hide_in(outcome)
 
     def _note(self, outcome: Completion | FailedAttempt, started: float) -> Completion | FailedAttempt:
         """Remember how long the request lived; name what cuts requests at one age."""
@@ -295,7 +289,7 @@ async def _read_stream(response: aiohttp.ClientResponse) -> EventStream:
     return stream
 
 
-def _headers(client: Any, fit: RequestFit) -> dict[str, str]:
+def request_headers(client: Any, fit: RequestFit) -> dict[str, str]:
     """Return the client's headers, without those that describe the openai library (unset ones are not strings)."""
     headers = {**client.auth_headers, **client.default_headers, **fit.headers}
     return {
@@ -310,13 +304,8 @@ def _headers(client: Any, fit: RequestFit) -> dict[str, str]:
 
 def _secrets(client: Any, headers: dict[str, str]) -> list[str]:
     """Return the keys that must not appear in a message: the client's, and those in its headers."""
-    words = [
-        value.split()[-1]
-        for name, value in headers.items()
-        if value and any(part in name.lower() for part in ("authorization", "key", "token", "secret"))
-    ]
     key = getattr(client, "api_key", None)
-    return [*words, *([key] if isinstance(key, str) else [])]
+    return [*secrets_in(headers), *([key] if isinstance(key, str) else [])]
 
 
 def _timeout(client: Any, timeout_s: float | None) -> aiohttp.ClientTimeout:

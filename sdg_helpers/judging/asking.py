@@ -125,6 +125,7 @@ class _Asking:
 
         progress = server.complete(
             self._requests(seed),
+            folder=self.pending.parent / "batches",
             model=self.judge.model,
             sampling=Sampling(temperature=temperature, max_tokens=self.judge.max_tokens),
             limits=replace(self.judge.limits, max_regenerations=0),  # the next round asks again, otherwise

@@ -150,6 +150,8 @@ def progress_text(progress: dict[str, Any]) -> str:
         parts.append(f"{format_number(rate)} rows/s")
     if rate and total and done < total:
         parts.append(f"ETA {format_duration((total - done) / rate)}")
+    if progress.get("note"):
+        parts.append(str(progress["note"]))
     if progress.get("failed"):
         parts.append(f"{progress['failed']:,} failed")
     if progress.get("jobs"):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
 from sdg_helpers import network
+from sdg_helpers.batches.settings import ANTHROPIC_HEADERS, ANTHROPIC_KEY_HEADER
 from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.failures import WITHOUT_ANSWER
 from sdg_helpers.completions.first_look import get_models
@@ -69,15 +70,20 @@ def _server_at(address: Address, spec: EndpointSpec) -> Server:
             f"{url}: the environment variable {variable}, which should hold the API key, is not set. Set it "
             f"(export {variable}=…), or name another variable with api_key_env."
         )
+    request, key_header = spec.request, spec.api_key_header
+    if spec.batch and spec.batch.api == "anthropic":
+        request = request.model_copy(update={"headers": {**ANTHROPIC_HEADERS, **request.headers}})
+        key_header = key_header or ANTHROPIC_KEY_HEADER
     return Server(
         url,
         spec.model,
         "endpoint",
         key or "none",  # the openai client rejects an empty key
-        request=spec.request,
+        request=request,
         query=dict(parse_qsl(parts.query)),
-        key_header=spec.api_key_header,
+        key_header=key_header,
         weight=address.weight,
+        batch=spec.batch,
     )
 
 
@@ -91,13 +97,14 @@ def _check(server: Server, spec: EndpointSpec) -> None:
         return
     if served is None:
         _refuse_missing_v1(server)
-    _ask_question(server, spec, served)
     shown = f"cannot be read (HTTP {status})" if served is None else f"has {', '.join(served[:3]) or 'no entries'}"
-    warnings.warn(
-        f"{server.base_url}: the list of models {shown}, not {spec.model!r}, but a test question was answered. Check "
-        "that it was this model.",
-        stacklevel=2,
-    )
+    said = f"{server.base_url}: the list of models {shown}, not {spec.model!r}"
+    if spec.batch:
+        hint = did_you_mean(spec.model, served or [])
+        warnings.warn(f"{said}.{hint} If it is wrong, the provider will refuse the batch.", stacklevel=2)
+        return
+    _ask_question(server, spec, served)
+    warnings.warn(f"{said}, but a test question was answered. Check that it was this model.", stacklevel=2)
 
 
 def _await_list(server: Server, spec: EndpointSpec) -> tuple[int, list[str] | None]:

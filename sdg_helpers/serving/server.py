@@ -12,11 +12,13 @@ from sdg_helpers.completions.request_bodies import RequestFit
 from sdg_helpers.errors import SdgError
 
 if TYPE_CHECKING:
+    import httpx
     import openai
 
+    from sdg_helpers.batches.settings import BatchSettings
     from sdg_helpers.budgets.account import Account
     from sdg_helpers.completions.meter import Progress
-    from sdg_helpers.completions.types import Limits, Request, Sampling
+    from sdg_helpers.completions.types import Limits, Request, Sampling, Target
 
 
 @dataclass
@@ -43,6 +45,7 @@ class Server:
     weight: float = 1.0
     others: tuple[Server, ...] = ()
     account: Account | None = field(default=None, repr=False)
+    batch: BatchSettings | None = None
     _check: Callable[[], None] | None = field(default=None, repr=False)
     _stop: Callable[[], None] | None = field(default=None, repr=False)
 
@@ -61,6 +64,22 @@ class Server:
 
         http = openai.DefaultHttpxClient(**self._http_options())
         return openai.OpenAI(**self._client_options(), timeout=timeout_s, max_retries=0, http_client=http)
+
+    def http_client(self) -> httpx.Client:
+        """Return a plain HTTP client with the key, for what the openai client does not offer."""
+        import httpx
+
+        from sdg_helpers.completions.transport import request_headers
+
+        with self.blocking_client() as client:
+            headers = request_headers(client, self.request)
+        headers.pop("Content-Type", None)  # of a chat completion
+        return httpx.Client(
+            **self._http_options(),
+            headers=headers,
+            params={**self.query, **self.request.query},
+            timeout=httpx.Timeout(120.0, connect=10.0),
+        )
 
     def _client_options(self) -> dict[str, Any]:
         import openai
@@ -89,14 +108,16 @@ class Server:
         sampling: Sampling,
         limits: Limits,
         on_progress: Callable[[Progress], None],
+        folder: Path | None = None,
         **more: Any,
     ) -> Progress:
         """Run completions.complete through this server, waiting while it is restarted.
 
-        Raises TryAgain when the server is down for good, and BudgetSpent when the run's budget is spent; replies have
-        been passed to the callbacks by then.
+        folder: keeps the state of hosted batches, if the server is asked through them. Raises TryAgain when the server
+        is down for good, and BudgetSpent when the run's budget is spent; replies have been passed to the callbacks by
+        then.
         """
-        from sdg_helpers import completions
+        from sdg_helpers import batches, completions
 
         def report(progress: Progress) -> None:
             self.check()
@@ -105,17 +126,23 @@ class Server:
             on_progress(progress)
 
         limits = replace(limits, outage_deadline_s=max(limits.outage_deadline_s, self.restart_s))
-        targets = [
-            completions.Target(server.client(limits.timeout_s), server.weight) for server in (self, *self.others)
-        ]
-        more |= {"sampling": sampling, "limits": limits, "allowance": self.account, "fit": self.request}
+        more |= {"sampling": sampling, "limits": limits, "allowance": self.account, "on_progress": report}
         if self.account:
             self.account.begin(sampling.max_tokens)
         try:
-            return completions.complete(requests, targets, on_progress=report, **more)
+            if self.batch is not None:
+                assert folder is not None, "hosted batches need a folder"
+                return batches.complete_in_batches(requests, self, folder=folder, **more)
+            return completions.complete(requests, self._targets(limits), fit=self.request, **more)
         finally:
             if self.account:
                 self.account.end()
+
+    def _targets(self, limits: Limits) -> list[Target]:
+        """Return this server and the others of its model."""
+        from sdg_helpers import completions
+
+        return [completions.Target(server.client(limits.timeout_s), server.weight) for server in (self, *self.others)]
 
     def check(self) -> None:
         """Raise TryAgain when the server is down for good. An endpoint never is: only its owner would know."""

@@ -18,8 +18,10 @@ from pydantic import (
     Tag,
     TypeAdapter,
     field_validator,
+    model_validator,
 )
 
+from sdg_helpers.batches.settings import BatchSection
 from sdg_helpers.budgets.prices import Prices
 from sdg_helpers.completions.request_bodies import RequestFit
 from sdg_helpers.errors import did_you_mean
@@ -130,6 +132,7 @@ class EndpointSpec(_Spec):
     base_url: Annotated[tuple[Address, ...], BeforeValidator(_as_addresses)] = ()
     api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key
     api_key_header: str | None = None  # the header for the key; default: Authorization, as "Bearer KEY"
+    batch: BatchSection | None = None  # submit requests through the provider's batch API
 
     @field_validator("base_url")
     @classmethod
@@ -137,6 +140,12 @@ class EndpointSpec(_Spec):
         if len({address.url.rstrip("/") for address in value}) < len(value):
             raise ValueError("an address is listed twice; remove one, or give the other one a larger weight")
         return value
+
+    @model_validator(mode="after")
+    def _refuse_batches_of_many(self) -> EndpointSpec:
+        if self.batch and len(self.base_url) > 1:
+            raise ValueError("batch: batches go to one address; keep one of base_url's")
+        return self
 
 
 class SglangSpec(_Spec):

@@ -212,6 +212,7 @@ def _solve(
             work.progress(before, done.size, force=True)
         progress = server.complete(
             _requests(problems, done, settings),
+            folder=folder / "partial" / "batches",
             model=settings.model,
             sampling=settings.sampling,
             limits=settings.limits,

@@ -31,11 +31,10 @@ def generate(problems, folder, base_url, num_seeds=3, concurrency=16, **more):
         "sampling": Sampling(0.6, 0.95, 200),
         "limits": Limits(concurrency=concurrency, timeout_s=30),
         "model": "standin",
+        "open_server": lambda: endpoint_server(base_url),
         **more,
     }
-    return solutions.generate_solutions(
-        problems, stage_at(folder), open_server=lambda: endpoint_server(base_url), num_seeds=num_seeds, **options
-    )
+    return solutions.generate_solutions(problems, stage_at(folder), num_seeds=num_seeds, **options)
 
 
 def rows_of(folder):
