@@ -125,6 +125,12 @@ def recorded(path: Path) -> dict[str, Any] | None:
     return None if manifest is None else (manifest.get("outputs") or {}).get(path.name)
 
 
+def earlier_outputs(path: Path) -> list[dict[str, dict[str, Any]]]:
+    """Return what the outputs of the stage that wrote a file were each time before it grew: name -> fingerprint."""
+    manifest = _manifest_of_producer(path)
+    return [state["outputs"] for state in (manifest or {}).get("growth", ()) if state.get("outputs")]
+
+
 def _manifest_of_producer(path: Path) -> dict[str, Any] | None:
     """The manifest beside a file, unless another program's file has that name."""
     other = files.read_json(path.parent / "manifest.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from functools import cache
@@ -13,7 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import files, manifests
+from sdg_helpers import files, growth, manifests
+from sdg_helpers.changes import Change, find_changes
 from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.fingerprints import fingerprint_output, write_hashes
 from sdg_helpers.locks import Lock
@@ -54,18 +55,26 @@ class Stage:
         return manifest
 
     @contextmanager
-    def work(self, parameters: Mapping[str, Any], inputs: Mapping[str, Path | str]) -> Iterator[Work]:
-        """Begin or resume the stage, under a lock. Raises SdgError when parameters or inputs have changed since, and
-        DamagedStage when files of this stage or of one that it reads are not what that stage wrote.
+    def work(
+        self,
+        parameters: Mapping[str, Any],
+        inputs: Mapping[str, Path | str],
+        *,
+        may_grow: Collection[str] = (),
+    ) -> Iterator[Work]:
+        """Begin, resume or grow the stage, under a lock. Raises SdgError when parameters or inputs have changed since
+        in a way that does not only add to them, and DamagedStage when files of this stage or of one that it reads are
+        not what that stage wrote.
 
-        parameters: what the result depends on, not how fast it is computed; inputs: name -> file to read.
+        parameters: what the result depends on, not how fast it is computed; inputs: name -> file to read. may_grow:
+        parameters that may become larger, and inputs of which the stage checks itself what has changed; other inputs
+        may change when the stage that writes them has grown.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with Lock(self.folder / ".lock", f"stage {self.name!r} of {self.folder.parent}"):
             manifest = self.manifest
             if manifest is not None:
                 manifests.check_outputs(self.folder, manifest)
-            known = manifest or self._read_begun()
             paths = [Path(path) for path in inputs.values()]
             fingerprints = [manifests.input_fingerprint(path, by_hash=manifest is None) for path in paths]
             places = [{"path": os.path.relpath(path, self.folder)} for path in paths]
@@ -74,10 +83,7 @@ class Stage:
                 "parameters": _plain(parameters),
                 "inputs": {name: {**places[i], **fingerprints[i]} for i, name in enumerate(inputs)},
             }
-            if known is not None:
-                self._reject_changes(known, begun, finished=manifest is not None)
-            else:
-                files.write_json(self.folder / "begun.json", {**begun, "begun_at": _now()})
+            begun, manifest = self._begin(begun, manifest, may_grow)
             with _blame_damaged(paths):
                 yield Work(self, begun, manifest)
 
@@ -88,24 +94,46 @@ class Stage:
             raise SdgError(f"{path}: not a stage's record: {begun!r:.80}. Remove this file, then run again.")
         return begun
 
-    def _reject_changes(self, known: dict[str, Any], wanted: dict[str, Any], finished: bool) -> None:
-        changes = list(_changes(known.get("parameters", {}), wanted["parameters"]))
-        for name in sorted({*known.get("inputs", {}), *wanted["inputs"]}):
-            before, after = (side.get("inputs", {}).get(name) or {} for side in (known, wanted))
-            if before.get("blake2b", after.get("blake2b")) != after.get("blake2b") or not before or not after:
-                changes.append(
-                    f"input {name}: its content has changed ({before.get('bytes')} bytes then, "
-                    f"{after.get('bytes')} now, {after.get('path') or before.get('path')})"
-                )
-        if changes:
-            state = "finished" if finished else "begun"
-            run, track = run_folder_of(self.folder).name, self.folder.parent.name
-            raise SdgError(
-                f"{self.folder}: stage {self.name!r} was {state} with other settings.\n  "
-                + "\n  ".join(changes)
-                + "\nEither restore them, or use another run name, or drop the results of this stage and of those "
-                f"that depend on it with `sdg reset {run} {track}/{self.folder.name}`."
-            )
+    def _begin(
+        self, begun: dict[str, Any], manifest: dict[str, Any] | None, may_grow: Collection[str]
+    ) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Compare what is wanted with what is there; return the record to work with, and the manifest if finished."""
+        known = manifest or self._read_begun()
+        if known is None:
+            files.write_json(self.folder / "begun.json", {**begun, "begun_at": _now()})
+            return begun, None
+        changes = find_changes(known, begun, self.folder, may_grow)
+        if not changes:
+            return {**begun, **_growth_of(known)}, manifest
+        if manifest is None and (earlier := growth.give_up(self.folder, begun)) is not None:
+            return begun, earlier
+        if not all(change.grows for change in changes):
+            self._reject(changes, finished=manifest is not None)
+        begun = {**begun, "growth": growth.add_state(known)}
+        files.write_json(self.folder / "begun.json", {**begun, "begun_at": _now()})
+        if manifest is not None:
+            growth.reopen(self.folder, manifest)
+        return begun, None
+
+    def _reject(self, changes: list[Change], finished: bool) -> None:
+        smaller = (
+            ""
+            if not any(change.shrinks for change in changes)
+            else ("\nA run only grows. To export fewer solutions than it has, set the filter max_seeds.")
+        )
+        state = "finished" if finished else "begun"
+        run, track = run_folder_of(self.folder).name, self.folder.parent.name
+        raise SdgError(
+            f"{self.folder}: stage {self.name!r} was {state} with other settings.\n  "
+            + "\n  ".join(change.line for change in changes)
+            + smaller
+            + "\nEither restore them, or use another run name, or drop the results of this stage and of those "
+            f"that depend on it with `sdg reset {run} {track}/{self.folder.name}`."
+        )
+
+
+def _growth_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {"growth": record["growth"]} if "growth" in record else {}
 
 
 class Work:
@@ -120,6 +148,11 @@ class Work:
     def done(self) -> bool:
         """Whether the stage is complete: then return `manifest` and do nothing."""
         return self._manifest is not None
+
+    @property
+    def growth(self) -> list[dict[str, Any]]:
+        """The states from which this stage has grown, oldest first (see growth.add_state); [] for most stages."""
+        return list(self._begun.get("growth", ()))
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -146,9 +179,11 @@ class Work:
             )
 
     def forget(self) -> None:
-        """Forget that the stage was begun, after an error that left no results: other settings are then accepted."""
-        for leftover in ("progress.json", "begun.json"):
-            (self.folder / leftover).unlink(missing_ok=True)
+        """Forget that the stage was begun, or that it was to grow, after an error that changed no results: other
+        settings are then accepted."""
+        (self.folder / "progress.json").unlink(missing_ok=True)
+        growth.restore(self.folder)
+        (self.folder / "begun.json").unlink(missing_ok=True)
 
     def finish(
         self,
@@ -180,6 +215,7 @@ class Work:
         }
         manifest = _plain(manifest)
         files.write_json(self.folder / "manifest.json", {**manifest, "checksum": manifests.checksum(manifest)})
+        growth.finish(self.folder)
         self.forget()
         self._manifest = files.read_json(self.folder / "manifest.json")
         return self.manifest
@@ -218,16 +254,6 @@ def _installed_versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any], of: str = "") -> Iterator[str]:
-    """The differences, one line each; in a nested mapping only the keys that differ ("filters.deduplicate")."""
-    for key in sorted({*before, *after}):
-        was, now = before.get(key), after.get(key)
-        if isinstance(was, Mapping) and isinstance(now, Mapping):
-            yield from _changes(was, now, f"{of}{key}.")
-        elif was != now:
-            yield f"{of}{key}: was {was!r}, now {now!r}"
 
 
 def _plain(value: Any) -> Any:

@@ -33,9 +33,20 @@ _ENDED = frozenset(
 _UNSTATED = frozenset({"", "unknown", "none", "null", "nan", "unspecified", "finish_reason_unspecified"})
 
 
+_CUT = frozenset({"length", "max_length", "max_tokens", "max_output_tokens", "model_length", "token_limit", "too_long"})
+
+
 def ended_by_itself(finish_reason: str | None) -> bool | None:
     """Return True if the model stopped by itself, False if it was cut off, None if the row doesn't say."""
+    reason = _folded(finish_reason)
+    return None if reason in _UNSTATED else reason in _ENDED
+
+
+def is_cut(finish_reason: str | None) -> bool:
+    """Return whether a limit on tokens ended the text, so that a higher one may let the model finish."""
+    return _folded(finish_reason) in _CUT
+
+
+def _folded(finish_reason: str | None) -> str:
     reason = re.sub(r"[\s\-.]+", "_", str(finish_reason or "").strip().lower()).strip("<|>_")
-    if reason in _UNSTATED:
-        return None
-    return reason.removeprefix("finish_reason_") in _ENDED
+    return reason if reason in _UNSTATED else reason.removeprefix("finish_reason_")

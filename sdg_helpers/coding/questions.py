@@ -14,6 +14,7 @@ from sdg_helpers.coding.own_questions import questions_of_file
 from sdg_helpers.coding.references import questions_of_references
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.paths import PACKAGE
+from sdg_helpers.problems.appending import grown_files
 from sdg_helpers.problems.sources import source_file
 from sdg_helpers.row_files import BadRows
 from sdg_helpers.sft.chat_templates import ChatTemplate
@@ -21,6 +22,7 @@ from sdg_helpers.stages import Stage, Work
 
 SOURCE = "nvidia/OpenCodeReasoning-2"
 DEMO = PACKAGE / "data" / "code" / "problems.jsonl"
+_OUTPUTS = ("problems.jsonl", "tests.jsonl")
 
 
 def prepare_questions(
@@ -67,7 +69,8 @@ def prepare_questions(
         "max_bad_rows": max_bad_rows,
         **hub,
     }
-    with stage.work(parameters, {"source": path} if path else {}) as work:
+    inputs = {"source": path} if path else {}
+    with stage.work(parameters, inputs, may_grow=("max_questions", "source")) as work:
         if not work.done:
             read = ReadCounts(BadRows(max_bad_rows))
             found = (
@@ -84,14 +87,17 @@ def prepare_questions(
 
 
 def _write(work: Work, questions: Iterator[CodeQuestion], parameters: dict[str, Any], read: ReadCounts) -> None:
-    problems, tests = work.folder / "problems.jsonl", work.folder / "tests.jsonl"
     length = ChatTemplate(parameters["tokenizer"]).length
     dropped: Counter[str] = Counter()
     by_source: Counter[str] = Counter()
     by_tests: dict[str, Counter[str]] = defaultdict(Counter)
     kept = with_tests = rows = 0
     wanted = parameters["languages"]
-    with files.atomic_writer(problems) as out, files.atomic_writer(tests) as tests_out:
+    with (
+        grown_files(work, *_OUTPUTS) as (problems, tests),
+        files.atomic_writer(problems) as out,
+        files.atomic_writer(tests) as tests_out,
+    ):
         for question in questions:
             source, languages = str(question.about.get("problem_source") or "unknown"), question.languages(wanted)
             reason = _reason_to_drop(question, length, parameters["max_tokens"])
@@ -118,7 +124,7 @@ def _write(work: Work, questions: Iterator[CodeQuestion], parameters: dict[str, 
         rows_out=kept,
         dropped=dropped,
         bad_rows=read.bad.listed,
-        outputs=[problems, tests],
+        outputs=[work.folder / name for name in _OUTPUTS],
         problems=rows,
         python_only=kept * len(wanted) - rows,
         questions_with_tests=with_tests,

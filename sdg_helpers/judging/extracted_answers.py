@@ -37,18 +37,24 @@ def answer_of(solution: Solution, reasoning: bool = True, *, judge_by_form: bool
 
 
 def extract_answers(solutions: Path, folder: Path, reasoning: bool = True, *, judge_by_form: bool = True) -> None:
-    """Write {folder}/answers-rs{seed}.parquet (id, predicted_answer or null, ambiguous) for every seed without one.
+    """Write a table of answers (id, predicted_answer or null, ambiguous) into `folder` for every seed without one.
 
     judge_by_form: a solution without finish reason counts if its thinking and its last box are closed.
     """
     for seed, path in seed_files.seed_files(solutions).items():
-        target = folder / f"answers-rs{seed}.parquet"
+        target = _table_path(folder, seed, path)
         if not target.exists():
             with files.atomic_writer(target) as out, parquet.ParquetWriter(out, _SCHEMA) as table:
                 for rows in _batches(path, reasoning, judge_by_form):
                     columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
                     arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
                     table.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA))
+
+
+def _table_path(folder: Path, seed: int, solutions: Path) -> Path:
+    """The table of one seed's answers, named after the version of the file that it was made from."""
+    status = solutions.stat()
+    return folder / f"answers-rs{seed}-{status.st_size:x}-{status.st_mtime_ns:x}.parquet"
 
 
 def _batches(path: Path, reasoning: bool, judge_by_form: bool) -> Iterator[list[tuple[str, str | None, bool]]]:
@@ -64,12 +70,13 @@ def _batches(path: Path, reasoning: bool, judge_by_form: bool) -> Iterator[list[
 class ExtractedAnswers:
     """The answers that `extract_answers` wrote."""
 
-    def __init__(self, folder: Path, seeds: list[int]):
-        self.seeds, self._folder = seeds, folder
+    def __init__(self, folder: Path, solutions: dict[int, Path]):
+        """solutions: the merged files by seed."""
+        self.seeds, self._folder, self._solutions = list(solutions), folder, solutions
 
     def of_seed(self, seed: int) -> Iterator[tuple[str, Extracted]]:
         """Yield (id, answer) in the order of the seed's file."""
-        file = parquet.ParquetFile(self._folder / f"answers-rs{seed}.parquet")
+        file = parquet.ParquetFile(_table_path(self._folder, seed, self._solutions[seed]))
         for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
             for problem_id, *answer in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 yield problem_id, Extracted(*answer)

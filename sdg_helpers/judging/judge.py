@@ -69,7 +69,7 @@ def judge_solutions(
             return work.manifest
         extract_answers(solutions.folder, work.folder / "partial", reasoning, judge_by_form=judge_by_form)
         labels = [Label.of_reference(row.get("expected_answer")) for row in read_problems(problems)]
-        pairs = AnswerPairs(ExtractedAnswers(work.folder / "partial", list(seeds)), problems, labels)
+        pairs = AnswerPairs(ExtractedAnswers(work.folder / "partial", seeds), problems, labels)
         return _judge(work, pairs, judge, tiers, max_failed_fraction, jobs, decisions)
 
 

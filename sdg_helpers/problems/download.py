@@ -9,6 +9,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
+from sdg_helpers.problems.appending import grown_files
 from sdg_helpers.problems.columns import ANSWER_NAMES, Columns, choose_columns, unused_answers
 from sdg_helpers.problems.repeats import Repeats
 from sdg_helpers.problems.sources import read_source, source_file
@@ -43,7 +44,7 @@ def download_problems(
 
     The manifest counts rows by split, type and source; `columns` are those read, `bad_rows` the first bad ones. Raises
     SdgError for a source that cannot be used, for too many bad rows, and if every answer is empty while another column
-    looks like the answers'.
+    looks like the answers'. A finished stage may grow: by a larger max_problems, or by rows at the end of a file.
     """
     if max_problems is not None and max_problems < 1:
         raise SdgError(
@@ -59,7 +60,8 @@ def download_problems(
         "drop_types": list(drop_types),
     }
     path = source_file(source)
-    with stage.work(parameters, {"source": path} if path else {}) as work:
+    inputs = {"source": path} if path else {}
+    with stage.work(parameters, inputs, may_grow=("max_problems", "source")) as work:
         if work.done:
             return work.manifest
         try:
@@ -72,26 +74,27 @@ def download_problems(
 def _download(work: Work, parameters: dict[str, Any]) -> dict[str, Any]:
     by_type, by_source = Counter[str](), Counter[str]()
     reader, repeats = _Reader(parameters), Repeats()
-    path, rows_out = work.folder / "problems.jsonl", 0
-    with files.atomic_writer(path) as out:
-        for where, problem in reader.problems():
-            if not repeats.is_new(problem, where):
-                reader.dropped["repeated"] += 1
-                continue
-            rows_out += 1
-            by_type[str(problem.get("problem_type") or "unknown")] += 1
-            by_source[str(problem.get("problem_source") or "unknown")] += 1
-            out.write(files.dumps(problem))
-            work.progress(rows_out, parameters["max_problems"])
-            if rows_out == parameters["max_problems"]:
-                break
-        reader.check(rows_out)
-    conflicting = repeats.merge_answers(path)
+    rows_out = 0
+    with grown_files(work, "problems.jsonl") as (path,):
+        with files.atomic_writer(path) as out:
+            for where, problem in reader.problems():
+                if not repeats.is_new(problem, where):
+                    reader.dropped["repeated"] += 1
+                    continue
+                rows_out += 1
+                by_type[str(problem.get("problem_type") or "unknown")] += 1
+                by_source[str(problem.get("problem_source") or "unknown")] += 1
+                out.write(files.dumps(problem))
+                work.progress(rows_out, parameters["max_problems"])
+                if rows_out == parameters["max_problems"]:
+                    break
+            reader.check(rows_out)
+        conflicting = repeats.merge_answers(path)
     return work.finish(
         rows_in=reader.rows_by_split.total(),
         rows_out=rows_out,
         dropped=reader.dropped,
-        outputs=[path],
+        outputs=[work.folder / "problems.jsonl"],
         columns=reader.columns.as_row(),
         bad_rows=reader.bad_rows.listed,
         rows_by_split=dict(reader.rows_by_split),

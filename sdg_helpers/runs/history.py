@@ -44,6 +44,7 @@ def add_session(folder: Path, profile: Profile, overrides: Mapping[str, Any]) ->
             "run": folder.name,
             "profile": profile.key,
             "begun_at": known["begun_at"] if known else now,
+            **({"forked_from": known["forked_from"]} if known and "forked_from" in known else {}),
             "sessions": [*before, {"started_at": now, **session}],
         },
         sort_keys=False,

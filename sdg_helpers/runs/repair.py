@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import files
+from sdg_helpers import files, growth
 from sdg_helpers.errors import SdgError
 from sdg_helpers.fingerprints import read_hashes, row_hash
 from sdg_helpers.locks import Lock
@@ -75,8 +75,8 @@ def _set_back(stage: Path, manifest: Mapping[str, Any], damages: list[Damage]) -
             kept, lost = kept + rows, lost + max(0, known.get("rows", 0) - rows)
         else:
             path.unlink(missing_ok=True)
-    _save_usage(stage, manifest.get("requests") or {})
-    begun = {key: manifest[key] for key in ("stage", "parameters", "inputs") if key in manifest}
+    growth.save_usage(stage, manifest.get("requests") or {})
+    begun = {key: manifest[key] for key in ("stage", "parameters", "inputs", "growth") if key in manifest}
     files.write_json(stage / "begun.json", {**begun, "begun_at": manifest.get("finished_at")})
     (stage / "manifest.json").unlink()
     return kept, lost
@@ -117,13 +117,6 @@ def _set_aside(path: Path) -> None:
     folder = path.parent / _SET_ASIDE
     folder.mkdir(exist_ok=True)
     os.replace(path, folder / path.name)
-
-
-def _save_usage(stage: Path, requests: Mapping[str, Any]) -> None:
-    """Save what a finished stage used as a session of the resumed one, so that the sum stays right."""
-    if requests:
-        session = {**requests, "rows": requests.get("done", 0), "updated_at": 0, "in_flight": 0}
-        files.write_json(stage / "partial" / "session-before-repair.json", session)
 
 
 def drop_outdated(folder: Path, track: str, infos: list[StageInfo]) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import files, runs
+from sdg_helpers import files, growth, runs
 from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_duration, format_number
 from sdg_helpers.locks import Lock
@@ -76,6 +76,8 @@ def _complete(stage: Path, manifest: dict[str, Any], record: dict[str, Any]) -> 
         detail += f" (dropped: {', '.join(f'{count} {reason}' for reason, count in counts['dropped'].items())})"
     if manifest.get("seconds"):
         detail += f", {format_duration(manifest['seconds'])}"
+    if grown := growth.describe(manifest.get("growth", []), manifest.get("parameters", {})):
+        detail += f", {grown}"
     if wrong := manifest.get("expected_wrong"):
         rows = wrong["rows"] if isinstance(wrong, dict) else wrong
         detail += f", about {format_number(rows)} expected wrong"

@@ -11,7 +11,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
-from sdg_helpers.manifests import find_damage, read_manifest, recorded
+from sdg_helpers.manifests import earlier_outputs, find_damage, read_manifest, recorded
 from sdg_helpers.runs.executed import is_readable_notebook
 from sdg_helpers.runs.tracks import STAGES, StageInfo
 
@@ -78,13 +78,19 @@ def unreadable_notebooks(folder: Path) -> list[Path]:
 def outdated_inputs(stage: Path, record: Mapping[str, Any]) -> list[str]:
     """Return the names of the files that a stage has read and that their own stages have written differently since.
 
-    record: the stage's manifest, or its begun.json.
+    record: the stage's manifest, or its begun.json. Files that have only grown are not among them.
     """
     found = []
     for known in (record.get("inputs") or {}).values():
-        path, now = Path(os.path.normpath(stage / known["path"])), None
+        path = Path(os.path.normpath(stage / known["path"]))
         with suppress(SdgError):  # an unreadable manifest, which is that stage's own problem
-            now = recorded(path)
-        if now and known.get("blake2b") and now.get("blake2b") not in (None, known["blake2b"]):
-            found.append(path.name)
+            if _is_outdated(path, known):
+                found.append(path.name)
     return sorted(found)
+
+
+def _is_outdated(path: Path, known: Mapping[str, Any]) -> bool:
+    now = recorded(path)
+    if not (now and known.get("blake2b") and now.get("blake2b") not in (None, known["blake2b"])):
+        return False
+    return all(state.get(path.name, {}).get("blake2b") != known["blake2b"] for state in earlier_outputs(path))

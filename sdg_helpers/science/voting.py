@@ -65,7 +65,7 @@ def vote(
             return work.manifest
         partial = work.folder / "partial"
         extract_answers(solutions.folder, partial, reasoning)
-        votes = _Votes(ExtractedAnswers(partial, list(seeds)), problems)
+        votes = _Votes(ExtractedAnswers(partial, seeds), problems)
         labels, for_winner = _label(votes, solutions.folder, min_votes, min_agreement, min_confidence)
         manifest = _write_outputs(work, votes, labels, for_winner)
         shutil.rmtree(partial, ignore_errors=True)

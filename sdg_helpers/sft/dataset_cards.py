@@ -42,6 +42,7 @@ _TRACK_FIELDS = {
     },
 }
 _REASONS = {
+    "later_seed": "only the first seeds are used",
     "unfinished": "the model did not finish by itself",
     "no_think_tags": "no closed thinking part",
     "no_verdict": "not judged",

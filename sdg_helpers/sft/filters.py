@@ -15,6 +15,7 @@ from sdg_helpers.errors import SdgError, did_you_mean
 
 # Why a solution is dropped. Each is counted under the first reason that applies.
 REASONS = (
+    "later_seed",
     "unfinished",
     "no_think_tags",
     "no_verdict",
@@ -44,6 +45,9 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     use_judgement: bool = Field(True, description="keep only solutions judged right; False: keep any verdict")
+    max_seeds: int | None = Field(
+        None, ge=1, description="use only this many solutions per problem, those of the first seeds (not in the recipe)"
+    )
     remove_unfinished: bool = Field(
         True, description="drop solutions that the model did not finish by itself (not in the recipe)"
     )

@@ -101,6 +101,8 @@ class RowMaker:
         filters = self.filters
         if self.pass_rates:
             solution.keys["pass_rate"] = self.pass_rates.get(solution.keys["id"])
+        if filters.max_seeds is not None and solution.keys.get("seed", 0) >= filters.max_seeds:
+            return "later_seed"
         if filters.remove_unfinished and not _is_finished(solution, verdict):
             return "unfinished"
         if filters.remove_no_think_tags and answer_start(solution.text) < 0:

@@ -24,11 +24,13 @@ def finish_solutions(
     done: np.ndarray,
     max_failed_fraction: float,
     max_unfinished_fraction: float,
+    outgrown: frozenset[Path] = frozenset(),
     **more: Any,
 ) -> dict[str, Any]:
     """Merge every seed's files, write failures.jsonl and the manifest; return the manifest.
 
-    done: which solutions are on disk, of shape (problems, seeds). more: further keys of the manifest.
+    done: which solutions are on disk, of shape (problems, seeds). outgrown: merged files whose cut rows are replaced.
+    more: further keys of the manifest.
     Raises SdgError when more than max_failed_fraction of the solutions is missing, or when the model did not finish
     more than max_unfinished_fraction of them: better here than after everything has been judged.
     """
@@ -48,13 +50,13 @@ def finish_solutions(
             out.writelines(files.dumps(row) for row in failures.values())
     summary, checksums = seed_files.Summary(), np.zeros(done.shape, dtype=np.uint32)
     for seed in range(done.shape[1]):
-        checksums[:, seed] = seed_files.merge(work.folder, index, seed, summary)
+        checksums[:, seed] = seed_files.merge(work.folder, index, seed, summary, outgrown)
     unfinished = sum(n for reason, n in summary.finish_reasons.items() if ended_by_itself(reason) is False)
     if unfinished > max_unfinished_fraction * summary.rows:
         raise SdgError(
             f"{work.folder}: {unfinished} of {summary.rows} solutions are unfinished (finish reasons: "
-            f"{dict(summary.finish_reasons)}), so they have no answer. Raise MAX_TOKENS under another run name, or "
-            "accept them with MAX_UNFINISHED_FRACTION. No solution is lost."
+            f"{dict(summary.finish_reasons)}), so they have no answer. Raise MAX_TOKENS: only those that were cut are "
+            "generated again. Or accept them with MAX_UNFINISHED_FRACTION. No solution is lost."
         )
     manifest = work.finish(
         rows_in=total,

@@ -25,8 +25,11 @@ from sdg_helpers.prompts import Prompt
 from sdg_helpers.serving.server import Server
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.finishing import finish_solutions
+from sdg_helpers.solutions.growing import drop_outdated_rows, find_outgrown, only_appended
 from sdg_helpers.solutions.rows import solution_line
 from sdg_helpers.stages import Stage, Work
+
+_MAY_GROW = ("num_seeds", "problems", "max_tokens")
 
 
 def generate_solutions(
@@ -46,6 +49,9 @@ def generate_solutions(
 ) -> dict[str, Any]:
     """Write output-rs{seed}.jsonl for seeds 0 … num_seeds-1; resume where an earlier attempt stopped.
 
+    A stage may grow (see solutions/growing.py): with more seeds, with problems after those that it has solved, and
+    with a larger max_tokens, for which only cut solutions are generated again.
+
     problems: problems.jsonl. open_server: called only if solutions are missing. max_failed_fraction: the stage is
     complete when at most this fraction of all solutions is missing; their failures are in failures.jsonl.
     max_unfinished_fraction: how many solutions the model may leave unfinished (cut at max_tokens). jobs: run as
@@ -64,15 +70,17 @@ def generate_solutions(
     }
     settings = GenerationSettings(model, prompt, sampling, limits, run_seed)
     folder = stage.folder
-    with stage.work(parameters, {"problems": problems}) as work:
+    with stage.work(parameters, {"problems": problems}, may_grow=_MAY_GROW) as work:
         if work.done:
             return work.manifest
-        index = ProblemIndex.build(problems)
-        done = seed_files.find_done(folder, index, num_seeds)
+        if not only_appended(problems, work.growth):
+            drop_outdated_rows(folder, problems)
+        index, outgrown = ProblemIndex.build(problems), find_outgrown(folder, work.growth, sampling.max_tokens)
+        done = seed_files.find_done(folder, index, num_seeds, outgrown=outgrown)
         before = int(done.sum())
         if before < done.size:
             if jobs is not None:
-                _solve_in_jobs(work, problems, index, done, open_server, settings, jobs)
+                _solve_in_jobs(work, problems, index, done, outgrown, open_server, settings, jobs)
             elif (server := open_server()) is not None:
                 _solve(folder, problems, done, server, settings, work)
         return finish_solutions(
@@ -81,6 +89,7 @@ def generate_solutions(
             done,
             max_failed_fraction,
             max_unfinished_fraction,
+            outgrown,
             resumed_rows=before,
             requests=total_usage(folder / "partial"),
         )
@@ -102,6 +111,7 @@ def _solve_in_jobs(
     problems: Path,
     index: ProblemIndex,
     done: np.ndarray,
+    outgrown: frozenset[Path],
     open_server: Callable[[], Server | None],
     settings: GenerationSettings,
     jobs: JobSpec,
@@ -109,7 +119,7 @@ def _solve_in_jobs(
     """Generate the missing solutions in jobs; update `done` in place, and on disk for the jobs that start later."""
 
     def count_missing(num_chunks: int) -> dict[int, int]:
-        done[:] = seed_files.find_done(work.folder, index, done.shape[1])
+        done[:] = seed_files.find_done(work.folder, index, done.shape[1], outgrown=outgrown)
         seed_files.write_done(work.folder, done)
         ranges = [chunk_range(len(index), chunk, num_chunks) for chunk in range(num_chunks)]
         missing = [int((~done[rows.start : rows.stop]).sum()) for rows in ranges]

@@ -50,6 +50,16 @@ def solution_line(
     )
 
 
+def problem_bytes(problem: Mapping[str, Any]) -> bytes:
+    """Return the bytes with which every solution of this problem starts, up to its own keys."""
+    return files.dumps({key: value for key, value in problem.items() if key not in GENERATED_KEYS})[:-2]
+
+
+def problem_part(line: bytes) -> bytes:
+    """Return these bytes of a row that `solution_line` wrote; b"" of any other line."""
+    return line[: max(0, line.rfind(b',"seed":', 0, max(0, line.find(_GENERATION))))]
+
+
 @dataclass(slots=True)
 class Solution:
     """A parsed row. `text` is the escaped text: `generation` as JSON has it between the quotes."""

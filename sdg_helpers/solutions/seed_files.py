@@ -15,7 +15,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from sdg_helpers import files
+from sdg_helpers.answers.finish_reasons import is_cut
 from sdg_helpers.errors import SdgError
+from sdg_helpers.fingerprints import BLOCK, Recorder, remember_written
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.solutions.rows import read_id, summarize_row
 
@@ -64,17 +66,23 @@ class PartialWriter:
             log.close()
 
 
-def find_done(folder: Path | str, index: ProblemIndex, num_seeds: int, writer: str | None = None) -> np.ndarray:
+def find_done(
+    folder: Path | str,
+    index: ProblemIndex,
+    num_seeds: int,
+    writer: str | None = None,
+    outgrown: Container[Path] = frozenset(),
+) -> np.ndarray:
     """Return which solutions are on disk: a bool array of shape (problems, seeds), for any split into chunks.
 
-    writer: count only the rows of writers with this name.
+    writer: count only the rows of writers with this name. outgrown: files whose cut rows do not count.
     """
     done = np.zeros((len(index), num_seeds), dtype=bool)
     for seed in range(num_seeds):
         for path in _sources(Path(folder), seed):
             if writer is not None and f"-{writer}-" not in path.name:
                 continue
-            for _, _, position in _lines(path, index):
+            for _, _, position in _lines(path, index, path in outgrown):
                 done[position, seed] = True
     return done
 
@@ -88,11 +96,14 @@ def write_done(folder: Path, done: np.ndarray) -> None:
 
 
 def read_done(folder: Path, num_seeds: int) -> np.ndarray:
-    """Return what `write_done` saved: a bool array of shape (problems, num_seeds)."""
+    """Return what `write_done` saved: a bool array of shape (problems, num_seeds).
+
+    A job that was submitted before the stage grew reads only its own seeds.
+    """
     with open(folder / "partial" / "done.npy", "rb") as file:
         bits = np.load(file, allow_pickle=False)
         count = int.from_bytes(file.read(8), "little")
-    return np.unpackbits(bits, axis=0, count=count).astype(bool).reshape(count, num_seeds)
+    return np.unpackbits(bits, axis=0, count=count).astype(bool)[:, :num_seeds]
 
 
 @dataclass
@@ -114,23 +125,52 @@ class Summary:
         return row.text_checksum
 
 
-def merge(folder: Path | str, index: ProblemIndex, seed: int, summary: Summary) -> np.ndarray:
+def merge(
+    folder: Path | str, index: ProblemIndex, seed: int, summary: Summary, outgrown: Container[Path] = frozenset()
+) -> np.ndarray:
     """Write output-rs{seed}.jsonl in problem order from all writers' files, then remove those; update `summary`.
 
     Return a checksum of each problem's generated text (uint32, shape (problems,), 0 = no solution). When two writers
-    finished the same solution (a node was thought lost), keep the one whose file name sorts first.
+    finished the same solution (a node was thought lost), keep the one whose file name sorts first. Cut rows of the
+    files in `outgrown` are left out.
     """
     folder = Path(folder)
-    sources = _sources(folder, seed)
-    where = _locate(sources, index)
+    target, sources = folder / f"output-rs{seed}.jsonl", _sources(folder, seed)
+    where = _locate(sources, index, outgrown)
     checksums = np.zeros(len(index), dtype=np.uint32)
-    with closing(_FilePool(sources)) as pool, files.atomic_writer(folder / f"output-rs{seed}.jsonl") as out:
-        for position in np.flatnonzero(where["length"]):
-            line = pool.read(*where[position].tolist())
-            out.write(line)
+    found = np.flatnonzero(where["length"])
+    if sources == [target] and _is_whole(target, where[found]):
+        lines = _read_again(target)
+        for position, line in zip(found, lines, strict=True):
             checksums[position] = summary.add(line)
+    else:
+        with closing(_FilePool(sources)) as pool, files.atomic_writer(target) as out:
+            for position in found:
+                line = pool.read(*where[position].tolist())
+                out.write(line)
+                checksums[position] = summary.add(line)
     shutil.rmtree(folder / "partial" / f"rs{seed}", ignore_errors=True)
     return checksums
+
+
+def _is_whole(path: Path, where: np.ndarray) -> bool:
+    """Whether a file consists of these lines, in this order: nothing has been added to it."""
+    ends = np.cumsum(where["length"])
+    return (
+        bool(len(ends))
+        and int(ends[-1]) == path.stat().st_size
+        and bool((where["offset"] == ends - where["length"]).all())
+    )
+
+
+def _read_again(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a merged file that stays as it is, and compute its fingerprint."""
+    recorder = Recorder(by_row=True)
+    with open(path, "rb", buffering=BLOCK) as file:
+        for line in file:
+            recorder.update(line)
+            yield line
+    remember_written(path, recorder)
 
 
 class _FilePool:
@@ -162,18 +202,19 @@ def _sources(folder: Path, seed: int) -> list[Path]:
     return [*([merged] if merged.exists() else []), *sorted((folder / "partial" / f"rs{seed}").glob("*.jsonl"))]
 
 
-def _locate(sources: list[Path], index: ProblemIndex) -> np.ndarray:
+def _locate(sources: list[Path], index: ProblemIndex, outgrown: Container[Path]) -> np.ndarray:
     """Return (source, offset, length) of every problem's line; length 0 for a missing line."""
     where = np.zeros(len(index), dtype=[("source", np.int32), ("offset", np.int64), ("length", np.int64)])
     for number, path in enumerate(sources):
-        for offset, length, position in _lines(path, index):
+        for offset, length, position in _lines(path, index, path in outgrown):
             if where["length"][position] == 0:
                 where[position] = number, offset, length
     return where
 
 
-def _lines(path: Path, index: ProblemIndex) -> Iterator[tuple[int, int, int]]:
-    """Yield (offset, length, position of the problem) of each whole line; skip a torn last line."""
+def _lines(path: Path, index: ProblemIndex, skip_cut: bool) -> Iterator[tuple[int, int, int]]:
+    """Yield (offset, length, position of the problem) of each whole line; skip a torn last line, and cut rows if
+    asked to."""
     offset = 0
     with open(path, "rb", buffering=1 << 20) as file:
         for line in file:
@@ -191,5 +232,6 @@ def _lines(path: Path, index: ProblemIndex) -> Iterator[tuple[int, int, int]]:
                     f"{path}, byte {offset}: not a solution of a problem of this run: {line[:80]!r}. Another program "
                     "wrote into this folder: remove the file and run again."
                 )
-            yield offset, len(line), position
+            if not (skip_cut and is_cut(summarize_row(line).finish_reason)):
+                yield offset, len(line), position
             offset += len(line)

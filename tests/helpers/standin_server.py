@@ -302,6 +302,14 @@ class Connection(asyncio.Protocol):
             message[options.reasoning_field] = thinking
         elif thinking:
             message["content"] = f"<think>\n{thinking}" + (f"\n</think>\n\n{text}" if finish == "stop" else "")
+        limit = asked.get("max_tokens") if options.limited else None
+        if limit and len(thinking + text) // 4 + 1 > limit:
+            finish, thinking, text = (
+                "length",
+                thinking[: 4 * (limit - 1)],
+                text[: max(0, 4 * (limit - 1) - len(thinking))],
+            )
+            message["content"] = f"<think>\n{thinking}" + (f"\n</think>\n\n{text}" if text else "")
         tokens = len(thinking + text) // 4 + 1
         prompt = len(str(asked["messages"])) // 4
         self.state.prompt_tokens += prompt
@@ -362,6 +370,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--accuracy", type=float, default=0.6, help="share of right answers")
     add("--size", type=int, default=0, help="characters of thinking to add to each reply")
     add("--reasoning-field", default="", help="put the thinking there (reasoning_content or reasoning), not inline")
+    add("--limited", action="store_true", help="cut replies at max_tokens, of four characters each")
     add("--latency", default="0", help="seconds; lognormal:MEDIAN:SIGMA; tail:USUAL:SLOW:SHARE")
     add("--capacity", type=int, default=0, help="most requests at a time; 429 for more (0: any number)")
     add("--retry-after", default="", help="what a 429 or 503 says: seconds, `date` (one second from now), or nothing")

@@ -31,10 +31,10 @@ def write_source(path, count):
     return path
 
 
-def run_stages(folder, source, base_url, seeds, upto="genselect_sft"):
+def run_stages(folder, source, base_url, seeds, upto="genselect_sft", max_tokens=200):
     """Do or resume the stages up to one of them, as `sdg run` does; raises what a stage raises."""
     for name in STAGES[: STAGES.index(upto) + 1]:
-        _DO[name](_Setting(folder, source, base_url, seeds))
+        _DO[name](_Setting(folder, source, base_url, seeds, max_tokens))
 
 
 def run_after_repair(folder, source, base_url, seeds):
@@ -48,8 +48,9 @@ def run_after_repair(folder, source, base_url, seeds):
 class _Setting:
     """What the stages of one run share."""
 
-    def __init__(self, folder, source, base_url, seeds):
+    def __init__(self, folder, source, base_url, seeds, max_tokens=200):
         self.track, self.source, self.seeds = runs.Track(folder / "math", "math"), source, seeds
+        self.max_tokens = max_tokens
         self.open_server = lambda: endpoint_server(base_url)
         self.problems = self.track.problems / "problems.jsonl"
         self.judge = Judge(self.open_server, "standin", load_prompt("math/judge"), LIMITS)
@@ -62,7 +63,7 @@ class _Setting:
             model="standin",
             prompt=load_prompt(prompt),
             num_seeds=seeds,
-            sampling=Sampling(0.6, 0.95, 200),
+            sampling=Sampling(0.6, 0.95, self.max_tokens),
             limits=LIMITS,
         )
 
