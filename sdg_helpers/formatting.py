@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 
 def format_number(value: float) -> str:
@@ -27,3 +28,26 @@ def format_duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
     return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def shorten(text: Any, limit: int = 600) -> str:
+    """Return the text, or its beginning and end around a note of what is omitted (answers are at a solution's end)."""
+    text = "" if text is None else str(text)
+    if len(text) <= limit:
+        return text
+    head, tail = limit * 2 // 3, limit // 3
+    return f"{text[:head]}\n… {len(text) - head - tail:,} characters omitted …\n{text[-tail:]}"
+
+
+def plain_text(text: Any, limit: int = 600) -> str:
+    """Return untrusted text for a terminal: shortened, with every character that could steer it as an escape."""
+    return "".join(one if one.isprintable() or one in "\n\t" else _escaped(one) for one in shorten(text, limit))
+
+
+def plain_line(text: Any, limit: int = 200) -> str:
+    """Return untrusted text for a terminal as one line."""
+    return " ".join(plain_text(text, limit).split())
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii") if letter != "\r" else "\n"

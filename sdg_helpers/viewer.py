@@ -12,7 +12,7 @@ from IPython.display import HTML
 
 from sdg_helpers.errors import SdgError
 from sdg_helpers.exact_json import replace_lone_surrogates
-from sdg_helpers.formatting import format_number
+from sdg_helpers.formatting import format_number, shorten
 
 _BOX_STYLE = (
     "white-space:pre-wrap;overflow-wrap:anywhere;margin:0;padding:6px 10px;border-left:4px solid {colour};"
@@ -32,15 +32,6 @@ _COLOURS = {
 def _escape(text: str) -> str:
     """Escape text for HTML. A lone surrogate, which no notebook could be saved with, becomes U+FFFD."""
     return html.escape(replace_lone_surrogates(text))
-
-
-def shorten(text: Any, limit: int = 600) -> str:
-    """Return the text, or its beginning and end around a note of what is omitted (answers are at a solution's end)."""
-    text = "" if text is None else str(text)
-    if len(text) <= limit:
-        return text
-    head, tail = limit * 2 // 3, limit // 3
-    return f"{text[:head]}\n… {len(text) - head - tail:,} characters omitted …\n{text[-tail:]}"
 
 
 def box(title: str, text: Any, kind: str = "plain", limit: int = 600) -> str:

@@ -38,6 +38,7 @@ class Account:
     def begin(self, max_tokens: int | None) -> None:
         """Begin a call of `complete`, whose replies have at most so many tokens."""
         self._forecast, self._look_at = Forecast(max_tokens), 0.0
+        self._entry.values.setdefault("start_s", self._entry.age_s)  # until the server answered
         self._look()
         self._entry.save()
 

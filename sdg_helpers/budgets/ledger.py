@@ -147,6 +147,11 @@ class Entry:
         self.values: dict[str, Any] = {**dict.fromkeys(_COUNTS, 0), **here, **known}
         self.saved_at = 0.0
 
+    @property
+    def age_s(self) -> float:
+        """How long ago it was begun."""
+        return time.time() - self._started
+
     def save(self, ended: bool = False) -> None:
         """Write the entry."""
         self.saved_at = time.time()

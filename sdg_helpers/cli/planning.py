@@ -1,0 +1,158 @@
+"""`sdg try` and `sdg plan`: what a run would bring and cost, before it starts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sdg_helpers.cli.console import display_path, print_table, program_name
+from sdg_helpers.cli.main import FAILED, INTERRUPTED, Add
+from sdg_helpers.errors import SdgError, did_you_mean
+
+if TYPE_CHECKING:
+    from sdg_helpers.planning.intervals import Pilot
+    from sdg_helpers.planning.scale import Scale
+    from sdg_helpers.profiles import Profile
+    from sdg_helpers.runs.run import Run
+
+_FIRST, _SOLVE = "math/01_download_problems", "math/03_generate_solutions"
+_NOTEBOOKS = ("01", "03", "04", "05", "06", "07")  # a preview needs no shards, and GenSelect needs more problems
+
+
+def add_commands(add: Add) -> None:
+    """Add try and plan."""
+    preview = add("try", _try, "put a few problems through every stage, and project the cost of the whole")
+    preview.add_argument("track", choices=["math"], metavar="TRACK", help="math")
+    preview.add_argument("--profile", metavar="P", default="demo", help="a name or a .yaml file (default: demo)")
+    preview.add_argument("-n", dest="count", metavar="N", type=int, default=8, help="problems (default: 8)")
+    preview.add_argument("--seeds", metavar="K", type=int, default=2, help="solutions per problem (default: 2)")
+    preview.add_argument("--problems", metavar="N", type=int, help="size of the whole run, if the source is large")
+    preview.add_argument("--run", metavar="NAME", help="name of its folder in outputs/ (default: try-PROFILE-NxK)")
+    preview.add_argument(
+        "-p", dest="overrides", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
+        help="override a parameter, as in `sdg run`",
+    )  # fmt: skip
+    plan = add("plan", _plan, "plan GPU-hours, days, disk and money of a run of the math track")
+    plan.add_argument("run", nargs="?", metavar="RUN", help="a small run to measure; without one, a profile's figures")
+    plan.add_argument("--profile", metavar="P", help="where the whole will run (default: the run's profile, or slurm)")
+    plan.add_argument("--problems", metavar="N", type=int, help="problems of the whole (default: 480,000)")
+    plan.add_argument("--seeds", metavar="K", type=int, help="solutions per problem (default: the profile's)")
+    plan.add_argument(
+        "-s", dest="figures", nargs=2, action="append", default=[], metavar=("FIGURE", "VALUE"),
+        help="set a figure, for example: -s mean_tokens 9000 -s servers 8",
+    )  # fmt: skip
+
+
+def _try(arguments: argparse.Namespace) -> int:
+    from sdg_helpers import notebooks
+    from sdg_helpers.cli.tools import fetch_weights
+    from sdg_helpers.notebooks import chain
+    from sdg_helpers.notebooks.execution import NotebookFailed
+    from sdg_helpers.notebooks.values import values_for
+    from sdg_helpers.previews import draw_sample, write_page
+    from sdg_helpers.profiles import load_profile
+
+    profile = load_profile(arguments.profile)
+    selected = [one for one in notebooks.discover("math") if one.number in _NOTEBOOKS]
+    given = values_for(selected, notebooks.discover(), profile, arguments.overrides)
+    values = {one.key: {name: p.value for name, p in one.parameters.items()} | given[one.key] for one in selected}
+    whole_seeds = values[_SOLVE]["NUM_SEEDS"]
+    seeds = min(arguments.seeds, whole_seeds)
+    run = _preview_run(arguments, profile, seeds)
+    sample = draw_sample(run.folder, values[_FIRST], arguments.count)
+    for key, changed in _changes(str(sample.path), seeds).items():
+        given[key] |= changed
+    print(f"preview {run.name}: {sample.size} problems x {seeds} solutions, {display_path(run.folder)}", flush=True)
+    fetch_weights([spec.model for spec in profile.specs if spec.engine == "embedded"])
+    code = 0
+    try:
+        chain.run_notebooks(run, selected, given, sys.stdout)
+    except (NotebookFailed, KeyboardInterrupt) as error:
+        code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+        print(f"sdg: {str(error) or 'stopped (Ctrl-C)'}", file=sys.stderr)
+    if run.track("math").stage("solutions").complete:
+        print(f"\n{write_page(run.track('math'), profile, sample, arguments.problems or sample.of, whole_seeds)}")
+        page = display_path(run.folder / "preview.md")
+        print(f"Page: {page}   Plan with other figures: {program_name()} plan {run.name}")
+    return code
+
+
+def _preview_run(arguments: argparse.Namespace, profile: Profile, seeds: int) -> Run:
+    """Begin or resume the preview's own run."""
+    import re
+
+    from sdg_helpers.previews import preview_profile
+    from sdg_helpers.runs import history
+    from sdg_helpers.runs.run import Run, run_folder
+
+    stem = re.sub(r"[^A-Za-z0-9._-]", "-", profile.path.stem)
+    name = arguments.run or f"try-{stem}-{arguments.count}x{seeds}"
+    folder = run_folder(name)
+    run = Run(name, folder, preview_profile(profile, folder))
+    history.add_session(folder, run.profile, dict(arguments.overrides))
+    return run
+
+
+def _changes(source: str, seeds: int) -> dict[str, dict[str, Any]]:
+    """Return the parameters of a preview by notebook: failures are shown, not fatal, and nothing is published."""
+    return {
+        _FIRST: {"SOURCE": source, "COLUMNS": {}, "MAX_PROBLEMS": 0, "DROP_TYPES": []},
+        _SOLVE: {"NUM_SEEDS": seeds, "MAX_FAILED_FRACTION": 1.0, "MAX_UNFINISHED_FRACTION": 1.0},
+        "math/04_judge_solutions": {"MAX_FAILED_FRACTION": 1.0},
+        "math/06_rejudge_solutions": {"MAX_FAILED_FRACTION": 1.0},
+        "math/07_export_sft": {"PUSH_TO_HUB": ""},
+    }
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from sdg_helpers.planning.intervals import sensitivities
+    from sdg_helpers.planning.report import has_gpus, prices_of, projection_lines, sensitivity_lines, stage_rows
+
+    scale, profile, pilot = _scale_to_plan(arguments)
+    print_table(stage_rows(scale, profile))
+    print()
+    print("\n".join(projection_lines(scale, profile, pilot)))
+    prices = prices_of(profile)
+    quantity = "gpu_hours" if has_gpus(profile) else "money" if prices[0] else "hours"
+    print()
+    print("\n".join(sensitivity_lines(quantity.replace("_", "-"), sensitivities(scale, quantity, *prices))))
+    if pilot is None:
+        print(
+            f"\nThese are figures of the profile and the recipe, not measured ones: try it with `{program_name()} try`."
+        )
+
+
+def _scale_to_plan(arguments: argparse.Namespace) -> tuple[Scale, Profile, Pilot | None]:
+    """Return the scale of the whole, the profile that it runs with, and the pilot that it was measured in."""
+    from dataclasses import fields, replace
+
+    from sdg_helpers import runs
+    from sdg_helpers.planning.from_profile import scale_from_profile
+    from sdg_helpers.planning.intervals import read_pilot
+    from sdg_helpers.planning.measuring import scale_from_run
+    from sdg_helpers.planning.scale import Scale
+    from sdg_helpers.profiles import load_profile
+    from sdg_helpers.runs import history
+
+    folder = runs.existing_run(arguments.run) if arguments.run else None
+    content = history.read(folder) if folder else None
+    profile = load_profile(arguments.profile or (content["profile"] if content else "slurm"))
+    scale = scale_from_profile(profile)
+    changes: dict[str, Any] = {}
+    for name, value in (("problems", arguments.problems), ("num_seeds", arguments.seeds)):
+        changes |= {name: value} if value is not None else {}
+    scale, pilot = replace(scale, **changes), None
+    if folder:
+        measured = scale_from_run(folder, scale.problems, scale.num_seeds)
+        scale = replace(measured, servers=scale.servers, hours_per_job=scale.hours_per_job)
+        pilot = read_pilot(runs.Track(folder / "math", "math"), scale.problems)
+    known = {field.name: field.type for field in fields(Scale)}
+    for name, text in arguments.figures:
+        if name not in known:
+            raise SdgError(f"-s {name}: unknown figure.{did_you_mean(name, known)} Figures: {', '.join(known)}.")
+        try:
+            changes[name] = int(text) if known[name] == "int" else float(text)
+        except ValueError:
+            raise SdgError(f"-s {name} {text!r}: not a number. Write for example: -s mean_tokens 9000") from None
+    return replace(scale, **changes), profile, pilot
