@@ -1,5 +1,6 @@
 """The science track: taxonomy, reading questions from replies, option letters, near-duplicates, votes."""
 
+import json
 from collections import Counter
 
 import pandas as pd
@@ -150,9 +151,45 @@ def test_a_question_is_read_from_any_layout(reply, num_options):
     assert found.problem.endswith(f"{STEM}\n\nA. oxygen\nB. carbon dioxide\nC. nitrogen\nD. helium")
 
 
+FORCE = "What is the SI unit of force?"
+UNITS = ("newton", "joule", "watt", "pascal")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"```\n{FORCE}\n\nA) newton\nB) joule\nC) watt\nD) pascal\n```",
+        f"```text\n{FORCE}\nA) newton\nB) joule\nC) watt\nD) pascal\n```\n",
+        f"Here is a question:\n\n~~~\n{FORCE}\nA) newton\nB) joule\nC) watt\nD) pascal\n~~~",
+        f"{FORCE}\n\na) newton\nb) joule\nc) watt\nd) pascal",
+        f"{FORCE}\n\n(a) newton\n(b) joule\n(c) watt\n(d) pascal",
+        f"{FORCE}\nA) newton    B) joule\nC) watt    D) pascal",
+        f"{FORCE}\n(A) newton\t(B) joule\t(C) watt\t(D) pascal",
+        f"{FORCE}\n| A) newton | B) joule |\n| C) watt | D) pascal |",
+        f"{FORCE}\n"
+        + "\n".join(f"$\\textbf{{({letter})}}$ {unit}" for letter, unit in zip("ABCD", UNITS, strict=True)),
+        f"{FORCE}\n"
+        + " \\qquad ".join(f"$\\textbf{{({one})}}\\ $ {unit}" for one, unit in zip("ABCD", UNITS, strict=True)),
+        json.dumps({"question": FORCE, "options": dict(zip("ABCD", UNITS, strict=True))}),
+        "```json\n" + json.dumps({"Question": FORCE, "choices": UNITS}, indent=1) + "\n```",
+    ],
+)
+def test_fences_and_layouts_of_options(reply):
+    assert read_question(reply, 4) == Question(FORCE, UNITS)
+
+
+def test_a_fence_inside_a_question_stays():
+    stem = "What does this print?\n\n```\nprint(1)\n```"
+    assert read_question(f"{stem}\nA. 1\nB. 2\nC. 3\nD. 4", 4).text == stem
+
+
 @pytest.mark.parametrize(
     "reply, num_options, reason",
     [
+        (json.dumps({"question": FORCE, "options": UNITS, "answer": "A"}), 4, "gives_its_answer_away"),
+        (json.dumps({"question": FORCE, "options": {"B": "joule", "A": "newton"}}), 2, "does_not_parse"),
+        ("{" * 7000, 4, "does_not_parse"),
+        (f"{FORCE}\na) newton\nc) joule", 2, "does_not_parse"),
         ("I cannot do that.", 4, "does_not_parse"),
         ("", 4, "does_not_parse"),
         ("x" * 9000, 4, "does_not_parse"),
@@ -232,6 +269,8 @@ def test_unfinished_replies_and_open_questions():
     ("hostile", "length"),
     [
         ("A. ", 7800),
+        ("A. x" + " " * 200, 7800),
+        ("A. B) C) ", 7900),
         ("**", 8000),
         ("Question: ", 8000),
         ("(", 7900),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.answers.options import LETTERS, text_key
 from sdg_helpers.answers.thinking import split_thinking
+from sdg_helpers.science.question_layouts import option_lines
 
 # Why a reply is dropped.
 REASONS = (
@@ -75,12 +76,13 @@ def read_question(reply: str, num_options: int, finish_reason: str = "stop") -> 
         return "unfinished"
     if not answer.strip() or len(answer) > MAX_LENGTH:
         return "does_not_parse"
-    stem, options, marks, rest = _split_reply(answer.strip().splitlines())
+    lines = option_lines(answer)
+    stem, options, marks, rest = _split_reply(lines)
     if any(_TELLS.search(line) for line in rest) or _TELLS_IN_STEM.search(stem) or _singles_out(options, marks):
         return "gives_its_answer_away"
     if rest or len(_WORDS.findall(stem)) < 3:
         return "does_not_parse"
-    if not options and num_options and not any(map(_HEADING.match, answer.splitlines())):
+    if not options and num_options and not any(map(_HEADING.match, lines)):
         return "does_not_parse"
     return _flaw(stem, options, num_options) or Question(stem, tuple(map(_bare, options)))
 
@@ -128,13 +130,18 @@ def _stem(lines: list[str]) -> str:
     kept = [line.rstrip() for line in lines]
     if len(kept) > 1 and _PREAMBLE.fullmatch(kept[0]):
         kept = kept[1:]
-    while kept and (_RULE.fullmatch(kept[-1]) or _OPTIONS_LINE.fullmatch(kept[-1])):
+    while kept and (_RULE.fullmatch(kept[-1]) or _OPTIONS_LINE.fullmatch(kept[-1])) and not _closes_fence(kept):
         kept.pop()
     for number, line in enumerate(kept):
         if heading := _HEADING.match(line):
             kept = [line[heading.end() :], *kept[number + 1 :]]
             break
     return "\n".join(kept).strip().removeprefix("**").removesuffix("**").strip()
+
+
+def _closes_fence(lines: list[str]) -> bool:
+    """Return whether the last line closes a block of code in the question."""
+    return lines[-1].strip() == "```" and sum(line.lstrip().startswith("```") for line in lines) % 2 == 0
 
 
 def _singles_out(options: list[str], bold: list[bool]) -> bool:
