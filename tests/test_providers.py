@@ -14,7 +14,7 @@ from sdg_helpers.completions.cuts import CutWatch
 from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.event_streams import EventStream
 from sdg_helpers.completions.failures import describe_failures
-from sdg_helpers.completions.hints import suggest_fit
+from sdg_helpers.completions.hints import add_fit, suggest_fit
 from sdg_helpers.completions.http_errors import requested_wait_s
 from sdg_helpers.completions.redaction import Redactor
 from sdg_helpers.completions.replies import FailedAttempt, read_reply
@@ -274,6 +274,7 @@ def test_requests_that_cannot_be_fitted_are_rejected(settings, said):
 )
 def test_hints_name_the_key_of_the_profile(message, hint):
     assert hint in suggest_fit(message, FIELDS) if hint else suggest_fit(message, FIELDS) == ""
+    assert not hint or add_fit("HTTP 422: no", message, FIELDS).startswith("HTTP 422: no. ")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import orjson
 from sdg_helpers.batches.apis import BatchApi
 from sdg_helpers.batches.input_files import BatchRequests, number_of
 from sdg_helpers.batches.records import Batch
-from sdg_helpers.completions.hints import suggest_fit
+from sdg_helpers.completions.hints import add_fit
 from sdg_helpers.completions.http_errors import classify_status
 from sdg_helpers.completions.redaction import Redactor
 from sdg_helpers.completions.replies import FATAL, REJECTED, RETRY, FailedAttempt, error_text, load_json, read_body
@@ -67,7 +67,7 @@ class ResultReader:
         message = self._redactor.quote(error_text(body) or str(body))
         failure = classify_status(status, {}, orjson.dumps(body, default=str), message)
         if failure.kind in (FATAL, REJECTED):
-            return FailedAttempt(REJECTED, failure.reason, failure.detail + suggest_fit(message, self._fields))
+            return FailedAttempt(REJECTED, failure.reason, add_fit(failure.detail, message, self._fields))
         return FailedAttempt(RETRY, failure.reason, failure.detail)
 
     def _read_error(self, error: str) -> FailedAttempt:

@@ -43,6 +43,12 @@ def suggest_fit(message: str, fields: Sequence[str]) -> str:
     return f" In the profile's server: `{key}`." if key else ""
 
 
+def add_fit(detail: str, message: str, fields: Sequence[str]) -> str:
+    """Return a failure's detail with the key that would fit the request, if the server's words tell it."""
+    hint = suggest_fit(message, fields)
+    return f"{detail.rstrip('. ')}.{hint}" if hint else detail
+
+
 def _lowers_tokens(message: str) -> bool:
     return is_about_length(message) or ("token" in message.lower() and bool(_TOO_MANY.search(message)))
 

@@ -20,7 +20,7 @@ from sdg_helpers import network
 from sdg_helpers.completions.connections import Connector
 from sdg_helpers.completions.cuts import CUT_STATUSES, CutWatch
 from sdg_helpers.completions.event_streams import EventStream, is_event_stream
-from sdg_helpers.completions.hints import suggest_fit
+from sdg_helpers.completions.hints import add_fit
 from sdg_helpers.completions.http_errors import classify_status, error_message
 from sdg_helpers.completions.redaction import Redactor, secrets_in
 from sdg_helpers.completions.replies import (
@@ -207,10 +207,10 @@ class Transport:
             return await self._read_not_found(message)
         failure = classify_status(response.status, response.headers, data, message)
         if failure.kind == FATAL:
-            hint = suggest_fit(message, self._body.fields)
-            return replace(failure, detail=f"{self.base_url} {failure.detail}{hint}")
+            detail = f"{self.base_url} {failure.detail}"
+            return replace(failure, detail=add_fit(detail, message, self._body.fields))
         if failure.kind == REJECTED:
-            return replace(failure, detail=failure.detail + suggest_fit(message, self._body.fields))
+            return replace(failure, detail=add_fit(failure.detail, message, self._body.fields))
         return failure
 
     async def _read_not_found(self, message: str) -> FailedAttempt:
