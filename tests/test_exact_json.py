@@ -39,21 +39,21 @@ def same(one, other):
     return type(one) is type(other) and one == other
 
 
-@inputs(200)
+@inputs(100)
 @given(VALUES)
 def test_what_is_written_is_read_back_exactly(value):
     line = files.dumps({"a": value})
     assert same(files.parse_row(line, "f", 1), {"a": value}) and same(json.loads(line), {"a": value})
 
 
-@inputs(200)
+@inputs(100)
 @given(VALUES)
 def test_other_writers_are_read_as_the_standard_library_reads_them(value):
     line = json.dumps({"a": value}).encode()
     assert same(exact_json.loads(line), json.loads(line))
 
 
-@inputs(200)
+@inputs(100)
 @given(st.one_of(st.binary(max_size=60), VALUES.map(lambda value: json.dumps(value).encode("utf-16"))))
 def test_any_line_is_a_row_or_refused_with_its_place(line):
     try:

@@ -57,7 +57,7 @@ def import_rows(folder, rows, stages=STAGES):
     return import_nemo_skills(folder / "in", folder / "run")
 
 
-@inputs(15)
+@inputs(10)
 @given(CHANGES)
 def test_any_value_of_any_key_is_imported_or_refused(changes):
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +67,7 @@ def test_any_value_of_any_key_is_imported_or_refused(changes):
             assert str(Path(folder, "in")) in str(error)
 
 
-@inputs(200)
+@inputs(100)
 @given(CHANGES)
 def test_a_row_that_passes_the_checks_becomes_a_row_of_ours(changes):
     try:

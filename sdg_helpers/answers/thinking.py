@@ -30,14 +30,18 @@ def normalise_reasoning(content: str | None, reasoning_content: str | None = Non
     template already wrote it, or both ways at once: then it is kept once. Thinking that never ended stays unclosed.
     Idempotent.
     """
-    content = _with_own_tags(content or "")
-    content = content[broken.end() :] if (broken := _BROKEN_START.match(content)) else content
+    content = _without_broken_start(_with_own_tags(content or ""))
     thinking = _with_own_tags(reasoning_content or "").strip()
     thinking = thinking.removeprefix(OPEN).removesuffix(CLOSE).strip()
     if thinking:
         inline, answer = _split_leading(content.strip(), thinking)
         answer = answer.strip()
-        return f"{OPEN}\n{_merge(thinking, inline)}" + (f"\n{CLOSE}\n\n{answer}" if answer else "")
+        content = f"{OPEN}\n{_merge(thinking, inline)}" + (f"\n{CLOSE}\n\n{answer}" if answer else "")
+    return _normalise_inline(content)
+
+
+def _normalise_inline(content: str) -> str:
+    """Return a text with its thinking in one part at its beginning, opened where the chat template opened it."""
     end = content.find(CLOSE)
     if end >= 0 and not 0 <= content.find(OPEN) < end:
         content = f"{OPEN}\n{content.lstrip()}"
@@ -77,6 +81,10 @@ def _with_own_tags(text: str) -> str:
         if start.startswith(opening):
             return OPEN + start[len(opening) :].replace(closing, CLOSE, 1)
     return text
+
+
+def _without_broken_start(text: str) -> str:
+    return text[broken.end() :] if (broken := _BROKEN_START.match(text)) else text
 
 
 def _split_leading(content: str, thinking: str) -> tuple[str, str]:

@@ -101,9 +101,11 @@ def _same_word(found: str, expected: str, rule: OutputRule) -> bool:
 def _close(found: Decimal, expected: Decimal, rule: OutputRule) -> bool:
     if found == expected:
         return True
+    if not (found.is_finite() and expected.is_finite()):
+        return False
     difference = _EXACT_DIGITS.abs(_EXACT_DIGITS.subtract(found, expected))
     allowed = max(rule.absolute, _EXACT_DIGITS.multiply(rule.relative, expected.copy_abs()))
-    return difference.is_finite() and difference <= allowed
+    return difference <= allowed
 
 
 def same_value(found: Any, expected: Any, question: str = "") -> bool:
