@@ -37,7 +37,7 @@ def add_commands(add: Add) -> None:
     plan.add_argument("run", nargs="?", metavar="RUN", help="a small run to measure; without one, a profile's figures")
     plan.add_argument("--profile", metavar="P", help="where the whole will run (default: the run's profile, or slurm)")
     plan.add_argument("--problems", metavar="N", type=int, help="problems of the whole (default: 480,000)")
-    plan.add_argument("--seeds", metavar="K", type=int, help="solutions per problem (default: the profile's)")
+    plan.add_argument("--seeds", metavar="K", type=int, help="solutions per problem (default: the profile's, or 16)")
     plan.add_argument(
         "-s", dest="figures", nargs=2, action="append", default=[], metavar=("FIGURE", "VALUE"),
         help="set a figure, for example: -s mean_tokens 9000 -s servers 8",

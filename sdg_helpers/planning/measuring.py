@@ -14,6 +14,8 @@ from sdg_helpers.runs import history
 if TYPE_CHECKING:
     import pandas as pd
 
+_MANY = 10  # times the slowest reply; in a shorter run, the tail is already in the measured speed
+
 
 def measure_run(folder: Path, track: str = "math") -> pd.DataFrame:
     """Return requests, tokens, hours and megabytes of a run's complete stages, from their manifests."""
@@ -53,7 +55,8 @@ def scale_from_run(folder: Path, problems: int, num_seeds: int) -> Scale:
     known: dict[str, Any] = {"mean_tokens": solved["generated_tokens"] / rows}
     asked = solved.get("requests") or {}
     if speed := _tokens_per_s(solved):
-        known |= {"tokens_per_s": speed, "tail_s": asked.get("latency_p99_s", 0.0)}
+        slowest = asked.get("latency_p99_s", 0.0)
+        known |= {"tokens_per_s": speed, "tail_s": slowest if asked["elapsed_s"] > _MANY * slowest else 0.0}
     if asked.get("prompt_tokens"):
         known["prompt_tokens"] = asked["prompt_tokens"] / max(1, asked["done"])
     if judged:

@@ -54,7 +54,7 @@ def projection_lines(scale: Scale, profile: Profile, pilot: Pilot | None) -> lis
         ("solutions", solutions, format_number),
         ("tokens generated", found["tokens"], _tokens),
         ("tokens of prompts", found["prompt_tokens"], _tokens),
-        ("judge calls", _judge_calls(found, scale), format_number),
+        ("judge calls", found["judge_calls"], format_number),
         *([("GPU-hours", found["gpu_hours"], format_number)] if has_gpus(profile) else []),
         ("time", found["hours"], lambda hours: format_duration(3600 * hours)),
         *([("money", found["money"], lambda value: format_amount(value, currency))] if currency else []),
@@ -66,10 +66,6 @@ def projection_lines(scale: Scale, profile: Profile, pilot: Pilot | None) -> lis
         interval = f"{shown(one.low)} – {shown(one.high)}" if one.low != one.high else ""
         lines.append(f"| {name} | {shown(one.value)} | {interval} |")
     return lines
-
-
-def _judge_calls(found: dict[str, Range], scale: Scale) -> Range:
-    return Range(*(value - scale.solutions for value in found["requests"]))
 
 
 def _tokens(value: float) -> str:

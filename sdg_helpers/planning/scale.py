@@ -69,6 +69,7 @@ class Cost(NamedTuple):
     gigabytes: Any = 0.0
     money: Any = 0.0
     rows: Any = 0.0
+    judge_calls: Any = 0.0
 
 
 def costs(scale: Scale, prices: Prices | None = None, judge_prices: Prices | None = None) -> list[Cost]:
@@ -90,9 +91,9 @@ def costs(scale: Scale, prices: Prices | None = None, judge_prices: Prices | Non
         solving,
         Cost("03 loading", gpu_hours=loads * scale.servers * scale.gpus_per_server, hours=loads),
         Cost("03 tail", gpu_hours=tail * scale.servers * scale.gpus_per_server, hours=tail),
-        _asking("04 judged", judged, *judge, table + judged * 1e-6, judge_prices),
+        _asking("04 judged", judged, *judge, table + judged * 1e-6, judge_prices)._replace(judge_calls=judged),
         Cost("05 labels", hours=0.02 * share, gigabytes=scale.problems * 60 / 1e9),
-        _asking("06 rejudged", _AGAIN * judged, *judge, table, judge_prices),
+        _asking("06 rejudged", _AGAIN * judged, *judge, table, judge_prices)._replace(judge_calls=_AGAIN * judged),
         Cost(
             "07 SFT data",
             hours=text / 200 * 1e3 / 3600,
