@@ -46,7 +46,7 @@ def find_changes(
                 f"input {name}: its content has changed ({before.get('bytes')} bytes then, {after.get('bytes')} now, "
                 f"{after.get('path') or before.get('path')})"
             )
-            changes.append(Change(name, line, bool(after) and (name in may_grow or _grew(folder, before, after))))
+            changes.append(Change(name, line, name in may_grow or (bool(after) and _grew(folder, before, after))))
     return changes
 
 

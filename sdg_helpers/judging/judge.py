@@ -30,6 +30,7 @@ from sdg_helpers.judging.settling import (
     keep_replies,
     mark_contradictions,
     mark_undecided,
+    take_over,
     write_verdicts,
     yes_of_model,
 )
@@ -50,6 +51,7 @@ def judge_solutions(
     max_failed_fraction: float = 0.01,
     decisions: Path | None = None,
     jobs: JobSpec | None = None,
+    earlier: Path | None = None,
 ) -> dict[str, Any]:
     """Write verdicts.parquet: id, seed, predicted_answer, expected_answer, correct (null: undecided), how.
 
@@ -58,7 +60,8 @@ def judge_solutions(
     solution without finish reason counts if its thinking and its last box are closed; False: it has no answer. The
     stage is complete when at most max_failed_fraction of the comparisons have no reply. decisions: a person's decisions
     (see audit.verdicts), which override rules and model; a file that does not exist is ignored. jobs: ask in Slurm
-    jobs, each with its own server; None: in this process. Returns the manifest.
+    jobs, each with its own server; None: in this process. earlier: a store of comparisons (of adaptive sampling) whose
+    verdicts are taken over as far as they still hold; a file that does not exist is ignored. Returns the manifest.
     """
     solutions.require()
     seeds = seed_files.seed_files(solutions.folder)
@@ -67,6 +70,7 @@ def judge_solutions(
     with stage.work(parameters, inputs) as work:
         if work.done:
             return work.manifest
+        take_over(earlier, work.folder / "comparisons.jsonl")
         extract_answers(solutions.folder, work.folder / "partial", reasoning, judge_by_form=judge_by_form)
         labels = [Label.of_reference(row.get("expected_answer")) for row in read_problems(problems)]
         pairs = AnswerPairs(ExtractedAnswers(work.folder / "partial", seeds), problems, labels)

@@ -148,6 +148,17 @@ def keep_replies(store: Path, folder: Path) -> int:
     return len(kept)
 
 
+def take_over(earlier: Path | None, store: Path) -> None:
+    """Add the rows of an earlier store that this one lacks. Whether they hold is checked when they are read."""
+    if earlier is None or not earlier.exists():
+        return
+    kept = {row_key(row) for row in files.read_log(store)}
+    with files.AppendLog(store) as log:
+        for row in files.read_log(earlier):
+            if row_key(row) not in kept:
+                log.append(row)
+
+
 def write_verdicts(work: Work, pairs: AnswerPairs, known: Comparisons, **more: Any) -> dict[str, Any]:
     """Write verdicts.parquet and the manifest, then remove the partial files. more: further keys of the manifest."""
     with VerdictWriter(work.folder / "verdicts.parquet") as table:

@@ -22,6 +22,7 @@ def finish_solutions(
     work: Work,
     index: ProblemIndex,
     done: np.ndarray,
+    total: int,
     max_failed_fraction: float,
     max_unfinished_fraction: float,
     outgrown: frozenset[Path] = frozenset(),
@@ -29,14 +30,14 @@ def finish_solutions(
 ) -> dict[str, Any]:
     """Merge every seed's files, write failures.jsonl and the manifest; return the manifest.
 
-    done: which solutions are on disk, of shape (problems, seeds). outgrown: merged files whose cut rows are replaced.
-    more: further keys of the manifest.
+    done: which solutions are on disk or not asked for, of shape (problems, seeds). total: how many are asked for.
+    outgrown: merged files whose cut rows are replaced. more: further keys of the manifest.
     Raises SdgError when more than max_failed_fraction of the solutions is missing, or when the model did not finish
     more than max_unfinished_fraction of them: better here than after everything has been judged.
     """
     failures = latest_failures(work.folder, index, done)
     reasons = Counter(row["reason"] for row in failures.values())
-    missing, total = int((~done).sum()), done.size
+    missing = int((~done).sum())
     if missing > max_failed_fraction * total:
         causes = describe_failures(reasons, failures.values()) or "no reason recorded"
         raise SdgError(

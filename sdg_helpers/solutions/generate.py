@@ -24,12 +24,13 @@ from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
 from sdg_helpers.prompts import Prompt
 from sdg_helpers.serving.server import Server
 from sdg_helpers.solutions import seed_files
+from sdg_helpers.solutions.allocation import asked_for
 from sdg_helpers.solutions.finishing import finish_solutions
 from sdg_helpers.solutions.growing import drop_outdated_rows, find_outgrown, only_appended
 from sdg_helpers.solutions.rows import solution_line
 from sdg_helpers.stages import Stage, Work
 
-_MAY_GROW = ("num_seeds", "problems", "max_tokens")
+_MAY_GROW = ("num_seeds", "problems", "max_tokens", "allocation")
 
 
 def generate_solutions(
@@ -46,6 +47,7 @@ def generate_solutions(
     max_failed_fraction: float = 0.01,
     max_unfinished_fraction: float = 0.5,
     jobs: JobSpec | None = None,
+    allocation: Path | None = None,
 ) -> dict[str, Any]:
     """Write output-rs{seed}.jsonl for seeds 0 … num_seeds-1; resume where an earlier attempt stopped.
 
@@ -55,7 +57,8 @@ def generate_solutions(
     problems: problems.jsonl. open_server: called only if solutions are missing. max_failed_fraction: the stage is
     complete when at most this fraction of all solutions is missing; their failures are in failures.jsonl.
     max_unfinished_fraction: how many solutions the model may leave unfinished (cut at max_tokens). jobs: run as
-    these Slurm jobs, each with its own server; None: run in this process. The rows are the same.
+    these Slurm jobs, each with its own server; None: run in this process. The rows are the same. allocation: a table
+    that says for how many of the seeds each problem is to be solved (see allocation.py); None: for all of them.
     Return the manifest. Raises SdgError when too many solutions are missing or unfinished.
     """
     if num_seeds < 1:
@@ -70,29 +73,41 @@ def generate_solutions(
     }
     settings = GenerationSettings(model, prompt, sampling, limits, run_seed)
     folder = stage.folder
-    with stage.work(parameters, {"problems": problems}, may_grow=_MAY_GROW) as work:
+    inputs = {"problems": problems, **({"allocation": allocation} if allocation else {})}
+    with stage.work(parameters, inputs, may_grow=_MAY_GROW) as work:
         if work.done:
             return work.manifest
         if not only_appended(problems, work.growth):
             drop_outdated_rows(folder, problems)
         index, outgrown = ProblemIndex.build(problems), find_outgrown(folder, work.growth, sampling.max_tokens)
-        done = seed_files.find_done(folder, index, num_seeds, outgrown=outgrown)
-        before = int(done.sum())
-        if before < done.size:
+        skipped = ~asked_for(allocation, index, num_seeds)
+
+        def find_done() -> np.ndarray:
+            return seed_files.find_done(folder, index, num_seeds, outgrown=outgrown) | skipped
+
+        done = find_done()
+        before = _count_asked(done, skipped)
+        if not done.all():
             if jobs is not None:
-                _solve_in_jobs(work, problems, index, done, outgrown, open_server, settings, jobs)
+                _solve_in_jobs(work, problems, done, skipped, find_done, open_server, settings, jobs)
             elif (server := open_server()) is not None:
-                _solve(folder, problems, done, server, settings, work)
+                _solve(folder, problems, done, server, settings, work, skipped=int(skipped.sum()))
         return finish_solutions(
             work,
             index,
             done,
+            int((~skipped).sum()),
             max_failed_fraction,
             max_unfinished_fraction,
             outgrown,
             resumed_rows=before,
             requests=total_usage(folder / "partial"),
         )
+
+
+def _count_asked(done: np.ndarray, skipped: np.ndarray) -> int:
+    """Count the solutions on disk that were asked for."""
+    return int((done & ~skipped).sum())
 
 
 @dataclass(frozen=True)
@@ -109,9 +124,9 @@ class GenerationSettings:
 def _solve_in_jobs(
     work: Work,
     problems: Path,
-    index: ProblemIndex,
     done: np.ndarray,
-    outgrown: frozenset[Path],
+    skipped: np.ndarray,
+    find_done: Callable[[], np.ndarray],
     open_server: Callable[[], Server | None],
     settings: GenerationSettings,
     jobs: JobSpec,
@@ -119,9 +134,9 @@ def _solve_in_jobs(
     """Generate the missing solutions in jobs; update `done` in place, and on disk for the jobs that start later."""
 
     def count_missing(num_chunks: int) -> dict[int, int]:
-        done[:] = seed_files.find_done(work.folder, index, done.shape[1], outgrown=outgrown)
+        done[:] = find_done()
         seed_files.write_done(work.folder, done)
-        ranges = [chunk_range(len(index), chunk, num_chunks) for chunk in range(num_chunks)]
+        ranges = [chunk_range(len(done), chunk, num_chunks) for chunk in range(num_chunks)]
         missing = [int((~done[rows.start : rows.stop]).sum()) for rows in ranges]
         return {chunk: count for chunk, count in enumerate(missing) if count}
 
@@ -133,7 +148,7 @@ def _solve_in_jobs(
         open_server=open_server,
         settings=settings,
     )
-    run_in_jobs(work, function, jobs, count_missing, int(done.sum()), done.size)
+    run_in_jobs(work, function, jobs, count_missing, _count_asked(done, skipped), int((~skipped).sum()))
 
 
 def solve_chunk(
@@ -188,12 +203,14 @@ def _solve(
     settings: GenerationSettings,
     work: Work | None = None,
     name: str = "solve",
+    skipped: int = 0,
 ) -> None:
     """Stream the missing solutions through the server into partial files, and mark them in `done`.
 
     work: reports progress there; None in a chunk's job, where the driver reads the session's file. name: the writer's.
+    skipped: how many are marked as done because nobody asks for them.
     """
-    before = int(done.sum())
+    before, total = int(done.sum()) - skipped, done.size - skipped
     writer, session = seed_files.PartialWriter(folder, name), Session(folder / "partial")
     with closing(writer), files.AppendLog(folder / "partial" / f"failures-{writer.name}.jsonl") as failures:
 
@@ -216,10 +233,10 @@ def _solve(
         def on_progress(progress: Progress) -> None:
             session.save(progress, progress.done)
             if work:
-                work.progress(before + progress.done, done.size, not progress.in_flight, **progress_fields(progress))
+                work.progress(before + progress.done, total, not progress.in_flight, **progress_fields(progress))
 
         if work:
-            work.progress(before, done.size, force=True)
+            work.progress(before, total, force=True)
         progress = server.complete(
             _requests(problems, done, settings),
             folder=folder / "partial" / "batches",
