@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sdg_helpers import files
+from sdg_helpers.budgets.ledger import Entry
 from sdg_helpers.budgets.prices import Prices
 from sdg_helpers.cli.main import main
 from sdg_helpers.errors import SdgError
@@ -15,6 +16,7 @@ from sdg_helpers.planning.intervals import Pilot, ranges, sensitivities
 from sdg_helpers.planning.scale import Scale, costs, total
 from sdg_helpers.previews.sample import draw_sample, preview_profile, spread_evenly
 from sdg_helpers.profiles import load_profile
+from sdg_helpers.runs import history
 from tests.helpers.clone import ROOT
 from tests.helpers.standin import StandIn
 
@@ -147,6 +149,20 @@ def test_sdg_plan_in_the_terminal(capsys, words, code, said):
     assert main(["plan", *words]) == code
     shown = capsys.readouterr()
     assert re.search(said, shown.out + shown.err)
+
+
+def test_a_kept_plan_is_compared_with_what_is_spent(tmp_path, capsys):
+    words = ["plan", "--problems", "1000", "--seeds", "4", "-s", "mean_tokens", "1000", "--for", "mine"]
+    assert main(words) == 0 and "Kept as the plan of run mine." in capsys.readouterr().out
+    run = tmp_path / "outputs" / "mine"
+    history.begin(run, load_profile("demo"))
+    Entry(run, completion_tokens=1_005_900).save(ended=True)
+    assert main(["status", "mine"]) == 0
+    planned = capsys.readouterr().out.splitlines()[-1]
+    tokens = total(Scale(problems=1000, num_seeds=4, mean_tokens=1000)).tokens
+    assert planned.startswith(f"planned: 4.236M tokens ({1_005_900 / tokens:.0%} spent), ") and "gpu-hours" in planned
+    (run / "plan.json").write_text("[]")
+    assert main(["status", "mine"]) == 2 and "plan.json: not a plan. Make it again" in capsys.readouterr().err
 
 
 # --- text from models

@@ -11,7 +11,7 @@ from sdg_helpers.cli.main import FAILED, INTERRUPTED, Add
 from sdg_helpers.errors import SdgError, did_you_mean
 
 if TYPE_CHECKING:
-    from sdg_helpers.planning.intervals import Pilot
+    from sdg_helpers.planning.intervals import Pilot, Range
     from sdg_helpers.planning.scale import Scale
     from sdg_helpers.profiles import Profile
     from sdg_helpers.runs.run import Run
@@ -38,6 +38,9 @@ def add_commands(add: Add) -> None:
     plan.add_argument("--profile", metavar="P", help="where the whole will run (default: the run's profile, or slurm)")
     plan.add_argument("--problems", metavar="N", type=int, help="problems of the whole (default: 480,000)")
     plan.add_argument("--seeds", metavar="K", type=int, help="solutions per problem (default: the profile's, or 16)")
+    plan.add_argument(
+        "--for", dest="planned_run", metavar="NAME", help="keep it as the plan of this run: see `sdg status NAME`"
+    )
     plan.add_argument(
         "-s", dest="figures", nargs=2, action="append", default=[], metavar=("FIGURE", "VALUE"),
         help="set a figure, for example: -s mean_tokens 9000 -s servers 8",
@@ -106,7 +109,7 @@ def _changes(source: str, seeds: int) -> dict[str, dict[str, Any]]:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from sdg_helpers.planning.intervals import sensitivities
+    from sdg_helpers.planning.intervals import ranges, sensitivities
     from sdg_helpers.planning.report import has_gpus, prices_of, projection_lines, sensitivity_lines, stage_rows
 
     scale, profile, pilot = _scale_to_plan(arguments)
@@ -117,10 +120,22 @@ def _plan(arguments: argparse.Namespace) -> None:
     quantity = "gpu_hours" if has_gpus(profile) else "money" if prices[0] else "hours"
     print()
     print("\n".join(sensitivity_lines(quantity.replace("_", "-"), sensitivities(scale, quantity, *prices))))
+    if arguments.planned_run:
+        found = ranges(scale, pilot, *prices)
+        known = found if has_gpus(profile) else {name: one for name, one in found.items() if name != "gpu_hours"}
+        _keep(arguments.planned_run, known, prices[0].currency if prices[0] else "")
     if pilot is None:
         print(
             f"\nThese are figures of the profile and the recipe, not measured ones: try it with `{program_name()} try`."
         )
+
+
+def _keep(name: str, found: dict[str, Range], currency: str) -> None:
+    from sdg_helpers.planning.stored import save_plan
+    from sdg_helpers.runs.run import run_folder
+
+    save_plan(run_folder(name), found, currency)
+    print(f"\nKept as the plan of run {name}.")
 
 
 def _scale_to_plan(arguments: argparse.Namespace) -> tuple[Scale, Profile, Pilot | None]:

@@ -26,6 +26,7 @@ def add_commands(add: Add) -> None:
 def _status(arguments: argparse.Namespace) -> None:
     from sdg_helpers import paths, runs
     from sdg_helpers.budgets.reports import status_lines
+    from sdg_helpers.planning.stored import planned_lines
     from sdg_helpers.runs import status
 
     rows = (
@@ -39,7 +40,8 @@ def _status(arguments: argparse.Namespace) -> None:
         print(json.dumps(rows, indent=2, default=str))
     elif arguments.run:
         print_table([[f"{row['track']}/{row['stage']}", row["state"], row["detail"]] for row in rows])
-        for line in status_lines(runs.existing_run(arguments.run)):
+        folder = runs.existing_run(arguments.run)
+        for line in (*status_lines(folder), *planned_lines(folder)):
             print(line)
     else:
         print_table([list(row.values()) for row in rows] or [[f"no runs in {display_path(paths.outputs_root())}"]])
