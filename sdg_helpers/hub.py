@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdg_helpers import files
@@ -92,21 +91,6 @@ def read_dataset_files(
             raise FileNotFoundError(root)
         for path in _first_match(hub, root, patterns, what):
             yield from _READERS[path.rpartition(".")[2]](hub, path, columns)
-
-
-def read_file(path: Path) -> Iterator[Row]:
-    """Yield the rows of a local .jsonl or .parquet file. Raises SdgError when it cannot be read."""
-    if path.suffix == ".jsonl":
-        yield from files.read_jsonl(path)
-        return
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    try:
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
-            yield from batch.to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise SdgError(f"{path}: cannot be read as a Parquet file ({error}). Correct the path or the file.") from None
 
 
 def _first_match(hub: HfFileSystem, root: str, patterns: Sequence[str], what: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Decontamination: benchmarks from files and the hub, candidate pairs, a judge in both orders, the export's filter."""
 
+import gzip
 import random
 import subprocess
 import sys
@@ -96,6 +97,30 @@ def test_benchmarks_from_files_of_both_kinds(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '{"data": [{"question": "Q1?"}, {"question": "Q2?"}]}'),
+        ("a.csv", "\ufeffid,question\n1,Q1?\n2,Q2?\n"),
+        ("a.tsv", "question\tanswer\nQ1?\t3\nQ2?\t4\n"),
+        ("a.ndjson", '{"question": "Q1?"}\n{"question": 7}\n{"question": "Q2?"}\n'),
+        ("a.jsonl.gz", '{"question": "Q1?"}\n{"question": "Q2?"}\n'),
+    ],
+)
+def test_benchmarks_from_files_of_every_format(tmp_path, name, text):
+    data = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert read_benchmarks([str(tmp_path / name)]) == (["a", "a"], ["Q1?", "Q2?"])
+
+
+def test_a_row_of_a_benchmark_that_cannot_be_read_is_an_error(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"question": "Q1?"}\n{"question": \n')
+    with pytest.raises(SdgError, match="a.jsonl, line 2: .*Correct or remove this row"):
+        read_benchmarks([str(tmp_path / "a.jsonl")])
+    with pytest.raises(SdgError, match="no such file"):
+        read_benchmarks([str(tmp_path / "b.jsonl")])
+
+
+@pytest.mark.parametrize(
     "text, source",
     [
         ("TIGER-Lab/MMLU-Pro", ("TIGER-Lab/MMLU-Pro", "", "", "test", "")),
@@ -110,7 +135,7 @@ def test_parse_a_benchmark(text, source):
 
 @pytest.mark.parametrize("text", ["mmlu", "a/b/c", "a/b:c:d:e", "/b", ""])
 def test_bad_benchmark_names_are_rejected(text):
-    with pytest.raises(SdgError, match="neither the path of a .jsonl or .parquet file nor a dataset on the hub"):
+    with pytest.raises(SdgError, match="neither the path of a file .* nor a dataset on the hub"):
         BenchmarkSource.parse(text)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sdg_helpers import hub, paths
 from sdg_helpers.errors import SdgError
+from sdg_helpers.row_files import FORMATS, BadRow, Number, read_rows
 
 _KEYS = ("question", "problem", "Question", "Problem", "prompt", "input", "text")
 
@@ -17,7 +18,7 @@ _KEYS = ("question", "problem", "Question", "Problem", "prompt", "input", "text"
 class BenchmarkSource:
     """Where a benchmark's questions are.
 
-    name: the path of a .jsonl or .parquet file, or a dataset on the hub; revision, config, split: of the dataset;
+    name: the path of a file (see row_files), or a dataset on the hub; revision, config, split: of the dataset;
     key: the column with the question's text, "" to find it by name.
     """
 
@@ -32,14 +33,14 @@ class BenchmarkSource:
         """Parse `path/to/questions.jsonl`, `path/to/questions.parquet#column`, `owner/name`, `owner/name:split` or
         `owner/name@revision:config:split#column`. Raises SdgError for anything else."""
         name, _, key = text.strip().partition("#")
-        if name.endswith((".jsonl", ".parquet")):
+        if _is_file(name):
             return cls(name, key=key)
         name, *more = name.split(":")
         repo, _, revision = name.partition("@")
         if repo.count("/") != 1 or len(more) > 2 or not all(repo.split("/")):
             raise SdgError(
-                f"benchmark {text!r} is neither the path of a .jsonl or .parquet file nor a dataset on the hub, such "
-                "as TIGER-Lab/MMLU-Pro:test#question (owner/name@revision:config:split#column)."
+                f"benchmark {text!r} is neither the path of a file ({', '.join(FORMATS)}) nor a dataset on the hub, "
+                "such as TIGER-Lab/MMLU-Pro:test#question (owner/name@revision:config:split#column)."
             )
         config, split = (more[0], more[1]) if len(more) == 2 else ("", more[0] if more else "test")
         return cls(repo, revision, config, split, key)
@@ -47,12 +48,12 @@ class BenchmarkSource:
     @property
     def path(self) -> Path | None:
         """The file; None for a dataset on the hub."""
-        return paths.resolve_path(self.name) if self.name.endswith((".jsonl", ".parquet")) else None
+        return paths.resolve_path(self.name) if _is_file(self.name) else None
 
     @property
     def label(self) -> str:
         """A short name for reports."""
-        return self.path.stem if self.path else self.name
+        return Path(self.path.name.removesuffix(".gz")).stem if self.path else self.name
 
     def questions(self) -> Iterator[str]:
         """Yield the questions in order; rows without one are skipped.
@@ -68,7 +69,7 @@ class BenchmarkSource:
                     f"Name the key of the questions: {self.name}#KEY."
                 )
             text = row[key]
-            if isinstance(text, str) and text.strip():
+            if isinstance(text, str) and not isinstance(text, Number) and text.strip():
                 found += 1
                 yield text.strip()
         if not found:
@@ -85,7 +86,7 @@ class BenchmarkSource:
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         if self.path is not None:
-            return hub.read_file(self.path)
+            return _file_rows(self.path)
         return hub.stream_split(
             self.name,
             self.split,
@@ -94,6 +95,22 @@ class BenchmarkSource:
             revision=self.revision or None,
             advice="Or give a file of its questions. Nothing was written.",
         )
+
+
+def _is_file(name: str) -> bool:
+    return name.lower().removesuffix(".gz").endswith((*FORMATS, ".ndjson"))
+
+
+def _file_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file. One that cannot be read is an error: its question could not be kept out."""
+    if not path.is_file():
+        raise SdgError(f"{path}: no such file. Correct the path of the benchmark.")
+    for place, row in read_rows(path):
+        if isinstance(row, BadRow):
+            raise SdgError(
+                f"{path}, {place}: {row.reason}. Correct or remove this row of the benchmark, then run again."
+            )
+        yield row
 
 
 def read_benchmarks(sources: Sequence[str]) -> tuple[list[str], list[str]]:
