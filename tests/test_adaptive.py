@@ -143,6 +143,7 @@ def test_each_problem_gets_as_many_solutions_as_it_needs(tmp_path, server):
     assert server.stats()["requests"] == asked and manifest["counts"]["rows_in"] == table["seeds"].sum()
 
 
+@pytest.mark.slow
 def test_its_solutions_are_those_of_uniform_sampling(tmp_path, server):
     run = Adaptive(tmp_path / "adaptive", server)
     run.solve()
@@ -163,6 +164,7 @@ def test_its_solutions_are_those_of_uniform_sampling(tmp_path, server):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="forks with libraries loaded: Linux only")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_rounds_that_are_killed_end_alike(tmp_path, server):

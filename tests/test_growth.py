@@ -77,6 +77,7 @@ def manifest(growing, name, stage):
     return files.read_json(growing.folder / name / "math" / stage / "manifest.json")
 
 
+@pytest.mark.slow
 def test_a_run_grows_by_seeds_and_by_problems(growing):
     for problems, seeds in ((8, FEW), (8, SOME), (16, SOME)):
         growing.run("run", problems, seeds)
@@ -96,6 +97,7 @@ def test_only_what_is_new_is_asked(growing):
     assert growing.requests() == before + 12 * SOME - 8 * FEW
 
 
+@pytest.mark.slow
 def test_files_of_finished_seeds_are_not_written_again(growing):
     growing.run("run", 8, FEW, upto="solutions")
     old = (growing.folder / "run" / "math" / "solutions" / "output-rs0.jsonl").stat()
@@ -115,6 +117,7 @@ def test_cut_solutions_are_generated_again_with_a_longer_limit(growing):
     growing.check("run", 12, FEW, max_tokens=200)
 
 
+@pytest.mark.slow
 def test_growing_may_be_given_up(growing):
     """Whoever finds 4 seeds too dear gets the finished run with 2 back, and what was paid for is used later."""
     growing.run("run", 8, FEW)
@@ -157,6 +160,7 @@ def test_fewer_seeds_or_other_problems_are_refused(growing):
     growing.run("run", 8, SOME, upto="solutions")
 
 
+@pytest.mark.slow
 def test_a_limit_that_cuts_too_many_may_be_raised_in_the_same_run(growing):
     with pytest.raises(SdgError, match="24 of 24 solutions are unfinished.* Raise MAX_TOKENS"):
         growing.run("run", 12, FEW, max_tokens=12)
