@@ -106,6 +106,7 @@ def test_second_run_requests_and_executes_nothing(chain):
     assert again.returncode == 0 and server.stats()["requests"] == 0
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_alone_by_plain_papermill(chain, tmp_path):
     env, run, _, _ = chain
     path = ROOT / "notebooks" / "math" / "05_relabel_with_majority.ipynb"

@@ -199,6 +199,7 @@ def test_server_dies_with_its_last_owner_but_not_on_an_interrupt(folder):
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_notebooks_of_one_driver_use_one_server(folder):
     mine = {"SDG_OWNER_PID": str(os.getpid())}
     found = [
