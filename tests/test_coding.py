@@ -454,9 +454,11 @@ def test_your_own_file_keeps_its_ids_and_keys(tmp_path):
     assert list(files.read_jsonl(tmp_path / "q" / "tests.jsonl")) == [
         {"id": "7", "tests": [{"input": "1", "output": "2"}]}
     ]
-    (tmp_path / "own.jsonl").write_text('{"problem": "Changed?"}\n')
-    with pytest.raises(SdgError, match="input source: its content has changed"):
+    (tmp_path / "own.jsonl").write_text('{"problem": "C?"}\n')
+    before = (tmp_path / "q" / "problems.jsonl").read_bytes()
+    with pytest.raises(SdgError, match=r"row 1: .*A\?.* would become .*C\?.*nothing was changed"):
         prepare_questions(stage_at(tmp_path / "q"), source=str(tmp_path / "own.jsonl"), languages=["cpp"], max_tokens=5)
+    assert (tmp_path / "q" / "problems.jsonl").read_bytes() == before
 
 
 def test_how_questions_are_tested_is_counted_and_stored(tmp_path):
