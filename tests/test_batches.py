@@ -14,8 +14,8 @@ from sdg_helpers.batches.openai_api import OpenAIBatches
 from sdg_helpers.batches.records import ENDED, MERGED, WRITTEN, Records
 from sdg_helpers.batches.settings import BatchSettings
 from sdg_helpers.budgets.account import Account
-from sdg_helpers.budgets.budget import BudgetSpent, parse_budget
-from sdg_helpers.budgets.ledger import Ledger, set_budget
+from sdg_helpers.budgets.budget import BudgetSpent, parse_budget, set_budget
+from sdg_helpers.budgets.ledger import Ledger
 from sdg_helpers.completions.replies import RETRY, FailedAttempt
 from sdg_helpers.completions.types import Completion, Limits, Request, Sampling
 from sdg_helpers.errors import SdgError

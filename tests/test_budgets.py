@@ -10,9 +10,9 @@ import pytest
 
 from sdg_helpers import files
 from sdg_helpers.budgets.account import Account, is_spent
-from sdg_helpers.budgets.budget import BudgetSpent, format_amount, parse_budget
+from sdg_helpers.budgets.budget import BudgetSpent, format_amount, parse_budget, read_budget, set_budget
 from sdg_helpers.budgets.forecast import Forecast
-from sdg_helpers.budgets.ledger import Entry, Ledger, read_budget, set_budget
+from sdg_helpers.budgets.ledger import Entry, Ledger
 from sdg_helpers.budgets.prices import Prices
 from sdg_helpers.budgets.reports import check_budget, status_lines
 from sdg_helpers.completions.types import Completion, Limits, Request, Sampling
@@ -319,6 +319,19 @@ def test_random_budgets_hold_and_runs_go_on_to_the_same_bytes(whole, tmp_path, n
         amount += needed * rng.uniform(0.2, 0.6)
     assert stops and outputs_of(run) == outputs
     assert server.stats()["completion_tokens"] == spent.completion_tokens  # nothing was asked twice
+
+
+def test_a_run_stops_at_its_time_and_goes_on_to_the_same_bytes(whole, tmp_path):
+    _, problems, outputs, _ = whole
+    with StandIn(latency="0.15", accuracy=0.6, size=300) as server:
+        run = open_run(tmp_path, server.base_url)
+        set_budget(run.folder, parse_budget("2s"))
+        with pytest.raises(BudgetSpent, match="the budget of 2.0s has no room for another request: "):
+            do(run, problems, concurrency=2)
+        assert 2 <= server.stats()["requests"] < 36 and server.stats()["in_flight"] == 0
+        set_budget(run.folder, parse_budget("1h"))
+        do(run, problems)
+        assert outputs_of(run) == outputs and server.stats()["repeats"] == 0
 
 
 @pytest.mark.slow

@@ -6,9 +6,18 @@ import time
 from math import ceil
 from pathlib import Path
 
-from sdg_helpers.budgets.budget import GPU_HOURS, TIME_UNITS, TOKENS, TOTAL_TOKENS, Budget, BudgetSpent, format_amount
+from sdg_helpers.budgets.budget import (
+    GPU_HOURS,
+    TIME_UNITS,
+    TOKENS,
+    TOTAL_TOKENS,
+    Budget,
+    BudgetSpent,
+    format_amount,
+    read_budget,
+)
 from sdg_helpers.budgets.forecast import CHARACTERS_PER_TOKEN, Forecast, characters
-from sdg_helpers.budgets.ledger import Entry, Ledger, Spent, read_budget
+from sdg_helpers.budgets.ledger import Entry, Ledger, Spent
 from sdg_helpers.budgets.prices import Prices
 from sdg_helpers.completions.replies import FailedAttempt
 from sdg_helpers.completions.types import Completion, Request

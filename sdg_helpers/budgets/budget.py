@@ -1,11 +1,13 @@
-"""Read a budget such as "2e9 tokens", "500 EUR", "2000 gpu-hours" or "8h"."""
+"""A budget such as "2e9 tokens", "500 EUR", "2000 gpu-hours" or "8h": read it, and keep it in the run's folder."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
+from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_duration, format_number
 
@@ -99,6 +101,29 @@ def _checked(amount: float, unit: str, text: str) -> Budget:
     if not 0 < amount < math.inf:
         raise SdgError(f"--budget {text!r}: the amount must be greater than 0. Write for example {_EXAMPLES}.")
     return Budget(amount, unit, text)
+
+
+def set_budget(run: Path, budget: Budget | None) -> None:
+    """Set the run's budget; None lifts it. It holds until it is set again, also for jobs that are running."""
+    path = run / "budget.json"
+    if budget is None:
+        path.unlink(missing_ok=True)
+    else:
+        files.write_json(path, {"amount": budget.amount, "unit": budget.unit, "text": budget.text})
+
+
+def read_budget(run: Path) -> Budget | None:
+    """Return the run's budget, None without one."""
+    path = run / "budget.json"
+    content = files.read_json(path)
+    if content is None:
+        return None
+    try:
+        return Budget(float(content["amount"]), str(content["unit"]), str(content["text"]))
+    except (KeyError, TypeError, ValueError):
+        raise SdgError(
+            f"{path}: not the record of a budget. Set the budget again with `sdg run … --budget`, or delete this file."
+        ) from None
 
 
 def format_amount(amount: float, unit: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files, processes
-from sdg_helpers.budgets.budget import GPU_HOURS, HOURS, TOKENS, TOTAL_TOKENS, Budget
+from sdg_helpers.budgets.budget import GPU_HOURS, HOURS, TOKENS, TOTAL_TOKENS
 from sdg_helpers.budgets.prices import Prices
 from sdg_helpers.errors import SdgError
 
@@ -107,29 +107,6 @@ def is_live(entry: Mapping[str, Any], now: float) -> bool:
         return False
     elsewhere = entry.get("process_space") != processes.process_space()
     return elsewhere or processes.is_alive(entry.get("pid", 0), entry.get("process_started", ""))
-
-
-def set_budget(run: Path, budget: Budget | None) -> None:
-    """Set the run's budget; None lifts it. It holds until it is set again, also for jobs that are running."""
-    path = run / "budget.json"
-    if budget is None:
-        path.unlink(missing_ok=True)
-    else:
-        files.write_json(path, {"amount": budget.amount, "unit": budget.unit, "text": budget.text})
-
-
-def read_budget(run: Path) -> Budget | None:
-    """Return the run's budget, None without one."""
-    path = run / "budget.json"
-    content = files.read_json(path)
-    if content is None:
-        return None
-    try:
-        return Budget(float(content["amount"]), str(content["unit"]), str(content["text"]))
-    except (KeyError, TypeError, ValueError):
-        raise SdgError(
-            f"{path}: not the record of a budget. Set the budget again with `sdg run … --budget`, or delete this file."
-        ) from None
 
 
 class Entry:

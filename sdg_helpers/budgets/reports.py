@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers.budgets.account import unit_problem
-from sdg_helpers.budgets.budget import HOURS, Budget, format_amount, format_bare, parse_budget
-from sdg_helpers.budgets.ledger import Ledger, Spent, read_budget
+from sdg_helpers.budgets.budget import HOURS, Budget, format_amount, format_bare, parse_budget, read_budget
+from sdg_helpers.budgets.ledger import Ledger, Spent
 from sdg_helpers.errors import SdgError
 from sdg_helpers.profiles import Profile
 

@@ -57,7 +57,7 @@ def add_commands(add: Add) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from sdg_helpers import notebooks
-    from sdg_helpers.budgets.ledger import set_budget
+    from sdg_helpers.budgets.budget import set_budget
     from sdg_helpers.notebooks import chain
     from sdg_helpers.notebooks.execution import NotebookFailed
     from sdg_helpers.notebooks.values import values_for
@@ -136,7 +136,7 @@ def _report_stop(error: BaseException, arguments: argparse.Namespace, name: str)
 
 def _read_budget(run: Run, text: str | None) -> Budget | None:
     """Return the budget that is given, else the one that holds; both must fit the profile."""
-    from sdg_helpers.budgets.ledger import read_budget
+    from sdg_helpers.budgets.budget import read_budget
     from sdg_helpers.budgets.reports import check_budget, check_unit
 
     if text is not None:

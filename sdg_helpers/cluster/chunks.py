@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from sdg_helpers.budgets.account import check_left, is_spent
-from sdg_helpers.budgets.ledger import read_budget
+from sdg_helpers.budgets.budget import read_budget
 from sdg_helpers.cluster import slurm
 from sdg_helpers.cluster.driver import run_chunks
 from sdg_helpers.cluster.jobs import JobSpec
