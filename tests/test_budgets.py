@@ -14,7 +14,7 @@ from sdg_helpers.budgets.budget import BudgetSpent, format_amount, parse_budget,
 from sdg_helpers.budgets.forecast import Forecast
 from sdg_helpers.budgets.ledger import Entry, Ledger
 from sdg_helpers.budgets.prices import Prices
-from sdg_helpers.budgets.reports import check_budget, status_lines
+from sdg_helpers.budgets.reports import check_budget, spending_text, status_lines
 from sdg_helpers.completions.types import Completion, Limits, Request, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging import Judge, judge_solutions
@@ -319,6 +319,50 @@ def test_random_budgets_hold_and_runs_go_on_to_the_same_bytes(whole, tmp_path, n
         amount += needed * rng.uniform(0.2, 0.6)
     assert stops and outputs_of(run) == outputs
     assert server.stats()["completion_tokens"] == spent.completion_tokens  # nothing was asked twice
+
+
+KILLED = """
+import sys, pathlib
+from tests.test_budgets import do
+from sdg_helpers.profiles import load_profile
+from sdg_helpers.runs.run import Run
+folder = pathlib.Path(sys.argv[1])
+do(Run("r", folder / "r", load_profile(folder / "profile.yaml")), pathlib.Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_spent_counts_for_the_next_one(whole, tmp_path):
+    _, problems, outputs, needed = whole
+    with StandIn(latency="0.3", accuracy=0.6, size=300) as server:
+        run = open_run(tmp_path, server.base_url)
+        process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), str(problems)], cwd=ROOT)
+        while Ledger(run.folder).spent().completion_tokens < 50:  # saved every two seconds
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        known = Ledger(run.folder).spent().completion_tokens
+        assert 50 <= known <= server.stats()["completion_tokens"] < needed.completion_tokens
+        set_budget(run.folder, parse_budget(f"{known + 700} tokens"))  # one reply of at most 600 more
+        with pytest.raises(BudgetSpent):
+            do(run, problems, concurrency=1)
+        assert known < Ledger(run.folder).spent().completion_tokens <= known + 700
+        set_budget(run.folder, None)
+        do(run, problems)
+        assert outputs_of(run) == outputs
+
+
+def test_the_live_line_and_the_status_say_what_is_spent(tmp_path):
+    run, prices = open_run(tmp_path), Prices(input_per_million=2, output_per_million=10, currency="EUR")
+    assert spending_text(Ledger(run.folder)) == "" and status_lines(run.folder) == []
+    Entry(run.folder, completion_tokens=200_000, prompt_tokens=50_000, prices=prices.model_dump()).save(ended=True)
+    assert spending_text(Ledger(run.folder)) == "2.10 EUR"
+    set_budget(run.folder, parse_budget("1M tokens"))
+    assert spending_text(Ledger(run.folder)) == "200k of 1M tokens"
+    first, second = status_lines(run.folder)
+    assert first.startswith("spent: 200k generated tokens, 50k of prompts, 2.10 EUR, ") and first.endswith(" at work")
+    assert second == "budget: 1M tokens, of which 20.0% are spent, 800k tokens left"
 
 
 def test_a_run_stops_at_its_time_and_goes_on_to_the_same_bytes(whole, tmp_path):
