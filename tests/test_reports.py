@@ -1,0 +1,102 @@
+"""`sdg report`: what the page says of a run, of two runs, and that hostile text stays text."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from sdg_helpers import files
+from sdg_helpers.errors import SdgError
+from sdg_helpers.reports import write_report
+from sdg_helpers.reports.samples import draw_samples
+from sdg_helpers.runs.run import Track
+from tests.helpers.standin import StandIn
+from tests.helpers.whole_run import run_stages, write_source
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} javascript:alert(3) \u202e"
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """A folder with two finished runs, of 2 and 3 seeds; the second problem of both is hostile."""
+    folder = tmp_path_factory.mktemp("outputs")
+    source = write_source(folder / "source.jsonl", 10)
+    rows = [*files.read_jsonl(source), {"problem": HOSTILE, "expected_answer": "4", "problem_source": HOSTILE}]
+    source.write_bytes(b"".join(map(files.dumps, rows)))
+    with StandIn(accuracy=0.6) as server:
+        for name, seeds in (("a", 2), ("b", 3)):
+            run_stages(folder / name, source, server.base_url, seeds, upto="sft")
+            history = {"profile": "demo", "begun_at": "2026-01-01", "sessions": [{"git_commit": "abc", "versions": {}}]}
+            files.write_json(folder / name / "run.yaml", history)
+    (folder / "a" / "figures").mkdir()
+    (folder / "a" / "figures" / "01-one.png").write_bytes(b"\x89PNG\r\n")
+    return folder
+
+
+class Page(HTMLParser):
+    """The elements of a page, and its text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.attributes, self.text = set(), [], ""
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes += [(tag, *one) for one in attrs]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_tells_what_came_out_and_shows_samples(outputs):
+    path = write_report(outputs / "a", "math")
+    page = Page(path)
+    exported = files.read_json(outputs / "a" / "math" / "sft" / "manifest.json")["counts"]
+    rows = dict(re.findall(r"<td>([a-z ]+)</td><td class=\"number\">([\d,]+)</td><td><span", path.read_text()))
+    assert rows["problems"] == "11" and rows["solutions"] == "22" and rows["exported rows"] == str(exported["rows_out"])
+    for reason in exported["dropped"]:
+        assert reason in page.text
+    for said in (
+        "standin",
+        "math/solve-few-shot",
+        "are expected to be wrong",
+        "num_seeds",
+        "dropped: incorrect",
+        "abc",
+    ):
+        assert said in page.text
+    assert path.stat().st_size < 10e6 and ("img", "src", "data:image/png;base64,iVBORw0K") in page.attributes
+
+
+def test_hostile_text_stays_text_and_nothing_is_loaded(outputs):
+    path = write_report(outputs / "a", "math")
+    page = Page(path)
+    assert "script" not in page.tags and "a" not in page.tags and "link" not in page.tags
+    assert not [one for one in page.attributes if one[1].startswith("on") or "javascript" in (one[2] or "")]
+    assert HOSTILE in page.text and "49" not in re.findall(r"onerror=alert\(2\)> (\S+)", page.text)
+    assert all(value.startswith("data:") for tag, name, value in page.attributes if name in ("src", "href"))
+    assert "default-src 'none'" in path.read_text()
+
+
+def test_two_runs_are_compared(outputs):
+    page = write_report(outputs / "a", "math", outputs / "b").read_text()
+    assert "<td>solutions</td><td>num_seeds</td><td>2</td><td>3</td>" in page
+    numbers = re.search(r"<td>solutions</td>" + 3 * r"<td class=\"number\">(\d+)</td>", page)
+    assert numbers.groups() == ("22", "33", "11")
+    again = write_report(outputs / "a", "math", outputs / "a").read_text()
+    assert "Nothing: both runs were made with the same settings." in again
+
+
+def test_samples_come_from_every_source_and_every_reason(outputs):
+    samples = draw_samples(Track(outputs / "b" / "math", "math"), exported=4, per_reason=2)
+    exported = [one for one in samples if not one.dropped]
+    assert 2 <= len(exported) <= 4 and [one.dropped for one in samples] == sorted(one.dropped for one in samples)
+    assert 1 <= sum(one.dropped == "incorrect" for one in samples) <= 2
+    assert samples == draw_samples(Track(outputs / "b" / "math", "math"), exported=4, per_reason=2)
+    assert all(one.thinking and one.answer for one in exported)
+
+
+def test_a_track_that_has_not_begun_is_named(outputs):
+    with pytest.raises(SdgError, match="run 'a' has no track 'code'. It has: math."):
+        write_report(outputs / "a", "code")
