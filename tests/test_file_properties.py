@@ -13,7 +13,7 @@ from sdg_helpers.completions.event_streams import EventStream
 from sdg_helpers.completions.redaction import Redactor
 from sdg_helpers.completions.replies import FailedAttempt, read_reply
 from sdg_helpers.completions.types import Completion
-from sdg_helpers.errors import SdgError
+from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.lease_locks import Lease
 from sdg_helpers.prompts import Prompt
 from sdg_helpers.row_files import BadRow, read_rows, unmarked
@@ -36,6 +36,7 @@ TEXTS = st.one_of(st.lists(TRICKY, max_size=8).map("".join), st.text(max_size=20
 KEYS = st.one_of(
     st.sampled_from(["generation", "meta", "problem", "finish_reason", "num_generated_tokens", "id"]), TEXTS
 )
+PROBLEMS = st.dictionaries(KEYS, st.one_of(TEXTS, VALUES, st.dictionaries(KEYS, TEXTS, max_size=2)), max_size=4)
 SUFFIXES = st.sampled_from([".jsonl", ".json", ".csv", ".tsv", ".jsonl.gz", ".parquet", ".arrow"])
 PIECES = [
     b'{"a": 1}',
@@ -62,9 +63,7 @@ SECRETS = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=16, max_siz
 
 
 @inputs(120)
-@given(
-    st.dictionaries(KEYS, st.one_of(TEXTS, VALUES, st.dictionaries(KEYS, TEXTS, max_size=2)), max_size=4), TEXTS, TEXTS
-)
+@given(PROBLEMS, TEXTS, TEXTS)
 def test_a_solution_is_read_back_whatever_its_keys_and_text_hold(problem, problem_id, text):
     problem = {"id": problem_id, **{key: value for key, value in problem.items() if key != "id"}}
     line = solution_line(problem, seed=3, generation=text, finish_reason="stop", num_generated_tokens=812)
@@ -74,6 +73,23 @@ def test_a_solution_is_read_back_whatever_its_keys_and_text_hold(problem, proble
         assert key in GENERATED_KEYS or same(solution.keys[key], value)
     assert read_id(line) == problem_id and summarize_row(line)[:2] == ("stop", 812)
     assert line.count(b"\n") == 1
+
+
+@inputs(120)
+@given(PROBLEMS, TEXTS, st.integers(0, 10**6), st.binary(max_size=3), st.integers(0, 3))
+def test_a_damaged_row_is_read_or_refused(problem, text, place, put, cut):
+    """Whatever was flipped, cut or put in: what is read can be written again, and nothing ends in a traceback."""
+    line = solution_line({**problem, "id": "p"}, seed=3, generation=text, finish_reason="stop", num_generated_tokens=8)
+    place %= len(line) - 1
+    line = (line[:place] + put + line[place + cut :]).replace(b"\n", b"") + b"\n"
+    if read_id(line) is not None:
+        assert summarize_row(line).tokens >= 0
+    try:
+        solution = parse_solution(line, Path("f"), 7)
+        assert "id" in solution.keys and files.dumps(solution.keys)
+        assert isinstance(solution.answer_text(), str) and isinstance(unescape_json(solution.text), str)
+    except UnreadableRow as error:
+        assert re.search(r"f, line 7|its text is damaged", str(error))
 
 
 @inputs(120)

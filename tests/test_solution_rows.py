@@ -77,3 +77,25 @@ def test_a_line_that_is_no_solution_is_named(line):
 def test_leading_space_is_stripped_from_an_escaped_text():
     assert rows.strip_leading_space(rows.escape_json(" \n\t\r\n x \n")) == rb"x \n"
     assert rows.strip_leading_space(rb"\\n") == rb"\\n"  # a backslash and an n
+
+
+@pytest.mark.parametrize("tokens", ["NaN", ["a"], {"a": 1}])
+def test_a_row_of_another_tool_with_impossible_tokens_is_named(tmp_path, tokens):
+    line = files.dumps({"num_generated_tokens": tokens, "id": "a", "generation": "x"})
+    with pytest.raises(SdgError, match="f, line 3: num_generated_tokens must be a number"):
+        rows.parse_solution(line, tmp_path / "f", 3)
+
+
+def test_a_row_without_an_id_is_named(tmp_path):
+    line = files.dumps({"problem": "a", "generation": "x", "finish_reason": "stop", "num_generated_tokens": 1})
+    with pytest.raises(SdgError, match="f, line 3: not a solution: the keys id and generation are required"):
+        rows.parse_solution(line, tmp_path / "f", 3)
+
+
+def test_damage_inside_a_text_is_told_with_its_solution(tmp_path):
+    line = rows.solution_line(
+        {"id": "a"}, seed=3, generation="</think>xyz", finish_reason="stop", num_generated_tokens=1
+    )
+    solution = rows.parse_solution(line.replace(b"xyz", b"\xff\\q"), tmp_path / "f", 1)
+    with pytest.raises(SdgError, match="solution of problem 'a', seed 3: its text is damaged: not UTF-8.*sdg repair"):
+        solution.answer_text()

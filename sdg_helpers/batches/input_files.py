@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
-from sdg_helpers import files
+from sdg_helpers import exact_json, files
 from sdg_helpers.batches.apis import BatchApi
 from sdg_helpers.completions.request_bodies import BodyWriter
 from sdg_helpers.completions.types import Request
@@ -139,7 +138,7 @@ class InputFile:
 
     def add(self, number: int, request: Request) -> bool:
         """Add a request; False when there is no room for it."""
-        line = orjson.dumps(self._api.line(custom_id(self.key, number), self._read_body(request)))
+        line = exact_json.dumps(self._api.line(custom_id(self.key, number), self._read_body(request)))
         size = self._size + len(line) + len(self._api.separator) + len(self._api.tail)
         if self._places and (size > self._max_bytes or len(self._places) >= self._max_requests):
             return False
@@ -164,5 +163,5 @@ class InputFile:
 
     def _read_body(self, request: Request) -> dict[str, Any]:
         data = self._body.write(request, False, False)
-        body: dict[str, Any] = orjson.loads(data if isinstance(data, bytes) else data.getvalue())
+        body: dict[str, Any] = exact_json.loads(data if isinstance(data, bytes) else data.getvalue())
         return body

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
-
+from sdg_helpers import exact_json
 from sdg_helpers.answers.options import LETTERS
 
 _FENCE = re.compile(r"[ \t]*(```+|~~~+)[ \t]*\w*[ \t]*")
@@ -39,7 +38,7 @@ def _without_fence(lines: list[str]) -> list[str]:
 def _read_json(text: str) -> list[str]:
     """Return the lines of a question written as a JSON object; [] for any other text."""
     try:
-        row = orjson.loads(text[text.index("{") :]) if "{" in text[:200] else None
+        row = exact_json.loads(text[text.index("{") :].encode()) if "{" in text[:200] else None
     except ValueError:
         return []
     if not isinstance(row, dict):

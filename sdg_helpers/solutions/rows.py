@@ -75,7 +75,11 @@ class Solution:
 
     def answer_text(self) -> str:
         """Return what follows the thinking, or the whole text of a solution without `</think>`."""
-        return unescape_json(self.text[max(0, answer_start(self.text)) :])
+        try:
+            return unescape_json(self.text[max(0, answer_start(self.text)) :])
+        except UnreadableRow as error:
+            where = f"problem {self.keys.get('id')!r}, seed {self.keys.get('seed')}"
+            raise UnreadableRow(f"solution of {where}: {error}") from None
 
 
 def parse_solution(line: bytes, path: Path, number: int) -> Solution:
@@ -90,9 +94,9 @@ def parse_solution(line: bytes, path: Path, number: int) -> Solution:
         text = line[start + len(_GENERATION) : tail.start()]
         if b'","' not in text:  # otherwise there is another key between the two
             try:
-                return Solution(
-                    exact_json.loads(line[:start].rstrip(b",") + b"}"), text, tail[1].decode(), int(tail[2])
-                )
+                keys = exact_json.loads(line[:start].rstrip(b",") + b"}")
+                if "id" in keys:
+                    return Solution(keys, text, tail[1].decode(), int(tail[2]))
             except ValueError:
                 pass  # this `generation` is a key inside the value of another key
     row = files.parse_row(line, path, number)
@@ -102,8 +106,12 @@ def parse_solution(line: bytes, path: Path, number: int) -> Solution:
             f"{path}, line {number}: not a solution: the keys id and generation are required, this row has "
             f"{', '.join(row) or 'no keys'}. Run 03_generate_solutions, or import the data."
         )
-    finish_reason, tokens = str(row.get("finish_reason")), int(row.get("num_generated_tokens") or 0)
-    return Solution(row, escape_json(generation), finish_reason, tokens)
+    tokens = row.get("num_generated_tokens") or 0
+    if not isinstance(tokens, (int, float)):
+        raise UnreadableRow(
+            f"{path}, line {number}: num_generated_tokens must be a number, not {tokens!r}. Correct this row."
+        )
+    return Solution(row, escape_json(generation), str(row.get("finish_reason")), int(tokens))
 
 
 def copy_line(solution: Solution, keys: Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
@@ -125,9 +133,14 @@ def line_start(problem_id: str) -> bytes:
 def read_id(line: bytes) -> str | None:
     """Return the id of a row that `solution_line` wrote, or None for any other line. Looks at both ends only."""
     head = _HEAD.match(line)
-    if head is None or _TAIL.search(line, max(0, len(line) - _TAIL_BYTES)) is None:
+    tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
+    if head is None or tail is None:
         return None
-    return str(orjson.loads(head[1]))
+    try:
+        tail[1].decode()
+        return str(orjson.loads(head[1]))
+    except ValueError:  # bytes that are no text
+        return None
 
 
 class RowSummary(NamedTuple):
@@ -165,5 +178,11 @@ def escape_json(text: str) -> bytes:
 
 
 def unescape_json(text: bytes) -> str:
-    """Return the text that `escape_json` was given."""
-    return str(orjson.loads(b'"' + text + b'"'))
+    """Return the text that `escape_json` was given. Raises UnreadableRow for bytes that it never returns."""
+    try:
+        return str(orjson.loads(b'"' + text + b'"'))
+    except orjson.JSONDecodeError as error:
+        raise UnreadableRow(
+            f"its text is damaged: {exact_json.explain(text, error)}. `sdg verify RUN` names the file, and `sdg repair "
+            "RUN` asks for the damaged rows again."
+        ) from None
