@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sdg_helpers import files, solutions
-from sdg_helpers.completions.types import Limits, Sampling
+from sdg_helpers.completions.meter import Meter
+from sdg_helpers.completions.types import Completion, Limits, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.prompts import load_prompt
@@ -51,7 +52,8 @@ def test_every_seed_has_each_problem_in_order(problems, tmp_path):
         assert rows[1]["problem"] == HOSTILE
         assert all(re.fullmatch(r"(?s)<think>.*</think>.*\\boxed\{.*\}.*", row["generation"]) for row in rows)
     assert manifest["counts"] == {"rows_in": 120, "rows_out": 120, "dropped": {}}
-    assert manifest["finish_reasons"] == {"stop": 120}
+    assert manifest["finish_reasons"] == {"stop": 120} and manifest["thinking"] == {"closed": 120}
+    assert sum(manifest["requests"]["thinking"].values()) == 120
     assert manifest["distinct_solutions"] > 60
     assert sum(manifest["length_counts"]) == 120
     assert not (tmp_path / "solutions" / "partial").exists()
@@ -117,7 +119,6 @@ def test_allowed_failures_are_counted_and_kept(tmp_path):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"num_seeds": 4}, "num_seeds: was 3, now 4"),
         ({"run_seed": 1}, "run_seed: was 0, now 1"),
         ({"model": "other"}, "model: was 'standin', now 'other'"),
         ({"prompt": load_prompt("math/solve")}, "prompt: was"),
@@ -254,3 +255,28 @@ def test_mostly_unfinished_solutions_stop_the_stage_before_anything_is_judged(pr
         manifest = generate(problems, tmp_path / "s", server.base_url, num_seeds=1, max_unfinished_fraction=1.0)
         assert server.stats()["requests"] == 40  # nothing was lost, nothing is asked again
     assert manifest["finish_reasons"] == {"length": 40}
+
+
+def test_thinking_is_counted_by_its_shape_and_by_how_it_was_sent(problems, tmp_path):
+    replies = {
+        0: ("<think>\na\n</think>\n\nb", ""),
+        1: ("b", "a"),
+        2: ("b", ""),
+        3: ("", "a"),
+        4: ("<think>a</think>b", "a"),
+    }
+    position = {row["id"]: number % 5 for number, row in enumerate(files.read_jsonl(problems))}
+
+    class Answering:
+        def complete(self, requests, *, on_completion, **_):
+            meter = Meter()
+            for request in requests:
+                content, reasoning = replies[position[request.key[2]["id"]]]
+                finish = "stop" if content else "length"
+                meter.reply(reply := Completion(content, reasoning, finish, 1, 1, 1.0))
+                on_completion(request, reply)
+            return meter.progress(0, 0, 1, "", {})
+
+    manifest = generate(problems, tmp_path / "s", None, num_seeds=1, open_server=Answering, model="m")
+    assert manifest["thinking"] == {"closed": 24, "none": 8, "unclosed": 8}
+    assert manifest["requests"]["thinking"] == {"inline": 8, "apart": 16, "none": 8, "twice": 8}

@@ -74,6 +74,14 @@ def thinking_shape(generation: str) -> Shape:
     return "unclear"
 
 
+def thinking_form(content: str, reasoning: str) -> str:
+    """Return how a server sent the thinking of a reply: "apart", "inline", "twice", or "none" without thinking."""
+    inline = thinking_shape(normalise_reasoning(content)) != "none"
+    if reasoning.strip():
+        return "twice" if inline else "apart"
+    return "inline" if inline else "none"
+
+
 def _with_own_tags(text: str) -> str:
     """Replace another model's tags around thinking at the beginning of a text by ours."""
     start = text.lstrip()

@@ -266,7 +266,7 @@ class _Run:
                 self.allowance.ended(request, outcome)
             if isinstance(outcome, Completion):
                 done += 1
-                self._meter.completed(outcome.prompt_tokens, outcome.completion_tokens, outcome.seconds)
+                self._meter.reply(outcome)
                 self.on_completion(request, outcome)
             elif not self._retry(request, outcome, batch):
                 failed, first = failed + 1, first or f"{outcome.reason}: {outcome.detail}"

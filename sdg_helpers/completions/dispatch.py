@@ -179,7 +179,7 @@ class Dispatcher:
             self._note_response(pending)
             self._since.clear()
             self._failed_in_a_row = self._long_waits = 0
-            self._meter.completed(outcome.prompt_tokens, outcome.completion_tokens, outcome.seconds)
+            self._meter.reply(outcome)
             self._on_completion(pending.request, outcome)
         else:
             self._handle(pending, outcome)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
+
+from sdg_helpers.answers.thinking import thinking_form
+from sdg_helpers.completions.types import Completion
 
 _PER_DECADE = 40  # histogram bins per factor of ten: quantiles are accurate to 3 %
 _SHORTEST_S, _DECADES = 1e-4, 10
@@ -18,7 +21,8 @@ class Progress:
 
     Rates cover the whole run, recent rates the last minute; latencies are seconds from sending to the complete reply;
     trouble: why nothing is being sent (the server is unreachable or full), else ""; servers: with several of them, the
-    completions, failed attempts and times left out of each; note: the state of hosted batches, in words.
+    completions, failed attempts and times left out of each; note: the state of hosted batches, in words; thinking:
+    completions by the form in which the server sent their thinking.
     """
 
     done: int
@@ -41,6 +45,7 @@ class Progress:
     trouble: str
     servers: dict[str, dict[str, int]] = field(default_factory=dict)
     note: str = ""
+    thinking: dict[str, int] = field(default_factory=dict)
 
 
 class Meter:
@@ -48,12 +53,18 @@ class Meter:
 
     def __init__(self) -> None:
         self.done = self.failed = self.retried = self.pushed_back = self.prompt_tokens = self.completion_tokens = 0
+        self._thinking: Counter[str] = Counter()
         self._start = time.monotonic()
         self._bins = [0] * (_PER_DECADE * _DECADES + 1)
         self._recent: deque[tuple[float, int, int]] = deque([(self._start, 0, 0)])
 
+    def reply(self, reply: Completion) -> None:
+        """Count one completion, and the form in which its thinking came."""
+        self.completed(reply.prompt_tokens, reply.completion_tokens, reply.seconds)
+        self._thinking[thinking_form(reply.content, reply.reasoning)] += 1
+
     def completed(self, prompt_tokens: int, completion_tokens: int, seconds: float) -> None:
-        """Count one completion."""
+        """Count the tokens and the time of one completion."""
         self.done += 1
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
@@ -99,6 +110,7 @@ class Meter:
             self.latency_s(0.99),
             trouble,
             servers,
+            thinking=dict(self._thinking),
         )
 
 

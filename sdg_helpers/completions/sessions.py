@@ -59,7 +59,8 @@ def live_totals(folder: Path) -> Counter[str]:
 def total_usage(folder: Path) -> dict[str, Any]:
     """Return what all sessions used, for a manifest; {} when there are none. Empty sessions do not count.
 
-    servers: completions, failed attempts and times left out by server, if there are several.
+    servers: completions, failed attempts and times left out by server, if there are several. thinking: completions by
+    the form in which the server sent their thinking.
     elapsed_s is the sum over the sessions, so the rates are those of one server; a latency is the mean of the sessions'
     latencies, weighted by their completions.
     """
@@ -75,6 +76,7 @@ def total_usage(folder: Path) -> dict[str, Any]:
         "tokens_per_s": sums["completion_tokens"] / elapsed,
         **{name: sum(one[name] * one["done"] for one in sessions) / done for name in _LATENCIES},
         **({"servers": servers} if (servers := _by_server(sessions)) else {}),
+        "thinking": sum((Counter(one.get("thinking", {})) for one in sessions), Counter()),
     }
 
 

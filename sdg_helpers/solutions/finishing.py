@@ -65,6 +65,7 @@ def finish_solutions(
         dropped=dict(reasons),
         problems=len(index),
         finish_reasons=dict(summary.finish_reasons),
+        thinking=dict(summary.thinking),
         generated_tokens=summary.tokens,
         length_bins=seed_files.TOKEN_BINS.tolist(),
         length_counts=summary.lengths.tolist(),

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sdg_helpers import exact_json, files
-from sdg_helpers.answers.thinking import CLOSE
+from sdg_helpers.answers.thinking import CLOSE, Shape, thinking_shape
 from sdg_helpers.errors import UnreadableRow
 
 GENERATED_KEYS = ("seed", "generation", "finish_reason", "num_generated_tokens")  # added to the problem's own keys
@@ -149,6 +149,7 @@ class RowSummary(NamedTuple):
     finish_reason: str
     tokens: int
     text_checksum: int
+    thinking: Shape
 
 
 def summarize_row(line: bytes) -> RowSummary:
@@ -156,8 +157,9 @@ def summarize_row(line: bytes) -> RowSummary:
     tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
     if tail is None:
         raise ValueError(f"not a row of a solutions file: {line[:80]!r}")
-    text = memoryview(line)[line.rfind(_GENERATION, 0, tail.start()) : tail.start()]
-    return RowSummary(tail[1].decode(), int(tail[2]), zlib.crc32(text) or 1)
+    text = line[line.rfind(_GENERATION, 0, tail.start()) : tail.start()]
+    shape = thinking_shape(text[len(_GENERATION) :].decode("latin-1"))  # the tags are plain bytes; others do not matter
+    return RowSummary(tail[1].decode(), int(tail[2]), zlib.crc32(text) or 1, shape)
 
 
 def answer_start(text: bytes) -> int:

@@ -108,11 +108,12 @@ def read_done(folder: Path, num_seeds: int) -> np.ndarray:
 
 @dataclass
 class Summary:
-    """Counts of merged rows. lengths: rows per bin of TOKEN_BINS."""
+    """Counts of merged rows. lengths: rows per bin of TOKEN_BINS; thinking: rows by `thinking_shape`."""
 
     rows: int = 0
     tokens: int = 0
     finish_reasons: Counter[str] = field(default_factory=Counter)
+    thinking: Counter[str] = field(default_factory=Counter)
     lengths: np.ndarray = field(default_factory=lambda: np.zeros(len(TOKEN_BINS) + 1, dtype=np.int64))
 
     def add(self, line: bytes) -> int:
@@ -121,6 +122,7 @@ class Summary:
         self.rows += 1
         self.tokens += row.tokens
         self.finish_reasons[row.finish_reason] += 1
+        self.thinking[row.thinking] += 1
         self.lengths[np.searchsorted(TOKEN_BINS, row.tokens, side="right")] += 1
         return row.text_checksum
 
