@@ -17,6 +17,7 @@ from sdg_helpers.sft.dataset_cards import DatasetCard
 from sdg_helpers.sft.export import export_sft
 from sdg_helpers.sft.rows import RowFormat
 from sdg_helpers.stages import Stage
+from tests.helpers.loading import assert_loads_alike
 from tests.helpers.solving import endpoint_server, generate, write_problems
 from tests.helpers.stages import stage_at
 from tests.helpers.standin import StandIn
@@ -297,7 +298,9 @@ def test_the_card_counts_problems_and_repaired_answers_not_comparisons(repaired,
         row_format=RowFormat(load_prompt("math/genselect")),
         card=DatasetCard("tiny", "cc-by-4.0"),
         filters={"trim_solutions": False},
+        parquet=True,
     )
+    assert len(assert_loads_alike(tmp_path / "sft", tmp_path / "cache")["sft"]) == len(comparisons)
     assert manifest["problems"] == len({row["problem_id"] for row in comparisons}) < len(comparisons)
     assert manifest["rows_with_repaired_answer"] == len(of_mixed)
     card = (tmp_path / "sft" / "README.md").read_text()

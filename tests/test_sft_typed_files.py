@@ -6,13 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from datasets import Features, Value, load_dataset
+from datasets import Features, Value
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.sft.columns import Columns, convert, features, schema
 from sdg_helpers.sft.forms import FORMS
 from sdg_helpers.sft.parquet_files import write_parquet
+from tests.helpers.loading import assert_loads_alike, load
 from tests.helpers.stages import write_manifest
 from tests.test_sft import ANSWER, PROBLEM, export, rows_in, write_stages
 
@@ -37,10 +38,6 @@ def write_varied(folder, rows=40):
         path.write_bytes(files.dumps({"id": row.pop("id"), **more, **row}))
     write_manifest(folder / "solutions")
     return stages
-
-
-def load(tmp_path, *args, **more):
-    return load_dataset(*args, split="train", cache_dir=str(tmp_path / "cache" / str(random.random())), **more)
 
 
 def test_every_config_loads_with_its_types_even_where_dates_need_parquet(tmp_path):
@@ -97,6 +94,26 @@ def test_a_key_that_is_null_at_first_loads_from_jsonl(tmp_path):
     plain, noted = [row for row in rows if not row["note"]][0], next(row for row in rows if row["note"])
     path.write_bytes(files.dumps(plain) * 2500 + files.dumps(noted))
     assert load(tmp_path, str(tmp_path / "sft"))["note"][-1] == "rare"
+
+
+def test_exported_programs_load_alike_in_every_way(tmp_path):
+    keys = {
+        "question_id": "2024-01-02",
+        "language": "python",
+        "problem_source": "open-r1/codeforces",
+        "pass_rate": None,
+    }
+    program = "```python\nprint(int(input()))\n```"
+    stages = write_stages(
+        tmp_path,
+        [(f"<think>\n{n}\n</think>\n\n{program}", "stop", n < 4) for n in range(6)],
+        problem={"id": "q", "problem": "Echo a number.", "expected_answer": "", **keys},
+    )
+    options = {"track": "code", "extra_keys": tuple(keys), "filters": {"trim_solutions": False}, "parquet": True}
+    export(stages, tmp_path / "sft", forms=tuple(FORMS), **options)
+    rows = assert_loads_alike(tmp_path / "sft", tmp_path / "cache")
+    assert rows.keys() == {form.config for form in FORMS.values()} and {len(one) for one in rows.values()} == {4}
+    assert {row["question_id"] for row in rows["sft"]} == {"2024-01-02"}
 
 
 @pytest.mark.parametrize(
