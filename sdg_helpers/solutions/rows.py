@@ -92,7 +92,8 @@ def parse_solution(line: bytes, path: Path, number: int) -> Solution:
     start = line.find(_GENERATION)
     if tail and start > 0:
         text = line[start + len(_GENERATION) : tail.start()]
-        if b'","' not in text:  # otherwise there is another key between the two
+        quote = text.find(b'"')  # a text without one needs no further, slower search
+        if quote < 0 or text.find(b'","', quote) < 0:  # otherwise there is another key between the two
             try:
                 keys = exact_json.loads(line[:start].rstrip(b",") + b"}")
                 if "id" in keys:
