@@ -194,3 +194,23 @@ def test_params_and_notebooks_explain(clone, capsys):
     )
     assert main(["notebooks"]) == 0
     assert "  math/03_generate_solutions  solutions\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["statu"], "Did you mean status?"),
+        (["run", "math", "--profil", "demo"], "unrecognized arguments: --profil demo. Did you mean --profile?"),
+        (["run", "math", "--prof=demo"], "Did you mean --profile?"),
+    ],
+)
+def test_a_misspelled_word_does_nothing_and_gets_a_hint(words, hint, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2 and hint in capsys.readouterr().err
+
+
+def test_without_words_the_first_commands_are_shown(capsys):
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert "sdg try math" in shown and "sdg run math" in shown and "sdg status" in shown

@@ -270,3 +270,11 @@ def test_the_table_of_runs(clone):
     assert (row["run"], row["profile"], row["complete"]) == ("a", "demo", "1/11 stages")
     assert row["now"].startswith("math/solutions partial: 1/4 rows")
     json.dumps(row)
+
+
+def test_a_run_is_complete_once_its_data_is_exported(clone):
+    run = runs.open_run("a")
+    for name in ("problems", "solutions", "judged", "relabeled", "rejudged", "sft"):
+        complete(run, name)
+    (row,) = status.runs_table()
+    assert (row["complete"], row["now"]) == ("complete", "not begun: math/02_shard_checkpoint, math/08_build_genselect")

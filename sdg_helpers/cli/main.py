@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from sdg_helpers import __version__
+from sdg_helpers.cli.parsing import START, Parser
 from sdg_helpers.errors import SdgError
 
 BAD_INPUT, FAILED, BUDGET_SPENT, INTERRUPTED = 2, 1, 3, 130
@@ -20,6 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0, 1 for a failed notebook, 2 for bad input, 3 when the budget is spent, 130 when interrupted.
     """
     arguments = _parser().parse_args(argv)
+    if arguments.command is None:
+        print(START)
+        return 0
     try:
         return arguments.command(arguments) or 0
     except SdgError as error:
@@ -47,12 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from sdg_helpers.cli import audit, fork, init, lineage, planning, repair, report, run, run_folders, tools
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sdg", description="Open Reasoning Cookbook: from hard problems to reasoning data for fine-tuning."
     )
     parser.add_argument("--version", action="version", version=f"sdg {__version__}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
 
     def add(name: str, function: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")

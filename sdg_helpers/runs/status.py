@@ -162,7 +162,8 @@ def progress_text(progress: dict[str, Any]) -> str:
 
 
 def runs_table() -> list[dict[str, Any]]:
-    """Return one row a run: run, profile, begun_at, complete ("3/11 stages") and now, the first unfinished stage.
+    """Return one row a run: run, profile, begun_at, complete ("3/11 stages", or "complete" once its data is exported)
+    and now, the first unfinished stage.
 
     A run that cannot be read has the reason in its row, so that the others are still shown.
     """
@@ -186,12 +187,19 @@ def runs_table() -> list[dict[str, Any]]:
 def _table_row(name: str) -> dict[str, Any]:
     folder = runs.run_folder(name)
     content, stages = history.read(folder) or {}, run_status(folder)
+    done = [stage for stage in stages if stage.state == "complete"]
     unfinished = [stage for stage in stages if stage.state not in ("complete", "not begun")]
     first = next(iter(unfinished), None)
+    now = f"{first.track}/{first.stage} {first.state}: {first.detail}" if first else ""
+    complete = f"{len(done)}/{len(stages)} stages"
+    if not first and any(stage.stage == "sft" for stage in done):
+        complete = "complete"
+        left = dict.fromkeys(stage.notebook for stage in stages if stage.state == "not begun")
+        now = f"not begun: {', '.join(left)}" if left else ""
     return {
         "run": name,
         "profile": content.get("profile", ""),
         "begun_at": content.get("begun_at", ""),
-        "complete": f"{sum(stage.state == 'complete' for stage in stages)}/{len(stages)} stages",
-        "now": f"{first.track}/{first.stage} {first.state}: {first.detail}" if first else "",
+        "complete": complete,
+        "now": now,
     }
