@@ -87,6 +87,9 @@ def ask(provider, api, folder, count=10, limits=None, on_completion=None, accoun
 
 
 def assert_paid_once(provider, count=PROBLEMS * SEEDS):
+    for batch in provider.batches.values():  # also those that nobody asks about any more
+        if batch["status"] == "in_progress":
+            provider._process(batch)
     assert sum(provider.paid.values()) == count
     assert set(provider.paid.values()) == {1}
 
