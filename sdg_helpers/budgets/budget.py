@@ -29,8 +29,8 @@ _SUFFIXES = {"k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+"
 _AMOUNT = re.compile(rf"({_NUMBER})(?![\d.,])\s*(?:([kMGBT])(?=\s|[$€£]|$))?\s*(.*)", re.DOTALL)
 _DURATION = re.compile(
-    r"(?:([\d.]+)\s*d(?:ays?)?)?\s*(?:([\d.]+)\s*h(?:ours?)?)?\s*"
-    r"(?:([\d.]+)\s*m(?:in(?:utes?)?)?)?\s*(?:([\d.]+)\s*s(?:econds?)?)?",
+    r"(?:([\d.]+) ?d(?:ays?)?)? ?(?:([\d.]+) ?h(?:ours?)?)? ?"
+    r"(?:([\d.]+) ?m(?:in(?:utes?)?)?)? ?(?:([\d.]+) ?s(?:econds?)?)?",
     re.IGNORECASE,
 )
 _CURRENCY = re.compile(r"[A-Za-z]{2,12}")
@@ -73,7 +73,7 @@ def parse_budget(text: str) -> Budget:
 
 def _read_duration(text: str) -> float | None:
     """Return the seconds of "8h", "1h30m" or "2 days"; None for any other text."""
-    found = _DURATION.fullmatch(text)
+    found = _DURATION.fullmatch(" ".join(text.split()))
     if not found or not any(found.groups()):
         return None
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from sdg_helpers import exact_json
 from sdg_helpers.answers.options import LETTERS
 
-_FENCE = re.compile(r"[ \t]*(```+|~~~+)[ \t]*\w*[ \t]*")
+_FENCE = re.compile(r"(```+|~~~+)[ \t]*\w*")
 _LATEX_LABEL = re.compile(r"\$[ \t]*\\(?:textbf|text|mathbf|mathrm)\{\(?([A-J])[.)]?\)?\}(?:\\ |~|[ \t])*\$[ \t]*")
 _SMALL = re.compile(r"([ \t]*(?:[-*+][ \t]+)?\**\(?)([a-j])(\**[.)]\**[ \t].*)")
 _LARGE = re.compile(r"[ \t|]*(?:[-*+][ \t]+)?\**\(?([A-J])\**[.):]")
@@ -27,7 +27,7 @@ def option_lines(answer: str) -> list[str]:
 def _without_fence(lines: list[str]) -> list[str]:
     """Return the lines inside a fence that ends the reply and begins it, or follows one line of introduction."""
     for first in (0, 1, 2):
-        if len(lines) <= first + 1 or not (opening := _FENCE.fullmatch(lines[first])):
+        if len(lines) <= first + 1 or not (opening := _FENCE.fullmatch(lines[first].strip())):
             continue
         closing = [n for n in range(first + 1, len(lines)) if lines[n].strip() == opening[1]]
         if closing == [len(lines) - 1]:
