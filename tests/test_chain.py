@@ -25,6 +25,7 @@ BYTES = {
     "sft/rl-data-math.jsonl": "d00a878fa82ff3bc7a6d277c40cd33b82681084ceeca0447a98a130178351b5a",
     "genselect_sft/sft-data-genselect.jsonl": "513c20065a7003fe687af35ce30428234dc3ac82882d2d4847f4067de320bf51",
 }
+pytestmark = pytest.mark.slow
 KEY = "standin-secret-key-3141592653"
 PROFILE = """\
 description: the scripted model
@@ -106,7 +107,6 @@ def test_second_run_requests_and_executes_nothing(chain):
     assert again.returncode == 0 and server.stats()["requests"] == 0
 
 
-@pytest.mark.slow
 def test_a_notebook_runs_alone_by_plain_papermill(chain, tmp_path):
     env, run, _, _ = chain
     path = ROOT / "notebooks" / "math" / "05_relabel_with_majority.ipynb"

@@ -164,6 +164,7 @@ def test_progress_counts_the_rows_on_disk_of_every_job(problems, server, drive):
         "latency_p50_s": 3.0,
         "latency_p90_s": 4.0,
         "latency_p99_s": 5.0,
+        "thinking": {},
     }
 
 
