@@ -40,6 +40,7 @@ def cut_seed(schedule):
     (schedule.track / "judged" / "manifest.json").unlink()
 
 
+@pytest.mark.slow
 def test_a_cut_seed_is_found_and_repaired(campaign):
     schedule = campaign.play(0, [cut_seed])
     assert schedule.violations == [] and schedule.found == {"the next stage": 1}

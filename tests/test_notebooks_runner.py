@@ -102,6 +102,7 @@ def test_a_failing_cell_stops_the_chain_and_says_how_to_resume(clone, run):
     )
 
 
+@pytest.mark.slow
 def test_a_failed_attempt_keeps_the_good_copy_of_a_complete_notebook(clone, run):
     folder = clone / "outputs" / "demo" / "notebooks" / "math"
 
@@ -120,6 +121,7 @@ def test_a_failed_attempt_keeps_the_good_copy_of_a_complete_notebook(clone, run)
     assert copies() == ["01_download_problems.ipynb"] and (folder / "01_download_problems.ipynb").read_bytes() != good
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix, content", [(".ipynb", b'{"cells": ['), (".json", b'{"state": "com')])
 def test_a_damaged_executed_notebook_is_executed_again(clone, run, suffix, content):
     assert run("math").returncode == 0
@@ -133,6 +135,7 @@ def test_a_damaged_executed_notebook_is_executed_again(clone, run, suffix, conte
     assert run("math").out.count("complete, nothing to do") == 2
 
 
+@pytest.mark.slow
 def test_repair_makes_a_damaged_stage_again_with_the_same_parameters(clone, run):
     assert run("math", "-p", "NUM_PROBLEMS", "5").returncode == 0
     path = clone / "outputs" / "demo" / "math" / "problems" / "problems.jsonl"
@@ -226,6 +229,7 @@ def test_files_that_parameters_name_are_watched(clone, given, file):
     assert list(wanted["files"]) == ([str(clone / file)] if file else [])
 
 
+@pytest.mark.slow
 def test_a_dead_kernel_is_an_error_not_a_hang(run):
     failed = run("math", "-p", "THEN", "die")
     assert failed.returncode == 1 and "the kernel died" in failed.err and "cell 5 of 5" in failed.err
@@ -258,6 +262,7 @@ def alive(pid):
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the kernel in /proc")
 def test_ctrl_c_stops_the_kernel_and_a_killed_driver_can_be_replaced(clone):
     slow = ["run", "math", "--run", "k", "-p", "NUM_SEEDS", "400", "-p", "SLEEP_S", "2"]
@@ -300,6 +305,7 @@ def test_other_signals_stop_the_driver_like_ctrl_c(number):
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_one_live_line(clone):
     import pty
 

@@ -60,6 +60,7 @@ def test_the_wheel_carries_every_file_that_it_needs(installed):
     assert {path for path in ours - packed if "__pycache__" not in path.parts} == set()
 
 
+@pytest.mark.slow
 def test_a_workspace_is_all_that_the_commands_need(installed, tmp_path):
     refused = sdg(installed, tmp_path, "notebooks")
     assert refused.returncode == 2 and "`sdg init FOLDER`" in refused.stderr

@@ -62,6 +62,7 @@ def test_a_proxy_that_cuts_silent_connections_costs_no_attempt(providers, tmp_pa
     assert providers.most_attempts(CUT) == 1
 
 
+@pytest.mark.slow
 def test_profile_of_each_provider_fits_its_requests(providers, tmp_path):
     for name in PROFILES:
         try_variant(name, providers.url, tmp_path / name)

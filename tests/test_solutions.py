@@ -76,6 +76,7 @@ def test_every_form_of_reasoning_output_gives_the_same_rows(problems, tmp_path, 
     assert rows_of(tmp_path / "plain") == rows_of(tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_server_faults_do_not_change_the_rows(problems, tmp_path):
     faults = "429=0.1,503=0.05,500=0.1,disconnect=0.05,cut_json=0.05,garbage=0.05,empty=0.05"
     with StandIn() as calm, StandIn(faults=faults) as server:
@@ -134,6 +135,7 @@ def test_changed_settings_are_rejected_on_resume(problems, tmp_path, change, sai
             generate(problems, tmp_path / "s", server.base_url, **change)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="forks with libraries loaded: Linux only")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_twenty_kills_give_the_same_bytes(tmp_path):

@@ -129,6 +129,7 @@ def test_killed_server_is_restarted_and_every_request_answered_once(spec, folder
     assert events(folder) == ["start", "up", "down", "start", "up"]
 
 
+@pytest.mark.slow
 def test_long_restart_does_not_use_up_attempts(spec, folder, faults):
     (faults / "slow").write_text("0.05")
     server = open_server(spec(), folder)

