@@ -322,12 +322,18 @@ def test_two_nodes_start_and_stop_together(follower, folder, faults):
     assert eventually(lambda: gone(second[0])) and gone(first[0]) and not ended
 
 
+def start_of_other_node(faults):
+    """Return how the other node's server was started. It may note that after ours answers."""
+    assert eventually(lambda: any(row[1] == "1" for row in starts(faults)))
+    return next(row for row in starts(faults) if row[1] == "1")
+
+
 def test_death_on_another_node_restarts_all_parts(follower, folder, faults):
     given, _, _ = follower
     (faults / "slow").write_text("0.05")
     server = open_server(given, folder)
+    there = start_of_other_node(faults)
     old = starts(faults)
-    there = next(row for row in old if row[1] == "1")
     assert ask_many(server, 60, act=lambda: os.kill(int(there[0]), signal.SIGKILL)) == answers(60)
     # the other node may answer everything before the death is noticed
     assert eventually(lambda: len(starts(faults)) == 4) and all(gone(row[0]) for row in old)
@@ -339,7 +345,7 @@ def test_death_on_another_node_restarts_all_parts(follower, folder, faults):
 def test_lost_node_is_reported_and_its_server_stopped(follower, folder, faults):
     given, process, ended = follower
     open_server(given, folder)
-    there = next(row for row in starts(faults) if row[1] == "1")
+    there = start_of_other_node(faults)
     process.kill()
     assert eventually(lambda: ended and gone(there[0]))
     assert "rank 1 on" in ended[0] and "is gone" in ended[0]
