@@ -8,11 +8,9 @@ It refuses what the providers refuse: oversized batches, repeated or malformed c
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.helpers.server_threads import ServerThread
 from tests.helpers.standin_script import Script
 
 KEY = "sk-test-0123456789abcdef"
@@ -28,7 +27,7 @@ _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _LIMITS = {"openai": (50_000, 200_000_000), "gemini": (50_000, 2_000_000_000), "anthropic": (100_000, 256_000_000)}
 
 
-class BatchProvider:
+class BatchProvider(ServerThread):
     """polls: how often a batch is looked at before it has ended. Set the other attributes to inject faults.
 
     lose: operations ("upload", "create", "poll", "results") -> how many of their replies are lost, after the effect.
@@ -283,19 +282,6 @@ class BatchProvider:
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         self.root = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
-
-    def __enter__(self) -> BatchProvider:
-        self._loop = asyncio.new_event_loop()
-        self._loop.run_until_complete(self._serve())
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 def _error(status: int, message: str) -> web.Response:

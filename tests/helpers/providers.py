@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.helpers.server_threads import ServerThread
 from tests.helpers.standin_script import Script
 
 KEY = "sk-test-0123456789abcdef"
@@ -110,7 +110,7 @@ def listed(*names: str, key: str = "data") -> Callable[[web.Request], web.Respon
     return lambda request: web.json_response({key: [{"id": name} for name in names]})
 
 
-class Providers:
+class Providers(ServerThread):
     """All variants behind one address, in a thread of this process."""
 
     def __init__(self, tls: Any = None):
@@ -149,16 +149,3 @@ class Providers:
         await site.start()
         port = site._server.sockets[0].getsockname()[1]
         self.url = f"https://localhost:{port}" if self.tls else f"http://127.0.0.1:{port}"
-
-    def __enter__(self) -> Providers:
-        self._loop = asyncio.new_event_loop()
-        self._loop.run_until_complete(self._serve())
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
