@@ -5,17 +5,19 @@ How a chunk travels:
 2. `Submitter` records a submission in the stage's jobs/ folder, pickles the function there, and calls sbatch.
 3. Every node of the job runs `worker`, which loads the function and calls `function(chunk, num_chunks)`.
 4. The job's exit code tells its batch script to end, or to requeue the job: at the time limit, or after a crash.
-5. When no job is left, step 1 is repeated; a chunk with work left is submitted again until `max_attempts`.
+5. At every poll, a chunk whose job died is submitted again, while the others go on, until `max_attempts`.
+6. When no job is left, step 1 is repeated.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from sdg_helpers.cluster import slurm
-from sdg_helpers.cluster.job_failures import explain_failure
+from sdg_helpers.cluster.job_failures import JobFailure, explain_failure
 from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.slurm_jobs import NEVER_STARTS, SELF_IMPOSED, SlurmJob
@@ -23,6 +25,7 @@ from sdg_helpers.cluster.submitting import ChunkFunction, Submitter
 from sdg_helpers.errors import SdgError
 
 _SHOWN_FAILURES = 3
+_MISSED_POLLS = 2  # a job that Slurm does not list this often in a row has ended and is forgotten
 
 
 def run_chunks(
@@ -86,17 +89,14 @@ class _Driver:
         self.submitter, self.spec, self.records = submitter, submitter.spec, submitter.records
         self.unfinished_chunks, self.on_poll = unfinished_chunks, on_poll
         self.returned: set[int] = set()  # chunks of our own split whose job returned
+        self.failures: dict[int, JobFailure] = {}  # chunks of our own split that a retry cannot finish
+        self.missed: Counter[int] = Counter()  # polls in a row that did not list a chunk's job
 
     def chunks_to_submit(self) -> list[int]:
         """Return the chunks to submit now. Raises SdgError when a retry cannot finish one of them."""
         chunks = [chunk for chunk in self.unfinished_chunks(self.spec.num_chunks) if chunk not in self.returned]
         jobs = self._list_jobs() if self.submitter.names else []
-        failures = []
-        for chunk in chunks:
-            if last := self._last_job(chunk, jobs):
-                failure = explain_failure(last, self.records, chunk)
-                if not failure.retry_may_succeed or self.submitter.attempts[chunk] >= self.spec.max_attempts:
-                    failures.append(failure)
+        failures = [self.failures[chunk] for chunk in chunks if not self._may_retry(chunk, jobs)]
         if failures:
             shown = "\n".join(failure.text for failure in failures[:_SHOWN_FAILURES])
             hidden = len(failures) - _SHOWN_FAILURES
@@ -106,6 +106,26 @@ class _Driver:
                 + "\nFinished work is kept. Fix the cause, then run again."
             )
         return chunks
+
+    def _may_retry(self, chunk: int, jobs: list[SlurmJob]) -> bool:
+        """Return whether the chunk of a job that has ended may be submitted again; remember why it may not."""
+        if chunk not in self.failures and (last := self._last_job(chunk, jobs)):
+            failure = explain_failure(last, self.records, chunk)
+            if not failure.retry_may_succeed or self.submitter.attempts[chunk] >= self.spec.max_attempts:
+                self.failures[chunk] = failure
+        return chunk not in self.failures
+
+    def _chunks_to_replace(self, jobs: list[SlurmJob]) -> list[int]:
+        """Return the chunks whose job died and may be submitted again, while others go on."""
+        own = [job for job in jobs if job.name in self.submitter.names]
+        live, chunks = {job.index for job in own if not job.ended}, []
+        for chunk in self.submitter.attempts.keys() - live - self.returned - self.failures.keys():
+            last = self._last_job(chunk, own)
+            self.missed[chunk] = self.missed[chunk] + 1 if last and last.state == "GONE" else 0
+            if self.missed[chunk] in (0, _MISSED_POLLS) and self._may_retry(chunk, own):
+                self.missed[chunk] = 0
+                chunks.append(chunk)
+        return sorted(chunks)
 
     def _last_job(self, chunk: int, jobs: list[SlurmJob]) -> SlurmJob | None:
         """Return our latest job for this chunk, which has ended; its state is GONE when Slurm has forgotten it."""
@@ -127,6 +147,8 @@ class _Driver:
             self._record_changes(jobs)
             live = [job for job in jobs if not job.ended]
             self.on_poll(live)
+            if live and (chunks := self._chunks_to_replace(jobs)):
+                self.submitter.submit(chunks)
             if not live:
                 return
             self._cancel_stuck_jobs(live)

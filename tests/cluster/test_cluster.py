@@ -44,6 +44,27 @@ def test_a_crashed_job_is_started_again(stage, trouble):
     assert complete(stage)
 
 
+def test_a_dead_job_is_replaced_while_the_others_go_on(stage):
+    polls = []
+    run(stage, {"num_chunks": 3, "max_restarts": 0}, polls.append, row_s=2.0, trouble="killed in 0")
+    assert complete(stage)
+    records = JobRecords(stage)
+    first, second = records.submissions
+    assert second.chunks == [0]
+    names = [{job.name for job in jobs} for jobs in polls]
+    assert {first.name, second.name} in names
+    alone = [jobs for jobs in polls if {job.index for job in jobs} == {1, 2}]
+    assert len(alone) <= 2  # polls between the death and the replacement
+
+
+def test_a_chunk_that_cannot_be_finished_is_reported_when_the_others_have_ended(stage):
+    polls = []
+    with pytest.raises(SdgError, match="1 of 3 chunks failed(?s:.*)chunk 0: .*fix what the error names"):
+        run(stage, {"num_chunks": 3}, polls.append, row_s=1.0, trouble="bad input in 0")
+    assert {1, 2} in [{job.index for job in jobs} for jobs in polls]
+    assert len(JobRecords(stage).submissions) == 1 and len(work.rows_of(stage)) == 9
+
+
 def test_an_error_that_a_retry_cannot_fix_fails_at_once_with_its_log(stage):
     with pytest.raises(SdgError) as error:
         run(stage, {"num_chunks": 1}, trouble="bad input")

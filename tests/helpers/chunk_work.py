@@ -24,7 +24,7 @@ def left(folder: Path, num_chunks: int) -> list[int]:
 
 def write_rows(folder: Path, chunk: int, num_chunks: int, row_s: float = 0.0, trouble: str = "") -> None:
     """Write the missing rows of a chunk. trouble: what happens after the chunk's first row, once or on every attempt
-    ("… always")."""
+    ("… always"); "… in 0" happens only in chunk 0."""
     ranks.idle_unless_first()
     done, path = set(rows_of(folder)), Path(folder) / f"rows-{os.environ['SLURM_JOB_ID']}-{chunk}-{time.time_ns()}"
     with open(path, "a") as out:
@@ -39,6 +39,9 @@ def write_rows(folder: Path, chunk: int, num_chunks: int, row_s: float = 0.0, tr
 
 def _meet(folder: Path, chunk: int, trouble: str) -> None:
     mark = Path(folder) / f"met-{chunk}"
+    trouble, _, only = trouble.partition(" in ")
+    if only and int(only) != chunk:
+        return
     if trouble and (trouble.endswith(" always") or not mark.exists()):
         mark.touch()
         if trouble == "killed":
