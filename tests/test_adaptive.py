@@ -12,8 +12,8 @@ import pytest
 
 from sdg_helpers import files, runs
 from sdg_helpers.adaptive import AdaptiveRule, compare_with_uniform, rounds_store, savings, solve_problems
-from sdg_helpers.adaptive.rounds import stopped_path
-from sdg_helpers.adaptive.rule import PassRates, Prior, fit_prior
+from sdg_helpers.adaptive.pass_rates import PassRates, read_pass_rates, stopped_path
+from sdg_helpers.adaptive.rule import Prior, fit_prior
 from sdg_helpers.completions.types import Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging import Judge, judge_solutions
@@ -53,20 +53,34 @@ def test_wrong_rules_are_refused():
         AdaptiveRule(min_rate=2)
 
 
+@pytest.mark.parametrize("alike", [0.0, 0.9])
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.5, 0.9])
-def test_pass_rates_are_unbiased_although_problems_stop_when_they_succeed(rate):
+def test_pass_rates_are_unbiased_although_problems_stop_when_they_succeed(rate, alike):
+    """alike: share of the wrong solutions that make one and the same mistake."""
     rule, cap, prior, number = AdaptiveRule(), 16, Prior(0.5, 0.5), 20_000
-    right = (np.random.default_rng(7).random((number, cap)) < rate).cumsum(axis=1)
+    drawn = np.random.default_rng(7).random((number, cap))
+    right, agreeing = ((drawn < rate).cumsum(axis=1), (drawn > 1 - alike * (1 - rate)).cumsum(axis=1))
     rates, estimates, naive = PassRates(rule, cap, prior), [], []
-    for row in right.tolist():
+    for row, agree in zip(right.tolist(), agreeing.tolist(), strict=True):
         seeds, stopped = rule.first, ""
         while not stopped:
-            seeds, stopped = rule.next(seeds, row[seeds - 1], 0, cap, prior)
-        estimates.append(rates.of(seeds, row[seeds - 1]))
+            seeds, stopped = rule.next(seeds, row[seeds - 1], agree[seeds - 1], cap, prior)
+        known = rates.of(seeds, row[seeds - 1], agree[seeds - 1], row[rule.first - 1])
+        assert known.samples in (rule.first, seeds)
+        estimates.append(known.rate)
         naive.append(row[seeds - 1] / seeds)
     error = 4 * np.std(estimates) / number**0.5
     assert abs(np.mean(estimates) - rate) < error
-    assert rate < 0.1 or abs(np.mean(naive) - rate) > error  # what the run would show without it
+    assert rate < 0.1 or alike or abs(np.mean(naive) - rate) > error  # what the run would show without it
+
+
+@pytest.mark.parametrize(("seeds", "right"), [(4, 4), (5, 4), (9, 4)])
+def test_one_solution_at_a_time_gives_the_estimate_of_inverse_binomial_sampling(seeds, right):
+    class OneByOne(AdaptiveRule):
+        def next(self, seeds, right, agreeing, cap, prior):
+            return (seeds, "target") if right >= 4 else (seeds, "cap") if seeds >= cap else (seeds + 1, "")
+
+    assert PassRates(OneByOne(first=1), 30, Prior()).of(seeds, right, 0, 0).rate == pytest.approx(3 / (seeds - 1))
 
 
 def test_the_prior_is_fitted_to_the_first_round():
@@ -141,6 +155,31 @@ def test_each_problem_gets_as_many_solutions_as_it_needs(tmp_path, server):
     run.solve()
     manifest = run.judged(run.track.stage("judged"), earlier=rounds_store(run.track.stage("solutions")))
     assert server.stats()["requests"] == asked and manifest["counts"]["rows_in"] == table["seeds"].sum()
+
+
+def test_pass_rates_of_an_adaptive_run_survive_other_verdicts(tmp_path, server):
+    """With the verdicts that stopped a problem, its estimate; with others, the share of round one."""
+    run = Adaptive(tmp_path, server)
+    run.solve()
+    solutions = run.track.stage("solutions")
+    stopped = pd.read_parquet(stopped_path(solutions)).set_index("id")
+    verdicts = run.track.solutions / "rounds" / "verdicts.parquet"
+    found = read_pass_rates(solutions, verdicts)
+    assert {key: one.rate for key, one in found.items()} == stopped["pass_rate"].to_dict()
+    assert {key: one.samples for key, one in found.items()} == stopped["pass_rate_samples"].to_dict()
+    table = pd.read_parquet(verdicts)
+    chosen = stopped.index[stopped["seeds"] > RULE.first + 1][0]
+    table["correct"] = table["correct"].where(table["id"] != chosen, table["seed"] == 1)
+    table.to_parquet(tmp_path / "relabeled.parquet")
+    changed = read_pass_rates(solutions, tmp_path / "relabeled.parquet")
+    assert changed.pop(chosen) == (1 / RULE.first, RULE.first)
+    assert changed == {key: one for key, one in found.items() if key != chosen}
+    table["correct"] = table["correct"].astype(object).where((table["id"] != chosen) | (table["seed"] != 1), None)
+    table.to_parquet(tmp_path / "undecided.parquet")
+    assert read_pass_rates(solutions, tmp_path / "undecided.parquet")[chosen] == (0.0, RULE.first - 1)
+    stopped_path(solutions).unlink()
+    with pytest.raises(SdgError, match="the last round of adaptive sampling is not judged"):
+        read_pass_rates(solutions, verdicts)
 
 
 @pytest.mark.slow

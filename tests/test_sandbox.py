@@ -403,7 +403,7 @@ def test_each_program_is_run_once_and_its_verdict_reaches_every_row(stages, tmp_
     rates = pd.read_parquet(tmp_path / "checked" / "pass_rates.parquet")
     assert rates["solutions"].tolist() == [3, 3, 3] and rates["programs"].tolist() == [3, 3, 2]
     assert rates["right"].tolist() == [3, 1, 2] and rates["pass_rate"].round(3).tolist() == [1.0, 0.333, 0.667]
-    assert pass_rates.read(tmp_path / "checked" / "pass_rates.parquet")["a-python"] == 1.0
+    assert pass_rates.read(tmp_path / "checked" / "pass_rates.parquet")["a-python"] == (1.0, 3)
     monkeypatch.setattr(checks, "run_tests", None)
     assert check_programs(*stages, stage_at(tmp_path / "checked"), check="yes", limits=SECOND) == manifest
 

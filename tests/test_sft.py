@@ -12,6 +12,7 @@ import pytest
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
+from sdg_helpers.judging.pass_rates import count
 from sdg_helpers.judging.verdicts import VerdictWriter
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.sft import rl_data
@@ -198,7 +199,12 @@ def test_pass_rates_of_the_rl_form_count_every_decided_solution(stages, tmp_path
     (tmp_path / "problems.jsonl").write_bytes(files.dumps(PROBLEM) + files.dumps({**PROBLEM, "id": "q"}))
     export(stages, tmp_path / "sft", rl_problems=tmp_path / "problems.jsonl")
     assert rows_in(tmp_path / "sft" / "rl-data-math.jsonl") == [  # two of the ten have no decision
-        {"problem": PROBLEM["problem"], "expected_answer": "4", "pass_rate": round(5 / 8, 4)}
+        {
+            "problem": PROBLEM["problem"],
+            "expected_answer": "4",
+            "pass_rate": round(5 / 8, 4),
+            "pass_rate_samples": 8,
+        }
     ]
     card = (tmp_path / "sft" / "README.md").read_text()
     assert "**rl-data-math.jsonl** (`rl`), 1 row, one per problem; dropped: 1 no_answer (no expected answer)" in card
@@ -222,8 +228,11 @@ def test_the_rl_form_drops_filtered_and_undecided_problems(tmp_path):
     filters = Filters(remove_contaminated=True, contamination_file=str(tmp_path / "leaks.jsonl"))
     maker = RowMaker(RowFormat(load_prompt("math/solve")), filters)
     problems, verdicts = tmp_path / "problems.jsonl", tmp_path / "verdicts.parquet"
-    table, verl, rows, dropped = rl_data.write_rl_data(tmp_path, problems, verdicts, 42, "math", maker, "own")
-    assert rows_in(table.paths[0]) == [{"problem": texts["kept"], "expected_answer": "4", "pass_rate": 1.0}]
+    table, verl, rows, dropped = rl_data.write_rl_data(
+        tmp_path, problems, verdicts, count(verdicts), 42, "math", maker, "own"
+    )
+    rate = {"pass_rate": 1.0, "pass_rate_samples": 1}
+    assert rows_in(table.paths[0]) == [{"problem": texts["kept"], "expected_answer": "4", **rate}]
     assert rows == 1 and dropped == {"contaminated": 1, "no_verdict": 1, "no_answer": 1}
     assert pq.read_table(verl.paths[0]).to_pylist() == [
         {
@@ -231,7 +240,7 @@ def test_the_rl_form_drops_filtered_and_undecided_problems(tmp_path):
             "prompt": [{"role": "user", "content": load_prompt("math/solve").user_text({"problem": texts["kept"]})}],
             "ability": "math",
             "reward_model": {"style": "rule", "ground_truth": "4"},
-            "extra_info": {"split": "train", "index": 0, "id": "kept", "pass_rate": 1.0},
+            "extra_info": {"split": "train", "index": 0, "id": "kept", **rate},
         }
     ]
 
@@ -282,8 +291,9 @@ def test_the_shuffled_order_does_not_depend_on_the_buckets(tmp_path):
 
 def test_pass_rates_are_counted_from_the_verdicts_without_a_table(stages, tmp_path):
     """Five of the eight decided solutions are correct."""
-    export(stages, tmp_path / "kept", filters={"max_pass_rate": 0.63}, extra_keys=("pass_rate",))
-    assert {row["pass_rate"] for row in rows_in(tmp_path / "kept" / "sft-data-math.jsonl")} == {5 / 8}
+    export(stages, tmp_path / "kept", filters={"max_pass_rate": 0.63}, extra_keys=("pass_rate", "pass_rate_samples"))
+    rows = rows_in(tmp_path / "kept" / "sft-data-math.jsonl")
+    assert {(row["pass_rate"], row["pass_rate_samples"]) for row in rows} == {(5 / 8, 8)}
     with pytest.raises(SdgError, match="3 × pass_rate"):
         export(stages, tmp_path / "dropped", filters={"max_pass_rate": 0.62})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sdg_helpers.adaptive.rounds import stopped_path
+from sdg_helpers.adaptive.pass_rates import stopped_path
 from sdg_helpers.adaptive.rule import AdaptiveRule, fit_prior
 from sdg_helpers.stages import Stage
 

@@ -1,7 +1,7 @@
 """Solve and judge in rounds: after each one, ask again for the problems of which another solution is worth it.
 
     solutions/allocation/allocation.parquet    id, seeds: how many solutions each problem gets
-    solutions/allocation/stopped.parquet       also right, agreeing, stopped, pass_rate: why it gets no more in the end
+    solutions/allocation/stopped.parquet       why it gets no more in the end (see adaptive/pass_rates.py)
     solutions/rounds/                          the verdicts that decided it, a stage like `judged`
 
 A round is a growth of the solutions stage (see sdg_helpers/growth.py), so that it can be killed and resumed anywhere.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,8 @@ import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
 from sdg_helpers import files
-from sdg_helpers.adaptive.rule import AdaptiveRule, PassRates, Prior, fit_prior
+from sdg_helpers.adaptive.pass_rates import PassRates, rounds_folder, write_stopped
+from sdg_helpers.adaptive.rule import AdaptiveRule, Counts, Prior, fit_prior
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
 from sdg_helpers.solutions.allocation import read_allocation, write_allocation
@@ -86,7 +87,7 @@ def solve_in_rounds(
         prior = fit_prior(Counter(zip(np.minimum(seeds, rule.first).tolist(), found.first_right.tolist(), strict=True)))
         wanted, stopped = _allocate(seeds, found, rule, num_seeds, prior)
         if (wanted == seeds).all():
-            _write_stopped(solutions, index, seeds, found, stopped, PassRates(rule, num_seeds, prior))
+            write_stopped(solutions, index, seeds, found, stopped, PassRates(rule, num_seeds, prior))
             return manifest
         seeds = wanted
 
@@ -112,26 +113,9 @@ def _allocate(
     return np.array([step[0] for step in steps], dtype=np.int32), [step[1] for step in steps]
 
 
-def _write_stopped(
-    solutions: Stage, index: ProblemIndex, seeds: np.ndarray, found: Counts, stopped: list[str], rates: PassRates
-) -> None:
-    more = {
-        "right": found.right,
-        "agreeing": found.agreeing,
-        "stopped": stopped,
-        "pass_rate": [rates.of(*state) for state in zip(seeds.tolist(), found.right.tolist(), strict=True)],
-    }
-    write_allocation(stopped_path(solutions), list(index), seeds, more)
-
-
 def allocation_path(solutions: Stage) -> Path:
     """Return the path of the table of seeds."""
     return solutions.folder / "allocation" / "allocation.parquet"
-
-
-def rounds_folder(solutions: Stage) -> Path:
-    """Return the folder of the stage that judges the rounds."""
-    return solutions.folder / "rounds"
 
 
 def rounds_store(solutions: Stage) -> Path:
@@ -139,25 +123,13 @@ def rounds_store(solutions: Stage) -> Path:
     return rounds_folder(solutions) / "comparisons.jsonl"
 
 
-def stopped_path(solutions: Stage) -> Path:
-    """Return the path of the table that says why each problem gets no more solutions."""
-    return solutions.folder / "allocation" / "stopped.parquet"
-
-
-class Counts(NamedTuple):
-    """Of every problem, in order: right solutions, the most that agree on one answer, right ones of the first round."""
-
-    right: np.ndarray
-    agreeing: np.ndarray
-    first_right: np.ndarray
-
-
 def count_right(verdicts: Path, index: ProblemIndex, first: int) -> Counts:
     """Count the solutions in a table of verdicts. first: seeds of the first round."""
     table = parquet.read_table(verdicts, columns=["id", "seed", "predicted_answer", "correct"])
-    right = table.filter(compute.fill_null(table["correct"], False))
-    answered = table.filter(compute.is_valid(table["predicted_answer"]))
-    same = answered.group_by(["id", "predicted_answer"]).aggregate([([], "count_all")])
+    is_right = compute.fill_null(table["correct"], False)
+    right = table.filter(is_right)
+    others = table.filter(compute.and_(compute.is_valid(table["predicted_answer"]), compute.invert(is_right)))
+    same = others.group_by(["id", "predicted_answer"]).aggregate([([], "count_all")])
     most = same.group_by("id").aggregate([("count_all", "max")])
     return Counts(
         _by_problem(right.group_by("id").aggregate([([], "count_all")]), index),

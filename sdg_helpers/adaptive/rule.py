@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from sdg_helpers.errors import SdgError
 
 # Why a problem gets no more solutions: it has enough right ones; no more may be asked for; its solutions agree on
@@ -24,6 +26,17 @@ class Prior(NamedTuple):
     def rate(self, seeds: int, right: int) -> float:
         """Return the expected pass rate of a problem of which `right` of `seeds` solutions are right."""
         return (self.right + right) / (self.right + self.wrong + seeds)
+
+
+class Counts(NamedTuple):
+    """Of every problem, in order: right solutions, the most others that agree on one answer, right ones of round one.
+
+    Arrays of integers, of one length.
+    """
+
+    right: np.ndarray
+    agreeing: np.ndarray
+    first_right: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ class AdaptiveRule:
     def next(self, seeds: int, right: int, agreeing: int, cap: int, prior: Prior) -> tuple[int, str]:
         """Return (number of seeds to ask for in all, "" or the reason to stop).
 
-        seeds, right: asked for so far, and how many of them are right. agreeing: the most solutions that agree on one
+        seeds, right: asked for so far, and how many of them are right. agreeing: the most others that agree on one
         answer. cap: the most seeds that a problem may get. The next round asks for as many as right ones are missing,
         which would do if all were right: the last ones asked for are then never too many.
         """
@@ -81,46 +94,3 @@ def fit_prior(counts: Mapping[tuple[int, int], int]) -> Prior:
     between = (variance - within) / (1 - 1 / seeds) if seeds > 1 else widest / 2  # one solution tells nothing about it
     strength = widest / min(max(between, 0.02 * widest), 0.9 * widest) - 1
     return Prior(max(0.05, mean * strength), max(0.05, (1 - mean) * strength))
-
-
-class PassRates:
-    """Unbiased pass rates of problems whose number of solutions was chosen by the rule.
-
-    A problem stops as soon as enough of its solutions are right, so right / seeds is too high on average. Given how
-    it ended, all orders in which its right solutions can have come are equally likely; the share of them that begin
-    with a right one is unbiased (Girshick, Mosteller and Savage 1946).
-    """
-
-    def __init__(self, rule: AdaptiveRule, cap: int, prior: Prior):
-        self._orders: Counter[tuple[int, int]] = Counter()
-        self._begun_right: Counter[tuple[int, int]] = Counter()
-        self._spread(rule, cap, prior)
-
-    def of(self, seeds: int, right: int) -> float:
-        """Return the pass rate of a problem that stopped with these counts; right / seeds of one that did not."""
-        orders = self._orders.get((seeds, right), 0)
-        return self._begun_right[seeds, right] / orders if orders else right / max(1, seeds)
-
-    def _spread(self, rule: AdaptiveRule, cap: int, prior: Prior) -> None:
-        """Count the orders that lead to each state, from the first round on."""
-        first = min(rule.first, cap)
-        open_states = {
-            (first, right): (math.comb(first, right), _begun_right(first, right)) for right in range(first + 1)
-        }
-        while open_states:
-            state = min(open_states)
-            orders, begun_right = open_states.pop(state)
-            wanted, stopped = rule.next(*state, agreeing=0, cap=cap, prior=prior)
-            if stopped:
-                self._orders[state] += orders
-                self._begun_right[state] += begun_right
-                continue
-            more = wanted - state[0]
-            for right in range(more + 1):
-                known = open_states.get(after := (wanted, state[1] + right), (0, 0))
-                ways = math.comb(more, right)
-                open_states[after] = (known[0] + ways * orders, known[1] + ways * begun_right)
-
-
-def _begun_right(seeds: int, right: int) -> int:
-    return math.comb(seeds - 1, right - 1) if right else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,13 @@ import pyarrow.parquet as parquet
 from sdg_helpers import files
 from sdg_helpers.judging.verdicts import read_outcomes, read_verdicts
 from sdg_helpers.problems.problem_file import ProblemIndex
+
+
+class PassRate(NamedTuple):
+    """The share of a problem's solutions that are right. samples: how many solutions it rests on."""
+
+    rate: float
+    samples: int
 
 
 def write(path: Path, problems: Path, verdicts: Path) -> Path:
@@ -42,17 +50,22 @@ def write(path: Path, problems: Path, verdicts: Path) -> Path:
     return path
 
 
-def read(path: Path | str) -> dict[str, float]:
-    """Return pass_rate by id, without the problems that have none; about 100 bytes per problem."""
-    table = parquet.read_table(path, columns=["id", "pass_rate"])
-    rows = zip(table["id"].to_pylist(), table["pass_rate"].to_pylist(), strict=True)
-    return {problem_id: rate for problem_id, rate in rows if rate is not None}
+def read(path: Path | str) -> dict[str, PassRate]:
+    """Return the pass rates by id, without the problems that have none; about 200 bytes per problem."""
+    table = parquet.read_table(path, columns=["id", "pass_rate", "solutions"])
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return {problem_id: PassRate(rate, samples) for problem_id, rate, samples in rows if rate is not None}
 
 
-def count(verdicts: Path | str) -> dict[str, float]:
-    """Return right / decided solutions by problem id; about 300 bytes per problem."""
+def count(verdicts: Path | str) -> dict[str, PassRate]:
+    """Return right / decided solutions by problem id; about 400 bytes per problem.
+
+    Unbiased only if the number of solutions does not depend on their verdicts: see adaptive/pass_rates.py.
+    """
     right, decided = Counter[str](), Counter[str]()
     for problem_id, correct in read_outcomes(verdicts):
         decided[problem_id] += correct is not None
         right[problem_id] += correct is True
-    return {problem_id: right[problem_id] / number for problem_id, number in decided.items() if number}
+    return {
+        problem_id: PassRate(right[problem_id] / number, number) for problem_id, number in decided.items() if number
+    }

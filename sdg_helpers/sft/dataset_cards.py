@@ -23,10 +23,12 @@ _FIELDS = {
     "prompt": "the question as a list of messages",
     "ability": "the track",
     "reward_model": "`style` (rule) and `ground_truth` (the expected answer)",
-    "extra_info": "`split`, `index`, `id` of the problem and `pass_rate`",
+    "extra_info": "`split`, `index`, `id` of the problem, `pass_rate` and `pass_rate_samples`",
     "problem": "the problem statement",
     "expected_answer": "the answer that the solution was judged against",
-    "pass_rate": "fraction of the problem's judged solutions that are correct",
+    "pass_rate": "fraction of the problem's judged solutions that are correct; after adaptive sampling, an unbiased "
+    "estimate of it",
+    "pass_rate_samples": "number of solutions that `pass_rate` rests on",
 }
 _TRACK_FIELDS = {
     "code": {

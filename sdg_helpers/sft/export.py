@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from sdg_helpers import files, paths
+from sdg_helpers.adaptive.pass_rates import read_pass_rates, sampling_tables
 from sdg_helpers.errors import SdgError
-from sdg_helpers.judging.pass_rates import count as count_pass_rates
-from sdg_helpers.judging.pass_rates import read as read_pass_rates
+from sdg_helpers.judging import pass_rates as rate_tables
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
 from sdg_helpers.manifests import read_lines
 from sdg_helpers.sft import rl_data
@@ -39,6 +39,7 @@ from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.rows import Solution, parse_solution
 from sdg_helpers.stages import Stage, Work
 
+_RATE_KEYS = ("pass_rate", "pass_rate_samples")  # extra keys of a row that need pass rates
 # Keys of a row with its problem's id and reference answer, where they are not `id` and `expected_answer`.
 _COUNTED_KEYS = {"genselect": ("problem_id", "original_expected_answer")}
 
@@ -62,10 +63,11 @@ def export_sft(
     """Write sft-data-{track}.jsonl (input, output, expected_answer), the card README.md, and optional further files.
 
     verdicts: verdicts.parquet, which says which solutions are correct. Every form has a file, with the same rows in the
-    same order; sft/forms.py names them. pass_rates: pass_rates.parquet, for the pass-rate filters and the extra key
-    "pass_rate"; None: count them from the verdicts. labels: labels.parquet, whose confidences say how many rows are
+    same order; sft/forms.py names them. pass_rates: pass_rates.parquet, for the pass-rate filters and the extra keys
+    "pass_rate" and "pass_rate_samples"; None: estimate them from the verdicts, without bias also after adaptive
+    sampling. labels: labels.parquet, whose confidences say how many rows are
     probably wrong; decisions: a person's decisions on verdicts, which sharpen that. rl_problems: problems.jsonl, to
-    write rl-data-{track}.jsonl too (problem, expected_answer, pass_rate), and the same problems as
+    write rl-data-{track}.jsonl too (problem, expected_answer, pass_rate, pass_rate_samples), and the same problems as
     parquet/rl-data-{track}-verl-*.parquet. parquet: write each file as Parquet too, in the folder
     parquet; this happens anyway when dates would be misread from JSONL. Rows and order depend only on the data and
     shuffle_seed.
@@ -96,7 +98,7 @@ def export_sft(
     inputs = {
         **{path.name: path for path in seeds.values()},
         "verdicts": verdicts,
-        **({"pass_rates": pass_rates} if pass_rates else {}),
+        **({"pass_rates": pass_rates} if pass_rates else sampling_tables(solutions)),
         **({"labels": labels} if labels else {}),
         **({"decisions": decisions} if decisions and decisions.exists() else {}),
         **({"problems": rl_problems} if rl_problems else {}),
@@ -105,8 +107,11 @@ def export_sft(
         inputs["contamination_file"] = paths.resolve_path(filters.contamination_file)
     with stage.work(parameters, inputs) as work:
         if not work.done:
-            if filters.rate_bounds != (None, None) or "pass_rate" in maker.extra_keys:
-                maker.pass_rates = read_pass_rates(pass_rates) if pass_rates else count_pass_rates(verdicts)
+            needs_rates = filters.rate_bounds != (None, None) or not {*_RATE_KEYS}.isdisjoint(maker.extra_keys)
+            rates: dict[str, rate_tables.PassRate] = {}
+            if needs_rates or rl_problems:
+                rates = rate_tables.read(pass_rates) if pass_rates else read_pass_rates(solutions, verdicts)
+            maker.pass_rates = rates if needs_rates else {}
             if labels:
                 maker.errors = ExpectedErrors(read_confidence(labels), decisions)
             tables, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
@@ -116,7 +121,7 @@ def export_sft(
             as_parquet: list[Table] = []
             if rl_problems:
                 rl, verl, counts["rl_rows"], counts["rl_dropped"] = rl_data.write_rl_data(
-                    work.folder, rl_problems, verdicts, shuffle_seed, track, maker, card.name
+                    work.folder, rl_problems, verdicts, rates, shuffle_seed, track, maker, card.name
                 )
                 tables.append(rl)
                 as_parquet.append(verl)

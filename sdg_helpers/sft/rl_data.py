@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from sdg_helpers import files
+from sdg_helpers.judging.pass_rates import PassRate
 from sdg_helpers.judging.verdicts import read_verdicts
 from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
 from sdg_helpers.sft.columns import schema
@@ -20,7 +20,8 @@ from sdg_helpers.sft.rows import RowMaker, shuffle_key
 from sdg_helpers.sft.shuffling import ShuffledRows
 from sdg_helpers.sft.tables import PARQUET, Table
 
-_SCHEMA = schema({"problem": pa.string(), "expected_answer": pa.string(), "pass_rate": pa.float64()})
+_RATE = [("pass_rate", pa.float64()), ("pass_rate_samples", pa.int64())]
+_SCHEMA = schema({"problem": pa.string(), "expected_answer": pa.string(), **dict(_RATE)})
 # The keys that verl reads; https://verl.readthedocs.io/en/latest/preparation/prepare_data.html
 _VERL_SCHEMA = schema(
     {
@@ -28,22 +29,27 @@ _VERL_SCHEMA = schema(
         "prompt": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
         "ability": pa.string(),
         "reward_model": pa.struct([("style", pa.string()), ("ground_truth", pa.string())]),
-        "extra_info": pa.struct(
-            [("split", pa.string()), ("index", pa.int64()), ("id", pa.string()), ("pass_rate", pa.float64())]
-        ),
+        "extra_info": pa.struct([("split", pa.string()), ("index", pa.int64()), ("id", pa.string()), *_RATE]),
     }
 )
 
 
 def write_rl_data(
-    folder: Path, problems: Path, verdicts: Path, shuffle_seed: int, track: str, maker: RowMaker, data_source: str
+    folder: Path,
+    problems: Path,
+    verdicts: Path,
+    rates: Mapping[str, PassRate],
+    shuffle_seed: int,
+    track: str,
+    maker: RowMaker,
+    data_source: str,
 ) -> tuple[Table, Table, int, dict[str, int]]:
-    """Write rl-data-{track}.jsonl (problem, expected_answer, pass_rate), shuffled, and the same problems for verl in
-    parquet/rl-data-{track}-verl-*.parquet.
+    """Write rl-data-{track}.jsonl (problem, expected_answer, pass_rate, pass_rate_samples), shuffled, and the same
+    problems for verl in parquet/rl-data-{track}-verl-*.parquet.
 
-    pass_rate: correct solutions / solutions with a verdict, whether they are exported or not. Problems without an
-    answer or without a verdict are dropped, and so are those that the maker's filters drop. data_source: a name by
-    which verl chooses a reward function.
+    rates: pass rates by problem id, of all solutions, exported or not. Problems without an answer or without a pass
+    rate are dropped, and so are those that the maker's filters drop. data_source: a name by which verl chooses a reward
+    function.
     Return both tables, the number of rows, and the number of dropped problems by reason.
     """
     path = folder / f"rl-data-{track}.jsonl"
@@ -51,15 +57,20 @@ def write_rl_data(
     with ExitStack() as stack:
         spill, size = folder / "partial", problems.stat().st_size
         rows, verl_rows = (stack.enter_context(ShuffledRows(spill / name, size)) for name in ("rl", "verl"))
-        for problem, answer, pass_rate in _problems(problems, verdicts):
-            reason = _reason_to_drop(maker, problem, answer, pass_rate)
-            if reason:
+        for problem, answer in _problems(problems, verdicts):
+            known = rates.get(problem["id"])
+            if reason := _reason_to_drop(maker, problem, answer, known):
                 dropped[reason] += 1
-                continue
-            key = shuffle_key(shuffle_seed, problem["id"], b"")
-            row = {"problem": problem["problem"], "expected_answer": answer, "pass_rate": pass_rate}
-            rows.add(key, files.dumps(row))
-            verl_rows.add(key, files.dumps(_verl_row(maker, problem, row, data_source, track, verl_rows.rows)))
+            elif known:
+                key, rate = shuffle_key(shuffle_seed, problem["id"], b""), round(known.rate, 4)
+                row = {
+                    "problem": problem["problem"],
+                    "expected_answer": answer,
+                    "pass_rate": rate,
+                    "pass_rate_samples": known.samples,
+                }
+                rows.add(key, files.dumps(row))
+                verl_rows.add(key, files.dumps(_verl_row(maker, problem, row, data_source, track, verl_rows.rows)))
         with files.atomic_writer(path) as out:
             out.writelines(line for line, _, _ in rows)
         lines = (bytes(line) for line, _, _ in verl_rows)
@@ -67,28 +78,24 @@ def write_rl_data(
     return Table("rl", (path,), _SCHEMA), Table("verl", shards, _VERL_SCHEMA), rows.rows, dict(dropped)
 
 
-def _problems(problems: Path, verdicts: Path) -> Iterator[tuple[dict[str, Any], str, float | None]]:
-    """Yield each problem, its expected answer ("" without one) and its pass rate (None without a verdict)."""
+def _problems(problems: Path, verdicts: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield each problem and its expected answer ("" without one)."""
     index = ProblemIndex.build(problems)
-    correct, decided = np.zeros(len(index), dtype=np.int32), np.zeros(len(index), dtype=np.int32)
     expected: list[str] = [""] * len(index)
     for verdict in read_verdicts(verdicts):
         position = index.position(verdict.id)
         if position >= 0:
-            decided[position] += verdict.correct is not None
-            correct[position] += verdict.correct is True
             expected[position] = verdict.expected_answer
     for position, problem in enumerate(read_problems(problems)):
-        rate = round(int(correct[position]) / int(decided[position]), 4) if decided[position] else None
-        yield problem, expected[position], rate
+        yield problem, expected[position]
 
 
-def _reason_to_drop(maker: RowMaker, problem: dict[str, Any], answer: str, pass_rate: float | None) -> str | None:
+def _reason_to_drop(maker: RowMaker, problem: dict[str, Any], answer: str, known: PassRate | None) -> str | None:
     if not answer:
         return "no_answer"
-    if pass_rate is None:
+    if known is None:
         return "no_verdict"
-    return maker.reason_to_drop_problem(problem["problem"], pass_rate)
+    return maker.reason_to_drop_problem(problem["problem"], known.rate)
 
 
 def _verl_row(
@@ -99,5 +106,5 @@ def _verl_row(
         "prompt": [*maker.head, {"role": "user", "content": maker.prompt.user_text(problem)}],
         "ability": track,
         "reward_model": {"style": "rule", "ground_truth": row["expected_answer"]},
-        "extra_info": {"split": "train", "index": index, "id": problem["id"], "pass_rate": row["pass_rate"]},
+        "extra_info": {"split": "train", "index": index, "id": problem["id"]} | {name: row[name] for name, _ in _RATE},
     }

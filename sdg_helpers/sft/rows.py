@@ -7,13 +7,14 @@ speed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sdg_helpers import exact_json, files
 from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.answers.thinking import CLOSE, OPEN
 from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.judging.pass_rates import PassRate
 from sdg_helpers.judging.verdicts import Verdict
 from sdg_helpers.prompts import FewShotExamples, Prompt
 from sdg_helpers.sft.chat_templates import ChatTemplate, PromptRenderer
@@ -70,7 +71,9 @@ class RowMaker:
     def __init__(self, row_format: RowFormat, filters: Filters):
         template, prompt = row_format.template, row_format.prompt
         self.text_part = row_format.text_part
-        self.pass_rates: dict[str, float] = {}  # by problem id; the caller fills it if filters or extra keys need it
+        self.pass_rates: Mapping[
+            str, PassRate
+        ] = {}  # by problem id; the caller fills it if filters or extra keys need it
         self.columns = Columns()
         self.errors = ExpectedErrors({}, None)  # the caller replaces it if it has labels
         self.prompt = Prompt(**{**prompt.model_dump(), "few_shot_turns": [], "few_shot_examples": FewShotExamples()})
@@ -100,7 +103,8 @@ class RowMaker:
         """Return the first reason in filters.REASONS that applies, or None to keep the solution."""
         filters = self.filters
         if self.pass_rates:
-            solution.keys["pass_rate"] = self.pass_rates.get(solution.keys["id"])
+            known = self.pass_rates.get(solution.keys["id"])
+            solution.keys["pass_rate"], solution.keys["pass_rate_samples"] = known or (None, None)
         if filters.max_seeds is not None and solution.keys.get("seed", 0) >= filters.max_seeds:
             return "later_seed"
         if filters.remove_unfinished and not _is_finished(solution, verdict):
