@@ -430,11 +430,27 @@ def test_other_texts_are_other_problems(one, other):
     assert fold_spaces(one) != fold_spaces(other)
 
 
-def test_the_labelled_copy_wins_and_conflicting_labels_are_undecided(tmp_path):
-    texts = {"": "What is 2+2?", "4": "What is 2+2? ", "5": "What is  2+2?"}
-    rows = [{"problem": texts[answer], "expected_answer": answer} for answer in ("", "4", "4", "5")]
-    agreed = "".join(files.dumps(row).decode() for row in rows[:3])
-    assert read_own(tmp_path, agreed)[1] == [("What is 2+2?", "4")]
-    manifest, problems = read_own(tmp_path, agreed + files.dumps(rows[3]).decode(), name="conflict.jsonl")
-    assert problems == [("What is 2+2?", "")] and manifest["conflicting_answers"] == 1
-    assert manifest["counts"] == {"rows_in": 4, "rows_out": 1, "dropped": {"repeated": 3}}
+@pytest.mark.parametrize(
+    ("answers", "label", "conflicting"),
+    [
+        (["", "4", "4"], "4", None),
+        (["", "4", "4", "5"], "4", ["4", "5"]),
+        (["5", "4", "4"], "4", ["5", "4"]),
+        (["4", "5"], "", ["4", "5"]),
+        (["", "5", "4"], "", ["5", "4"]),
+        (["4", "4", "5", "5"], "", ["4", "5"]),
+        (["4", "4", "5", "6"], "", ["4", "5", "6"]),  # half is not most
+        (["1/2", "0.5", "3"], "1/2", ["1/2", "0.5", "3"]),
+        (["4", "5", "n/a", "-"], "", ["4", "5"]),
+        ([*map(str, range(10)), *"9999"], "", [*map(str, range(9))]),  # not all answers are listed
+        ([*map(str, range(10)), *["0"] * 12], "0", [*map(str, range(9))]),
+    ],
+)
+def test_conflicting_labels_are_counted_and_most_labelled_copies_decide(tmp_path, answers, label, conflicting):
+    spaces = ("What is 2+2?", "What is 2+2? ", "What is  2+2?")
+    rows = [{"problem": spaces[n % 3], "expected_answer": answer} for n, answer in enumerate(answers)]
+    manifest, problems = read_own(tmp_path, "".join(files.dumps(row).decode() for row in rows))
+    assert problems == [("What is 2+2?", label)] and manifest["conflicting_answers"] == (conflicting is not None)
+    (row,) = files.read_jsonl(tmp_path / "of own.jsonl" / "problems.jsonl")
+    assert row.get("conflicting_answers") == conflicting
+    assert manifest["counts"] == {"rows_in": len(rows), "rows_out": 1, "dropped": {"repeated": len(rows) - 1}}

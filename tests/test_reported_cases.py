@@ -47,7 +47,7 @@ def test_copies_of_one_problem_are_one_with_their_conflict_counted(tmp_path):
     copies = [("What is 2+2?", ""), ("What is 2+2?", "4"), ("What is 2+2? ", "4"), ("What is  2+2?", "5")]
     rows = "".join(json.dumps({"problem": text, "expected_answer": label}) + "\n" for text, label in copies)
     labels, manifest = labels_of(tmp_path, rows)
-    assert labels == {"What is 2+2?": ""} and manifest["conflicting_answers"] == 1  # 4 or 5: undecided
+    assert labels == {"What is 2+2?": "4"} and manifest["conflicting_answers"] == 1  # most labelled copies say 4
 
 
 @pytest.mark.parametrize(
