@@ -447,15 +447,69 @@ def test_progress_says_how_far_the_batch_is(provider, tmp_path):
     assert line == "0/10 rows  0%  batch of 10 requests, 3 done, submitted 2h00m ago"
 
 
-def test_another_server_does_not_silently_pay_again(provider, tmp_path):
-    provider.polls = 10**9
-    child = run_in_child(lambda: ask(provider, "openai", tmp_path))
-    while provider.calls["poll"] < 2:
-        time.sleep(0.02)
-    os.kill(child, signal.SIGKILL)
-    exit_code(child, 10)
-    with pytest.raises(SdgError, match="was submitted to openai .* Run again with the former profile"):
-        ask(provider, "anthropic", tmp_path)
+def leave_open(provider, folder, state="created", **options):
+    """Submit a batch and die: while it is processed ("created"), or when its results are here ("ended")."""
+    provider.polls = 10**9 if state == "created" else 0
+
+    def work():
+        save = Records.save
+
+        def dying(self, batch, **changes):
+            saved = save(self, batch, **changes)
+            if saved.state == state:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return saved
+
+        Records.save = dying
+        ask(provider, "openai", folder, **options)
+
+    assert exit_code(run_in_child(work), 60) == -signal.SIGKILL
+    provider.polls = 0
+
+
+def ask_live(provider, folder, count=10):
+    """Send the requests of `ask` to the live API."""
+    outcomes = {}
+    spec = parse_server_spec({"engine": "endpoint", "model": "m", "base_url": provider.url("openai")})
+    open_server(spec, ".").complete(
+        (Request(n, [{"role": "user", "content": f"What is {n} + 1?"}], n) for n in range(count)),
+        model="m",
+        sampling=Sampling(0.6, 0.95, 200),
+        limits=Limits(),
+        folder=folder,
+        on_completion=lambda request, outcome: outcomes.update({request.key: outcome}),
+        on_failure=lambda request, failure: pytest.fail(str(failure)),
+        on_progress=lambda progress: None,
+    )
+    return outcomes
+
+
+@pytest.mark.parametrize("state", ["created", "ended"])
+def test_another_server_or_the_live_api_does_not_silently_pay_again(provider, state, tmp_path):
+    leave_open(provider, tmp_path, state)
+    (name,) = provider.batches
+    for switch in (lambda: ask(provider, "anthropic", tmp_path), lambda: ask_live(provider, tmp_path)):
+        with pytest.raises(SdgError, match="a batch of 10 requests went to openai .* ago") as refused:
+            switch()
+        assert "Run again with the former profile" in str(refused.value)
+        assert f"cancel them at the provider ({name}), then delete" in str(refused.value)
+    assert len(ask(provider, "openai", tmp_path)[0]) == 10
+    assert_paid_once(provider, 10)
+    assert len(ask_live(provider, tmp_path)) == 10  # nothing is open any more
+
+
+def test_a_batch_that_was_never_submitted_does_not_bar_the_live_api(provider, tmp_path):
+    leave_open(provider, tmp_path, "written")
+    assert len(ask_live(provider, tmp_path)) == 10 and not provider.batches
+
+
+def test_a_batch_is_written_again_when_part_of_it_was_answered_otherwise(provider, tmp_path):
+    leave_open(provider, tmp_path / "batches", "written")
+    run = tmp_path / "run"
+    set_budget(run, parse_budget("800 tokens"))  # four replies of at most 200: each counts once
+    assert len(ask(provider, "openai", tmp_path / "batches", count=4, account=Account(run, "solver"))[0]) == 4
+    assert provider.sizes == [4]
+    assert_paid_once(provider, 4)
 
 
 def test_a_spent_budget_ends_the_run_after_what_was_submitted(provider, tmp_path):

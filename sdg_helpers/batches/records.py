@@ -9,6 +9,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
+from sdg_helpers.formatting import format_duration
 
 # The states of a batch, in order.
 WRITTEN = "written"  # its requests are in a file here
@@ -16,8 +17,10 @@ CREATING = "creating"  # it is being submitted: the provider may have it already
 CREATED = "created"  # the provider has it
 ENDED = "ended"  # its results are in files here
 MERGED = "merged"  # its results have been passed on
-REFUSED = "refused"  # the provider did not take it, and charged nothing
+REFUSED = "refused"  # the provider did not take it, or it was never submitted: nothing is charged
 OPEN = (WRITTEN, CREATING, CREATED, ENDED)
+_PAID = (CREATING, CREATED, ENDED)
+_MOST_NAMES = 10  # of batches, in a message
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,8 @@ class Records:
 
     def open_batches(self, server: str, settings: str) -> list[Batch]:
         """Return the unfinished batches with these settings, oldest first. Raises SdgError for one elsewhere."""
+        refuse_to_abandon(self.folder, server)
         found = [one for one in self._batches.values() if one.state in OPEN]
-        for batch in found:
-            if batch.server != server and batch.state in (CREATING, CREATED):
-                raise SdgError(
-                    f"{self._path}: a batch of {batch.requests:,} requests was submitted to {batch.server}, and this "
-                    f"profile names {server}. Run again with the former profile to collect it, or delete "
-                    f"{self.folder} to pay for its requests again."
-                )
         return [one for one in found if one.settings == settings and one.server == server]
 
     def save(self, batch: Batch, **changes: Any) -> Batch:
@@ -84,6 +81,28 @@ class Records:
     def close(self) -> None:
         """Close the file."""
         self._log.close()
+
+
+def refuse_to_abandon(folder: Path, server: str) -> None:
+    """Raise SdgError when a folder has batches of another server whose replies have not been collected.
+
+    server: as in Batch, or any other words for what is to send the requests now.
+    """
+    path = folder / "batches.jsonl"
+    paid = [one for one in _read(path).values() if one.state in _PAID and one.server != server] if path.exists() else []
+    if not paid:
+        return
+    total, where = sum(one.requests for one in paid), " and ".join(sorted({one.server for one in paid}))
+    what = f"a batch of {total:,} requests" if len(paid) == 1 else f"{len(paid)} batches of {total:,} requests"
+    ago = format_duration(max(0.0, time.time() - min(one.created_at for one in paid)))
+    names = [one.batch_id for one in paid if one.batch_id]
+    listed = ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES} more" if names[_MOST_NAMES:] else "")
+    raise SdgError(
+        f"{folder}: {what} went to {where} {ago} ago, and the replies are not collected. This profile names {server}, "
+        "which would be paid for the same requests again. Run again with the former profile, which has `batch:`, to "
+        f"collect them. Or give them up: cancel them at the provider ({listed or 'not confirmed; look there'}), then "
+        "delete that folder."
+    )
 
 
 def _read(path: Path) -> dict[str, Batch]:

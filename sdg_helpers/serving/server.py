@@ -113,9 +113,9 @@ class Server:
     ) -> Progress:
         """Run completions.complete through this server, waiting while it is restarted.
 
-        folder: keeps the state of hosted batches, if the server is asked through them. Raises TryAgain when the server
-        is down for good, and BudgetSpent when the run's budget is spent; replies have been passed to the callbacks by
-        then.
+        folder: keeps the state of hosted batches, if the server is asked through them. Raises SdgError when it has
+        batches of another server whose replies are not collected, TryAgain when the server is down for good, and
+        BudgetSpent when the run's budget is spent; replies have been passed to the callbacks by then.
         """
         from sdg_helpers import batches, completions
 
@@ -133,6 +133,8 @@ class Server:
             if self.batch is not None:
                 assert folder is not None, "hosted batches need a folder"
                 return batches.complete_in_batches(requests, self, folder=folder, **more)
+            if folder is not None:
+                batches.refuse_to_abandon(folder, f"the live API at {self.base_url}")
             return completions.complete(requests, self._targets(limits), fit=self.request, **more)
         finally:
             if self.account:
