@@ -64,7 +64,7 @@ def ours(options: argparse.Namespace) -> None:
             on_completion=lambda request, reply: rows.append(
                 {
                     **request.key,
-                    "generation": reply.content,
+                    "generation": reply.text,
                     "finish_reason": reply.finish_reason,
                     "num_generated_tokens": reply.completion_tokens,
                 }

@@ -31,7 +31,7 @@ def ask(server: Server, prompt: Prompt, rows: list[dict[str, Any]], max_tokens: 
     verdicts: list[bool | None] = [None] * len(rows)
 
     def read(request: Request, completion: Completion) -> None:
-        verdicts[request.key] = read_judgement(completion.content)
+        verdicts[request.key] = read_judgement(completion.text)
 
     def report(request: Request, failure: Failure) -> None:
         print(f"  row {request.key + 1}: {failure.reason}")

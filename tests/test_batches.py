@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from sdg_helpers import files
+from sdg_helpers.answers.thinking import normalise_reasoning
 from sdg_helpers.batches.calls import FailedCall
 from sdg_helpers.batches.openai_api import OpenAIBatches
 from sdg_helpers.batches.records import ENDED, MERGED, WRITTEN, Records
@@ -238,10 +239,11 @@ def test_a_run_that_was_killed_with_many_batches_resumes_all(tmp_path):
 def test_repeated_and_shuffled_results_are_merged_by_id(provider, tmp_path):
     provider.repeat = True
     outcomes, _ = ask(provider, "openai", tmp_path)
-    assert {n: one.content.rpartition("{")[2] for n, one in outcomes.items() if n < 3}.keys() == {0, 1, 2}
+    assert {n: one.text.rpartition("{")[2] for n, one in outcomes.items() if n < 3}.keys() == {0, 1, 2}
     direct = {n: provider.completion({"messages": [{"content": f"What is {n} + 1?"}]}, n) for n in range(10)}
-    assert {n: one.content for n, one in outcomes.items()} == {
-        n: body["choices"][0]["message"]["content"] for n, body in direct.items()
+    assert {n: one.text for n, one in outcomes.items()} == {
+        n: normalise_reasoning(*map(body["choices"][0]["message"].get, ("content", "reasoning_content")))
+        for n, body in direct.items()
     }
 
 

@@ -75,7 +75,7 @@ def test_a_budget_that_cannot_be_read_is_refused(text, said):
 
 
 def completion(tokens, seconds=1.0, text="x"):
-    return Completion(text, "", "stop", 10, tokens, seconds)
+    return Completion(text, "none", "stop", 10, tokens, seconds)
 
 
 def test_few_replies_are_no_forecast_and_then_those_in_flight_count_as_longer_than_the_mean():
@@ -145,7 +145,7 @@ def test_replies_without_a_token_count_are_estimated_and_said_to_be(tmp_path):
     account.begin(100)
     request = Request(None, [{"role": "user", "content": "x" * 20}])
     assert account.admits(request)
-    account.ended(request, Completion("y" * 60, "", "stop", 0, 0, 1.0))
+    account.ended(request, Completion("y" * 60, "none", "stop", 0, 0, 1.0))
     account.end()
     spent = Ledger(tmp_path).spent()
     assert (spent.prompt_tokens, spent.completion_tokens, spent.estimated) == (10, 30, 1)

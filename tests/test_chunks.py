@@ -38,7 +38,7 @@ class Server:
             row = request.key if isinstance(request.key, dict) else request.key[2]
             self.asked[row["id"]] += 1
             done += 1
-            on_completion(request, Completion("Judgement: Yes", "", "stop", 1, 2, 0.1))
+            on_completion(request, Completion("Judgement: Yes", "none", "stop", 1, 2, 0.1))
         return progress(done)
 
 

@@ -54,7 +54,7 @@ def test_every_variant_works_or_ends_with_a_clear_error(providers, name, tmp_pat
 def test_thinking_that_the_model_left_open_is_a_row_and_costs_no_attempt():
     body = {"choices": [{"message": {"content": "<think>\\boxed{12}."}, "finish_reason": "stop"}]}
     reply = read_reply(json.dumps(body).encode(), 1.0)
-    assert isinstance(reply, Completion) and reply.content == "<think>\\boxed{12}."
+    assert isinstance(reply, Completion) and reply.text == "<think>\\boxed{12}."
 
 
 def test_a_proxy_that_cuts_silent_connections_costs_no_attempt(providers, tmp_path):
@@ -203,7 +203,7 @@ def test_a_stream_reads_the_same_in_any_pieces(size, newline):
         stream.feed(data[start : start + size])
     outcome = stream.finish(1.0)
     assert isinstance(outcome, Completion), outcome
-    assert (outcome.reasoning, outcome.content) == ("a – b", "c\n\nde")
+    assert outcome.text == "<think>\na – b\n</think>\n\nc\n\nde"
     assert (outcome.finish_reason, outcome.prompt_tokens, outcome.completion_tokens) == ("stop", 50, 100)
 
 

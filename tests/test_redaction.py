@@ -69,4 +69,4 @@ def test_a_successful_reply_that_quotes_the_key_is_stored_without_it():
             return await ask("anything", whole=True)
 
     reply = asyncio.run(run())
-    assert reply.content == "Authorization: Bearer *** and ***" and reply.reasoning == "I see ***"
+    assert reply.text == "<think>\nI see ***\n</think>\n\nAuthorization: Bearer *** and ***"

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from sdg_helpers import files
-from sdg_helpers.answers.thinking import normalise_reasoning
 from sdg_helpers.coding.filtering import program_of
 from sdg_helpers.coding.outputs import same_output
 from sdg_helpers.coding.program_tests import run_tests
@@ -73,7 +72,7 @@ def test_thinking_that_comes_twice_is_stored_once():
     text = "<think>\nTwo and two.\n</think>\n\nThe answer is \\boxed{4}"
     message = {"role": "assistant", "reasoning_content": "Two and two.", "content": text}
     reply = read_reply(json.dumps({"choices": [{"finish_reason": "stop", "message": message}]}).encode(), 1.0)
-    assert normalise_reasoning(reply.content, reply.reasoning) == text
+    assert (reply.text, reply.thinking) == (text, "twice")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from sdg_helpers import files, solutions
 from sdg_helpers.completions.meter import Meter
+from sdg_helpers.completions.replies import Reply, conclude
 from sdg_helpers.completions.types import Completion, Limits, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
@@ -275,7 +276,9 @@ def test_thinking_is_counted_by_its_shape_and_by_how_it_was_sent(problems, tmp_p
             for request in requests:
                 content, reasoning = replies[position[request.key[2]["id"]]]
                 finish = "stop" if content else "length"
-                meter.reply(reply := Completion(content, reasoning, finish, 1, 1, 1.0))
+                reply = conclude(Reply(content, reasoning, finish, 1, 1), 1.0)
+                assert isinstance(reply, Completion)
+                meter.reply(reply)
                 on_completion(request, reply)
             return meter.progress(0, 0, 1, "", {})
 

@@ -21,6 +21,7 @@ _REPEATED_OPEN = re.compile(rf"(?:{OPEN}\s*){{2,}}")
 _ANOTHER = re.compile(rf"{CLOSE}\s*{OPEN}")
 
 Shape = Literal["none", "closed", "unclosed", "unclear"]
+ThinkingForm = Literal["none", "inline", "apart", "twice"]
 
 
 def normalise_reasoning(content: str | None, reasoning_content: str | None = None) -> str:
@@ -30,7 +31,10 @@ def normalise_reasoning(content: str | None, reasoning_content: str | None = Non
     template already wrote it, or both ways at once: then it is kept once. Thinking that never ended stays unclosed.
     Idempotent.
     """
-    content = _without_broken_start(_with_own_tags(content or ""))
+    content = content or ""
+    if not reasoning_content and content.startswith(OPEN) and OPEN not in content[1:]:
+        return content  # the usual form
+    content = _without_broken_start(_with_own_tags(content))
     thinking = _with_own_tags(reasoning_content or "").strip()
     thinking = thinking.removeprefix(OPEN).removesuffix(CLOSE).strip()
     if thinking:
@@ -66,6 +70,8 @@ def thinking_shape(generation: str) -> Shape:
     Anything else is "unclear": several parts, text before the thinking, or a tag inside the thinking or the answer. It
     cannot be told where such an answer begins, so no row may have this shape.
     """
+    if "think>" not in generation:
+        return "none"
     opened, closed = generation.count(OPEN), generation.count(CLOSE)
     if opened == closed == 0:
         return "none"
@@ -74,12 +80,11 @@ def thinking_shape(generation: str) -> Shape:
     return "unclear"
 
 
-def thinking_form(content: str, reasoning: str) -> str:
-    """Return how a server sent the thinking of a reply: "apart", "inline", "twice", or "none" without thinking."""
-    inline = thinking_shape(normalise_reasoning(content)) != "none"
-    if reasoning.strip():
-        return "twice" if inline else "apart"
-    return "inline" if inline else "none"
+def thinking_form(content: str, reasoning: str, shape: Shape) -> ThinkingForm:
+    """Return how a server sent the thinking of a reply. shape: of the normalised text."""
+    if not reasoning.strip():
+        return "none" if shape == "none" else "inline"
+    return "apart" if thinking_shape(normalise_reasoning(content)) == "none" else "twice"
 
 
 def _with_own_tags(text: str) -> str:

@@ -82,7 +82,7 @@ class Account:
         used, prompt, completion = self._entry.values, outcome.prompt_tokens, outcome.completion_tokens
         if isinstance(outcome, Completion) and not completion:
             used["estimated"] = used.get("estimated", 0) + 1
-            completion = ceil(len(outcome.content + outcome.reasoning) / CHARACTERS_PER_TOKEN)
+            completion = ceil(len(outcome.text) / CHARACTERS_PER_TOKEN)
             prompt = prompt or ceil(characters(request) / CHARACTERS_PER_TOKEN)
         seconds = outcome.seconds if isinstance(outcome, Completion) else None
         self._forecast.ended(request, prompt, completion, seconds)

@@ -7,7 +7,6 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from sdg_helpers.answers.thinking import thinking_form
 from sdg_helpers.completions.types import Completion
 
 _PER_DECADE = 40  # histogram bins per factor of ten: quantiles are accurate to 3 %
@@ -61,7 +60,7 @@ class Meter:
     def reply(self, reply: Completion) -> None:
         """Count one completion, and the form in which its thinking came."""
         self.completed(reply.prompt_tokens, reply.completion_tokens, reply.seconds)
-        self._thinking[thinking_form(reply.content, reply.reasoning)] += 1
+        self._thinking[reply.thinking] += 1
 
     def completed(self, prompt_tokens: int, completion_tokens: int, seconds: float) -> None:
         """Count the tokens and the time of one completion."""

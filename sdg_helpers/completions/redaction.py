@@ -45,10 +45,10 @@ class Redactor:
 
     def hide_in(self, reply: Completion) -> Completion:
         """Return a reply whose texts hold no keys; the same one if they hold none."""
-        hidden = [self.hide(text) for text in (reply.content, reply.reasoning, reply.finish_reason)]
-        if hidden == [reply.content, reply.reasoning, reply.finish_reason]:
+        text, finish_reason = self.hide(reply.text), self.hide(reply.finish_reason)
+        if text == reply.text and finish_reason == reply.finish_reason:
             return reply
-        return replace(reply, content=hidden[0], reasoning=hidden[1], finish_reason=hidden[2])
+        return replace(reply, text=text, finish_reason=finish_reason)
 
 
 def secrets_in(headers: Mapping[str, str]) -> list[str]:

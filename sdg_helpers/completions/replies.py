@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from sdg_helpers.answers.finish_reasons import ended_by_itself
-from sdg_helpers.answers.thinking import normalise_reasoning, split_thinking, thinking_shape
+from sdg_helpers.answers.thinking import Shape, normalise_reasoning, split_thinking, thinking_form, thinking_shape
 from sdg_helpers.completions.types import Completion
 from sdg_helpers.exact_json import replace_lone_surrogates
 
@@ -105,20 +105,21 @@ def conclude(reply: Reply, seconds: float) -> Completion | FailedAttempt:
     """
     finish = reply.finish
     plain = finish if isinstance(finish, str) and _FINISH_REASON.fullmatch(finish) else "unknown"
-    if (failure := _find_flaw(plain, reply)) is not None:
+    text = normalise_reasoning(reply.content, reply.reasoning)
+    shape = thinking_shape(text)
+    if (failure := _find_flaw(plain, reply, text, shape)) is not None:
         return replace(failure, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-    return Completion(reply.content, reply.reasoning, plain, reply.prompt_tokens, reply.completion_tokens, seconds)
+    form = thinking_form(reply.content, reply.reasoning, shape)
+    return Completion(text, form, plain, reply.prompt_tokens, reply.completion_tokens, seconds)
 
 
-def _find_flaw(plain: str, reply: Reply) -> FailedAttempt | None:
-    """Return why a reply is no completion; None if it is one. plain: its finish reason."""
+def _find_flaw(plain: str, reply: Reply, text: str, shape: Shape) -> FailedAttempt | None:
+    """Return why a reply is no completion; None if it is one. plain: its finish reason; text: normalised."""
     finish = reply.finish
     if plain.lower() in _ABORTED:
         return FailedAttempt(RETRY, "aborted", f"the server aborted the request (finish_reason {finish!r})")
-    text = normalise_reasoning(reply.content, reply.reasoning)
     if not text.strip():
         return _explain_empty(plain, reply)
-    shape = thinking_shape(text)
     if shape == "unclear":
         return FailedAttempt(
             UNUSABLE,

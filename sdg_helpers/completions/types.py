@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sdg_helpers.errors import SdgError
 
 if TYPE_CHECKING:
+    from sdg_helpers.answers.thinking import ThinkingForm
     from sdg_helpers.completions.replies import FailedAttempt
 
 
@@ -49,10 +50,11 @@ class Target:
 
 @dataclass(slots=True, frozen=True)
 class Completion:
-    """A model's reply. reasoning: what the server's reasoning parser split off, or ""; seconds: of this attempt."""
+    """A model's reply. text: its thinking and answer, as `normalise_reasoning` joins them; thinking: the form in which
+    the server sent it; seconds: of this attempt."""
 
-    content: str
-    reasoning: str
+    text: str
+    thinking: ThinkingForm
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files
-from sdg_helpers.answers.thinking import normalise_reasoning
 from sdg_helpers.completions.failures import WITHOUT_ANSWER
 from sdg_helpers.completions.meter import Progress
 from sdg_helpers.completions.sessions import Session, progress_fields
@@ -142,7 +141,7 @@ class _Asking:
                 yield Request(row, self.judge.prompt.messages(shown_row), seed)
 
     def _save_reply(self, request: Request, completion: Completion) -> None:
-        reply, row = normalise_reasoning(completion.content, completion.reasoning), request.key
+        reply, row = completion.text, request.key
         judgement = read_judgement(reply)
         if judgement is not None:
             self.rows += 1

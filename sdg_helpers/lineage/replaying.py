@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from sdg_helpers.answers.thinking import normalise_reasoning
 from sdg_helpers.completions.meter import Progress
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling
 from sdg_helpers.errors import SdgError
@@ -29,7 +28,7 @@ class Replayed:
     @property
     def text(self) -> str:
         """The new reply, in the form of a solution."""
-        return normalise_reasoning(self.reply.content, self.reply.reasoning)
+        return self.reply.text
 
     @property
     def same_until(self) -> int | None:

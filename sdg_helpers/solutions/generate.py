@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from sdg_helpers import files
-from sdg_helpers.answers.thinking import normalise_reasoning
 from sdg_helpers.cluster.chunks import chunk_range, run_in_jobs
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.completions.meter import Progress
@@ -219,7 +218,7 @@ def _solve(
             line = solution_line(
                 problem,
                 seed=seed,
-                generation=normalise_reasoning(completion.content, completion.reasoning),
+                generation=completion.text,
                 finish_reason=completion.finish_reason,
                 num_generated_tokens=completion.completion_tokens,
             )

@@ -54,7 +54,7 @@ async def raw_server(answer, key="none"):
             outcome = await transport.attempt(Request(0, [{"role": "user", "content": question}]))
             if whole:
                 return outcome
-            return outcome.reason if isinstance(outcome, FailedAttempt) else outcome.content
+            return outcome.reason if isinstance(outcome, FailedAttempt) else outcome.text
 
         yield ask, seen
     for writer in open_writers:

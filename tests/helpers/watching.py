@@ -56,7 +56,7 @@ def ask_many(server, count, act=None, each=None, **limits):
 
     def on_completion(request, completion):
         assert request.key not in found
-        found[request.key] = completion.content
+        found[request.key] = completion.text
         if act and len(found) == 20:
             act()
         if each:
