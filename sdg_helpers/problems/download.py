@@ -40,7 +40,8 @@ def download_problems(
     `choose_columns`. Repeated problems are dropped: the `cot` split of OpenMathReasoning has about ten rows per
     problem, one for each solution. Where only a later copy has an answer, that one counts. Where the copies have
     different answers, `conflicting_answers` lists them and Math 05 decides none of them; the answer in the row is that
-    of most labelled copies, "" if no answer is on more than half of them. drop_types: problem types to drop. max_problems: stop after this many; None for all. max_bad_rows: rows that cannot be read and are skipped.
+    of most labelled copies, "" if no answer is on more than half of them. drop_types: problem types to drop.
+    max_problems: stop after this many; None for all. max_bad_rows: rows that cannot be read and are skipped.
 
     The manifest counts rows by split, type and source; `columns` are those read, `bad_rows` the first bad ones. Raises
     SdgError for a source that cannot be used, for too many bad rows, and if every answer is empty while another column
