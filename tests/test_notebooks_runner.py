@@ -195,6 +195,25 @@ def test_a_kernel_whose_port_was_taken_is_started_again(clone, monkeypatch, take
     assert len(calls) == starts
 
 
+def test_notebooks_that_share_a_kernel_see_no_names_of_each_other(clone):
+    folder = clone / "notebooks" / "other"
+    write_notebook(folder / "01_one.ipynb", PARAMETERS, "import os\nx = 1\nprint(os.getpid())")
+    write_notebook(folder / "02_two.ipynb", PARAMETERS, "assert 'x' not in globals()", "import os\nprint(os.getpid())")
+    write_notebook(folder / "03_three.ipynb", PARAMETERS, "1 / 0")
+    found = discovery.discover("other")
+    printed = []
+    with execution.SharedKernel() as kernel:
+        for notebook in found[:2]:
+            execution.execute(notebook, clone / "out.ipynb", {}, kernel=kernel)
+            cells = nbformat.read(clone / "out.ipynb", 4).cells
+            printed += [out.text for cell in cells for out in cell.get("outputs", ())]
+            assert cells[1].execution_count == 1
+        with pytest.raises(execution.NotebookFailed, match="cell .2., line 1: 1 / 0"):
+            execution.execute(found[2], clone / "out.ipynb", {}, kernel=kernel)
+    assert len(printed) == 2 and printed[0] == printed[1]
+    assert not psutil.pid_exists(int(printed[0]))
+
+
 def test_all_sdg_errors_are_known():
     """Only the kernel may have imported their modules, not the driver."""
     defined = {

@@ -11,6 +11,7 @@ from sdg_helpers.cli.main import FAILED, INTERRUPTED, Add
 from sdg_helpers.errors import SdgError, did_you_mean
 
 if TYPE_CHECKING:
+    from sdg_helpers.notebooks.discovery import Notebook
     from sdg_helpers.planning.intervals import Pilot, Range
     from sdg_helpers.planning.scale import Scale
     from sdg_helpers.profiles import Profile
@@ -51,7 +52,7 @@ def _try(arguments: argparse.Namespace) -> int:
     from sdg_helpers import notebooks
     from sdg_helpers.cli.tools import fetch_weights
     from sdg_helpers.notebooks import chain
-    from sdg_helpers.notebooks.execution import NotebookFailed
+    from sdg_helpers.notebooks.execution import NotebookFailed, SharedKernel
     from sdg_helpers.notebooks.values import values_for
     from sdg_helpers.previews import draw_sample, write_page
     from sdg_helpers.profiles import load_profile
@@ -68,9 +69,15 @@ def _try(arguments: argparse.Namespace) -> int:
         given[key] |= changed
     print(f"preview {run.name}: {sample.size} problems x {seeds} solutions, {display_path(run.folder)}", flush=True)
     fetch_weights([spec.model for spec in profile.specs if spec.engine == "embedded"])
+
+    def load_early(notebook: Notebook) -> None:
+        if notebook is selected[0] and profile.server("solver").engine == "embedded":
+            _load_in_background(run)
+
     code = 0
     try:
-        chain.run_notebooks(run, selected, given, sys.stdout)
+        with SharedKernel() as kernel:
+            chain.run_notebooks(run, selected, given, sys.stdout, before_each=load_early, kernel=kernel)
     except (NotebookFailed, KeyboardInterrupt) as error:
         code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
         print(f"sdg: {str(error) or 'stopped (Ctrl-C)'}", file=sys.stderr)
@@ -79,6 +86,19 @@ def _try(arguments: argparse.Namespace) -> int:
         page = display_path(run.folder / "preview.md")
         print(f"Page: {page}   Plan with other figures: {program_name()} plan {run.name}")
     return code
+
+
+def _load_in_background(run: Run) -> None:
+    """Start the solver while the notebooks before it run. A failure is reported by the notebook that needs it."""
+    import threading
+    from contextlib import suppress
+
+    def start() -> None:
+        with suppress(SdgError):
+            run.server("solver")
+
+    if not run.track("math").stage("solutions").complete:
+        threading.Thread(target=start, daemon=True).start()
 
 
 def _preview_run(arguments: argparse.Namespace, profile: Profile, seeds: int) -> Run:

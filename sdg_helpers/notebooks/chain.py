@@ -16,7 +16,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.locks import Lock
 from sdg_helpers.notebooks import freshness
 from sdg_helpers.notebooks.discovery import Notebook
-from sdg_helpers.notebooks.execution import NotebookFailed, execute, kernel_environment
+from sdg_helpers.notebooks.execution import NotebookFailed, SharedKernel, execute, kernel_environment
 from sdg_helpers.notebooks.progress_line import ProgressLine
 from sdg_helpers.runs.executed import is_readable_notebook, read_record
 from sdg_helpers.runs.run import Run
@@ -35,12 +35,13 @@ def run_notebooks(
     out: TextIO,
     again: bool = False,
     before_each: Callable[[Notebook], None] = lambda notebook: None,
+    kernel: SharedKernel | None = None,
 ) -> None:
     """Execute the selected notebooks with their parameter values; write the executed copies to RUN/notebooks/.
 
     again: execute up-to-date notebooks too (their complete stages still do no work). before_each: called before each
-    notebook, under the run's lock. The run's servers are always stopped at the end. Raises NotebookFailed at the first
-    failure, and SdgError when another driver holds this run.
+    notebook, under the run's lock. kernel: for all of them; None: one for each. The run's servers are always stopped at
+    the end. Raises NotebookFailed at the first failure, and SdgError when another driver holds this run.
     """
     width = max(len(notebook.title) for notebook in selected)
     lock = Lock(run.folder / ".lock", f"run {run.name!r}")
@@ -50,7 +51,7 @@ def run_notebooks(
                 before_each(notebook)
                 given = {**values[notebook.key], **_run_parameters(run, notebook)}
                 line = ProgressLine(out, notebook, width, run.folder / notebook.track)
-                _run_one(run, notebook, given, line, again)
+                _run_one(run, notebook, given, line, again, kernel)
         finally:
             _stop_servers(run)
 
@@ -60,7 +61,9 @@ def executed_path(run: Run, notebook: Notebook) -> Path:
     return run.folder / "notebooks" / notebook.track / f"{notebook.name}.ipynb"
 
 
-def _run_one(run: Run, notebook: Notebook, given: dict[str, Any], line: ProgressLine, again: bool) -> None:
+def _run_one(
+    run: Run, notebook: Notebook, given: dict[str, Any], line: ProgressLine, again: bool, kernel: SharedKernel | None
+) -> None:
     executed = executed_path(run, notebook)
     record, failed = executed.with_suffix(".json"), executed.with_suffix(".failed.ipynb")
     dependencies, kept = freshness.dependencies(run, notebook, given), _has_good_copy(record)
@@ -72,7 +75,7 @@ def _run_one(run: Run, notebook: Notebook, given: dict[str, Any], line: Progress
         files.write_json(record, {"state": "running", **begun, "pid": os.getpid()})
         start = time.time()
         try:
-            execute(notebook, failed if kept else executed, given, line.on_cell)
+            execute(notebook, failed if kept else executed, given, line.on_cell, kernel)
         except NotebookFailed as error:
             state = "interrupted" if error.budget_spent else "failed"
             files.write_json(record, {"state": state, **begun, "cell": error.cell, "error": error.error})
