@@ -9,6 +9,7 @@ from typing import Any
 from sdg_helpers import files
 from sdg_helpers.answers.thinking import OPEN
 from sdg_helpers.errors import SdgError
+from sdg_helpers.judging import pass_rates
 from sdg_helpers.judging.verdicts import Verdict, read_verdicts
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.runs.run import Track
@@ -123,6 +124,10 @@ def row_maker(track: Track) -> RowMaker:
     labels = track.folder / "relabeled" / "labels.parquet"
     if labels.exists():
         maker.errors = ExpectedErrors(read_confidence(labels), None)
+    table = verdicts_file(track)
+    if table and filters.rate_bounds != (None, None):
+        rates = table.with_name("pass_rates.parquet")
+        maker.pass_rates = pass_rates.read(rates) if rates.exists() else pass_rates.count(table)
     return maker
 
 
@@ -137,7 +142,7 @@ def _exported(track: Track, solution: Solution, verdict: Verdict | None) -> tupl
     text, problem = _without_opening(maker.text(solution)), escape_json(str(solution.keys.get("problem", "")))
     with open(sft_file(track), "rb", buffering=1 << 20) as file:
         number = next((number for number, line in enumerate(file, 1) if text in line and problem in line), None)
-    return number, "" if number else "pass_rate, or another filter that needs all rows"
+    return number, "" if number else "its text is not in the SFT file"
 
 
 def _without_opening(text: bytes) -> bytes:
