@@ -133,6 +133,28 @@ def test_decisions_on_labels_override_the_votes(tmp_path):
     assert table["confidence"].tolist() == [1.0, 0.95, 0.95, 1.0, 0.95]
 
 
+def test_a_choice_among_all_answers_replaces_an_earlier_one(tmp_path):
+    decisions = tmp_path / audit_labels.FILE
+    new = audit_labels.Case("new", "4", "3", "relabel", "majority", 0.95)
+    open_ = audit_labels.Case("open", "8", "8", "undecided", "unsure", 0.6)
+    audit_labels.record_choice(decisions, new, "3.0")  # the label in use, written in another way
+    assert [(row["label"], row["right"]) for row in files.read_log(decisions)] == [("3.0", True)]
+    audit_labels.record_choice(decisions, new, "4")
+    audit_labels.record_choice(decisions, open_, "9")
+    audit_labels.record_choice(decisions, open_, "10")
+    assert audit_labels.right_labels(decisions) == {"new": "4", "open": "10"}
+    assert audit_labels.count_errors(decisions)[:2] == (1, 1)
+    table = labels_of(("new", "3", "4", "relabel"), ("open", "8", "8", "undecided"))
+    audit_labels.apply_decisions(table, decisions)
+    assert table[["expected_answer", "reason"]].values.tolist() == [["4", "confirmed"], ["10", "corrected"]]
+    audit_labels.record_choice(decisions, open_, None)
+    audit_labels.record_choice(decisions, new, None)
+    assert audit_labels.right_labels(decisions) == {"new": None, "open": None}
+    table = labels_of(("new", "3", "4", "relabel"), ("open", "8", "8", "undecided"))
+    audit_labels.apply_decisions(table, decisions)
+    assert table["decision"].tolist() == ["undecided", "undecided"]
+
+
 def judged_run(folder):
     """A run with two decided comparisons and one new label."""
     track = Track(folder / "math", "math")

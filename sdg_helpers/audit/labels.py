@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,56 @@ def sample_labels(labels: Path, decisions: Path, number: int, random_seed: int =
 def record_label(decisions: Path, row: dict[str, Any], right: bool) -> None:
     """Append a person's decision on the label of a row of labels.parquet."""
     with files.AppendLog(decisions) as log:
-        log.append(
-            {
-                "id": row["id"],
-                "label": row["expected_answer"],
-                "right": right,
-                "audited": {"decision": row["decision"], "confidence": round(float(row["confidence"]), 4)},
-            }
-        )
+        log.append(_decision(row["id"], row["expected_answer"], right, row["decision"], row["confidence"]))
+
+
+def _decision(name: str, label: str, right: bool, decision: str, confidence: float) -> dict[str, Any]:
+    audited = {"decision": decision, "confidence": round(float(confidence), 4)}
+    return {"id": name, "label": label, "right": right, "audited": audited}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What labels.parquet says of one problem; `label` is its expected_answer, `reference` the original one."""
+
+    id: str
+    reference: str
+    label: str
+    decision: str
+    reason: str
+    confidence: float
+
+
+def record_choice(decisions: Path, case: Case, right: str | None) -> None:
+    """Append a person's choice among all answers to a problem: the right one, or None when no answer is right.
+
+    The reference, the label in use and what was called right before are recorded as wrong unless they are chosen.
+    """
+    rejected = [right_labels(decisions).get(case.id), *([case.reference] if right is None else [])]
+    if case.decision == "relabel":
+        rejected.insert(0, case.label)
+    chosen = None if right is None else canonical(right)
+    wrong = {canonical(label): label for label in reversed(rejected) if label and canonical(label) != chosen}
+    in_use = {canonical(case.label): case.decision if case.reason == "majority" else case.reason}
+    choices = [(label, False) for label in wrong.values()] + ([(right, True)] if right is not None else [])
+    lines = [
+        files.dumps(_decision(case.id, label, is_right, in_use.get(canonical(label), "unused"), case.confidence))
+        for label, is_right in choices
+    ]
+    with files.AppendLog(decisions) as log:
+        log.append(b"".join(lines))
+
+
+def right_labels(decisions: Path) -> dict[str, str | None]:
+    """Return the label that a person called right, by problem; None where the person only called labels wrong."""
+    found: dict[str, str | None] = {}
+    for row in files.read_log(decisions):
+        known = found.setdefault(row["id"], None)
+        if row["right"]:
+            found[row["id"]] = row["label"]
+        elif known is not None and canonical(known) == canonical(row["label"]):
+            found[row["id"]] = None
+    return found
 
 
 def apply_decisions(labels: pd.DataFrame, decisions: Path | None) -> Counter[str]:
@@ -52,7 +95,10 @@ def apply_decisions(labels: pd.DataFrame, decisions: Path | None) -> Counter[str
     person called wrong, and there is no other. Each label's last decision counts.
     """
     changed: Counter[str] = Counter()
-    latest = {(row["id"], canonical(row["label"])): row for row in (files.read_log(decisions) if decisions else ())}
+    latest: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in files.read_log(decisions) if decisions else ():
+        latest.pop((row["id"], canonical(row["label"])), None)  # a later decision is also applied later
+        latest[row["id"], canonical(row["label"])] = row
     places = {name: place for place, name in enumerate(labels["id"])} if latest else {}
     for (name, value), row in latest.items():
         if name not in places:
@@ -74,6 +120,6 @@ def apply_decisions(labels: pd.DataFrame, decisions: Path | None) -> Counter[str
 
 def count_errors(decisions: Path) -> tuple[int, int, float]:
     """Return how many new labels were decided on, how many of them are wrong, and how many were expected to be."""
-    latest = {(row["id"], row["label"]): row for row in files.read_log(decisions)}.values()
+    latest = {(row["id"], canonical(row["label"])): row for row in files.read_log(decisions)}.values()
     rows = [row for row in latest if row["audited"]["decision"] == "relabel"]
     return len(rows), sum(not row["right"] for row in rows), sum(1 - row["audited"]["confidence"] for row in rows)
