@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from sdg_helpers.cli import audit, fork, init, lineage, planning, repair, report, run, run_folders, tools
+    from sdg_helpers.cli import audit, browse, fork, init, lineage, planning, repair, report, run, run_folders, tools
 
     parser = Parser(
         prog="sdg", description="Open Reasoning Cookbook: from hard problems to reasoning data for fine-tuning."
@@ -64,6 +64,6 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
         return command
 
-    for module in (init, planning, run, run_folders, report, lineage, fork, repair, tools, audit):
+    for module in (init, planning, run, run_folders, report, browse, lineage, fork, repair, tools, audit):
         module.add_commands(add)
     return parser

@@ -42,6 +42,17 @@ def seed_files(folder: Path | str) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def files_by_seed(folder: Path | str) -> dict[int, list[Path]]:
+    """Return all files with solutions of each seed: the merged one first, then those that writers still add to.
+
+    A solution may be in several of them; the first one counts.
+    """
+    folder = Path(folder)
+    writing = [path.name.removeprefix("rs") for path in (folder / "partial").glob("rs*")]
+    seeds = {*seed_files(folder), *(int(seed) for seed in writing if seed.isdecimal())}
+    return {seed: _sources(folder, seed) for seed in sorted(seeds)}
+
+
 class PartialWriter:
     """Append rows, each to the file of its seed.
 
