@@ -235,15 +235,16 @@ def test_an_ambiguous_or_unknown_stage_is_refused(tmp_path, tracks, text, messag
         reset.find_stage(text, tmp_path)
 
 
-def test_reset_needs_slurm_only_where_jobs_were_submitted(clone, monkeypatch):
+@pytest.mark.parametrize("inner", ["", "rounds"])  # the rounds of adaptive sampling are judged in a stage of their own
+def test_reset_needs_slurm_only_where_jobs_were_submitted(clone, monkeypatch, inner):
     monkeypatch.setenv("PATH", str(clone / "nothing"))  # a machine without Slurm
     run = runs.open_run("a")
     judged, sft = complete(run, "judged"), complete(run, "sft")
-    with JobRecords.open(judged) as records:
+    with JobRecords.open(judged / inner) as records:
         records.new_submission([0], 1, None)
     with pytest.raises(
         SdgError,
-        match=r"(?s)judged: this stage ran as Slurm jobs.*not found on this machine.*delete .*judged/jobs",
+        match=rf"(?s)judged/?{inner}: this stage ran as Slurm jobs.*not found on this machine.*/?{inner}/jobs",
     ):
         reset.reset_stages(run.folder, *_with_what_follows(run, "judged"))
     assert (judged / "manifest.json").exists() and (sft / "manifest.json").exists()

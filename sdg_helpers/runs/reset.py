@@ -75,7 +75,8 @@ def refuse_live_jobs(folder: Path, track: str, infos: list[StageInfo]) -> None:
     live = [
         f"{job.job_id} of {track}/{info.name} ({job.state.lower()})"
         for info in infos
-        for job in _live_jobs(folder / track / info.name)
+        for path in sorted((folder / track / info.name).rglob("jobs/jobs.jsonl"))  # a stage may hold stages of its own
+        for job in _live_jobs(path.parent.parent)
     ]
     if live:
         more = f" and {len(live) - 5} more" if len(live) > 5 else ""
