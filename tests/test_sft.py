@@ -298,6 +298,17 @@ def test_pass_rates_are_counted_from_the_verdicts_without_a_table(stages, tmp_pa
         export(stages, tmp_path / "dropped", filters={"max_pass_rate": 0.62})
 
 
+def test_rows_say_where_they_come_from_if_asked_to(stages, tmp_path):
+    export(stages, tmp_path / "plain")
+    assert "provenance" not in rows_in(tmp_path / "plain" / "sft-data-math.jsonl")[0]
+    export(stages, tmp_path / "sft", extra_keys=("provenance", "seed"))
+    rows = rows_in(tmp_path / "sft" / "sft-data-math.jsonl")
+    for row in rows:
+        said = json.loads(row["provenance"])
+        assert said.keys() >= {"run", "id", "seed", "decided_by"} and said["seed"] == row["seed"]
+    assert "| provenance | JSON: run, model" in (tmp_path / "sft" / "README.md").read_text()
+
+
 def test_every_filter_has_a_description():
     fields = Filters.model_fields.values()
     assert len(fields) > 10 and all(field.description for field in fields)

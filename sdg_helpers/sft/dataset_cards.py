@@ -28,6 +28,7 @@ _FIELDS = {
     "expected_answer": "the answer that the solution was judged against",
     "pass_rate": "fraction of the problem's judged solutions that are correct; after adaptive sampling, an unbiased "
     "estimate of it",
+    "provenance": "JSON: run, model, prompt, id of the problem, seed, and what decided the verdict",
     "pass_rate_samples": "number of solutions that `pass_rate` rests on",
 }
 _TRACK_FIELDS = {

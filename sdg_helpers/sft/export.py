@@ -17,7 +17,7 @@ from sdg_helpers.adaptive.pass_rates import read_pass_rates, sampling_tables
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging import pass_rates as rate_tables
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
-from sdg_helpers.manifests import read_lines
+from sdg_helpers.manifests import read_lines, run_folder_of
 from sdg_helpers.sft import rl_data
 from sdg_helpers.sft.columns import convert
 from sdg_helpers.sft.dataset_cards import (
@@ -112,6 +112,7 @@ def export_sft(
             if needs_rates or rl_problems:
                 rates = rate_tables.read(pass_rates) if pass_rates else read_pass_rates(solutions, verdicts)
             maker.pass_rates = rates if needs_rates else {}
+            maker.origin = _origin(solutions)
             if labels:
                 maker.errors = ExpectedErrors(read_confidence(labels), decisions)
             tables, counts = _write_rows(work, maker, seeds, verdicts, shuffle_seed, track)
@@ -140,6 +141,13 @@ def export_sft(
                 **counts,
             )
         return work.manifest
+
+
+def _origin(solutions: Stage) -> dict[str, Any]:
+    """Return what the solutions of a stage have in common: run, model, and the prompt's name and hash."""
+    known = solutions.require().get("parameters", {})
+    run = run_folder_of(solutions.folder).name
+    return {"run": run, **{key: known[key] for key in ("model", "prompt_name", "prompt") if key in known}}
 
 
 @dataclass

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sdg_helpers import exact_json, files
 from sdg_helpers.answers.finish_reasons import ended_by_itself
@@ -27,6 +28,7 @@ from sdg_helpers.sft.special_tokens import THINKING_TAGS, Marks, thinking_parts
 from sdg_helpers.solutions.rows import Solution, answer_start, escape_json, strip_leading_space, unescape_json
 
 PARTS = ("whole", "answer")
+PROVENANCE = "provenance"
 _ESCAPED_BOX = escape_json(r"\boxed{")
 _CLOSING = escape_json(f"\n{CLOSE}\n\n")
 
@@ -36,7 +38,8 @@ class RowFormat:
     """What an exported row looks like.
 
     prompt: its system and user texts are used, its worked examples are left out. forms: some of FORMS, one line each
-    per solution. extra_keys: keys of the solution to add to every row, e.g. ("id", "seed", "problem_source").
+    per solution. extra_keys: keys of the solution to add to every row, e.g. ("id", "seed", "problem_source");
+    "pass_rate", "pass_rate_samples" and "provenance" (run, model, prompt, id, seed, how it was judged) are computed.
     text_part: "whole", or "answer" for the text after the thinking. Raises SdgError for an unknown form or part, and
     for a reserved key.
     """
@@ -71,6 +74,7 @@ class RowMaker:
     def __init__(self, row_format: RowFormat, filters: Filters):
         template, prompt = row_format.template, row_format.prompt
         self.text_part = row_format.text_part
+        self.origin: Mapping[str, Any] = {}  # what the extra key "provenance" says of every row; the caller fills it
         self.pass_rates: Mapping[
             str, PassRate
         ] = {}  # by problem id; the caller fills it if filters or extra keys need it
@@ -173,7 +177,7 @@ class RowMaker:
         """Return one line per form, in the order of `forms`. text: what `text` returned."""
         question = self.question(solution)
         answer = exact_json.dumps(self.columns.observe("expected_answer", verdict.expected_answer))
-        keys = {key: self.columns.observe(key, solution.value(key)) for key in self.extra_keys}
+        keys = {key: self.columns.observe(key, self._value(key, solution, verdict)) for key in self.extra_keys}
         tail = b',"expected_answer":' + answer + (b"," + files.dumps(keys)[1:] if keys else b"}\n")
         starts = (FORMS[form].write for form in self.forms)
         return [
@@ -181,6 +185,17 @@ class RowMaker:
             + tail
             for write in starts
         ]
+
+    def _value(self, key: str, solution: Solution, verdict: Verdict) -> Any:
+        """Return the value of an extra key.
+
+        "provenance", unless the problem has a key of this name, is where the row comes from, as JSON. With its run, id
+        and seed, `sdg why` tells the rest.
+        """
+        if key != PROVENANCE or key in solution.keys:
+            return solution.value(key)
+        row = {"id": verdict.id, "seed": solution.keys.get("seed"), "decided_by": verdict.how}
+        return exact_json.dumps({**self.origin, **row}).decode()
 
     def _input_output(self, question: str, text: bytes, finish_reason: str) -> bytes:
         if self._opening and self.text_part == "answer":
