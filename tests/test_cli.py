@@ -184,8 +184,13 @@ def test_reset_asks_first(clone, capsys, monkeypatch):
 
 
 def test_params_and_notebooks_explain(clone, capsys):
-    assert main(["params", "math/03"]) == 0
-    assert "  NUM_SEEDS  2       solutions a problem\n" in capsys.readouterr().out
+    assert main(["params", "math"]) == 0
+    out = capsys.readouterr().out
+    assert "math/03_generate_solutions  (notebooks/math/03_generate_solutions.ipynb)\n" in out
+    assert "  NUM_SEEDS = 2\n      solutions a problem\n" in out
+    assert main(["params", "math/03", "--json"]) == 0
+    explained = json.loads(capsys.readouterr().out)
+    assert explained["math/03_generate_solutions"]["NUM_SEEDS"] == {"default": "2", "help": "solutions a problem"}
     write_notebook(clone / "notebooks" / "code" / "03_filter.ipynb", "A = 1  # a")
     assert main(["params", "03"]) == 2
     assert capsys.readouterr().err == (
@@ -194,6 +199,37 @@ def test_params_and_notebooks_explain(clone, capsys):
     )
     assert main(["notebooks"]) == 0
     assert "  math/03_generate_solutions  solutions\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("sdg sta", {"status"}),
+        ("sdg status ", {"first", "second"}),
+        ("sdg report first s", {"second"}),
+        ("sdg run math --profile d", {"demo"}),
+        ("sdg params math/03", {"math/03_generate_solutions"}),
+    ],
+)
+def test_the_shell_completes_commands_runs_profiles_and_notebooks(clone, tmp_path, typed, words):
+    for name in ("first", "second"):
+        (clone / "outputs" / name).mkdir(parents=True)
+        (clone / "outputs" / name / "run.yaml").write_text("profile: demo")
+    asking = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "words"),
+        "COMP_LINE": typed,
+        "COMP_POINT": str(len(typed)),
+    }
+    subprocess.run(command(), env={**environment(), **asking}, check=True, cwd=clone)
+    found = (tmp_path / "words").read_text().split("\n")
+    assert {word.strip() for word in found if not word.startswith("-")} == words
+
+
+def test_completion_prints_code_for_the_shell(capsys):
+    assert main(["completion", "bash"]) == 0
+    assert "complete " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

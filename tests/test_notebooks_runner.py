@@ -59,6 +59,9 @@ def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
     first = run("math", "-p", "NUM_PROBLEMS", "5")
     assert first.returncode == 0, first.err
     lines = first.out.splitlines()
+    planned = run("math", "-p", "NUM_PROBLEMS", "5", "-p", "NUM_SEEDS", "3", "--dry-run").out.splitlines()
+    assert planned[1] == "math/01_download_problems: complete, nothing to do"
+    assert planned[2] == "math/03_generate_solutions: to run with NUM_SEEDS = 3, SLEEP_S = 0.0"
     assert re.fullmatch(r"01 download problems   5/6 rows  [\d.]+s.*", lines[1])
     assert re.fullmatch(r"03 generate solutions  4/5 rows  [\d.]+s.*", lines[2])
     assert first.err == ""
@@ -66,6 +69,10 @@ def test_a_chain_runs_once_and_again_only_what_changed(clone, run):
     assert texts(executed) == f"{clone / 'notebooks' / 'math'}\n"
     assert not executed.with_suffix(".log").exists()
 
+    verbose = run("math", "-p", "NUM_PROBLEMS", "5", "--to", "01", "--again", "-v")
+    assert f"\n{clone / 'notebooks' / 'math'}\n01 download problems  5/6 rows" in verbose.out
+    quiet = run("math", "-p", "NUM_PROBLEMS", "5", "--quiet")
+    assert (quiet.returncode, quiet.out, quiet.err) == (0, "", "")
     again = run("math", "-p", "num-problems", "5")
     assert again.out.count("complete, nothing to do") == 2, again.err
 

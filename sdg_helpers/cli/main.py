@@ -20,7 +20,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0, 1 for a failed notebook, 2 for bad input, 3 when the budget is spent, 130 when interrupted.
     """
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks for the words that may follow
+        from sdg_helpers.cli.completion import complete_words
+
+        complete_words(parser)
+    arguments = parser.parse_args(argv)
     if arguments.command is None:
         print(START)
         return 0
@@ -49,7 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from sdg_helpers.cli import audit, browse, fork, init, lineage, planning, repair, report, run, run_folders, tools
+    from sdg_helpers.cli import (
+        audit,
+        browse,
+        fork,
+        init,
+        lineage,
+        notebooks,
+        planning,
+        repair,
+        report,
+        run,
+        run_folders,
+        tools,
+    )
 
     parser = Parser(
         prog="sdg", description="Open Reasoning Cookbook: from hard problems to reasoning data for fine-tuning."
@@ -64,6 +82,6 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
         return command
 
-    for module in (init, planning, run, run_folders, report, browse, lineage, fork, repair, tools, audit):
+    for module in (init, planning, run, run_folders, report, browse, lineage, fork, repair, notebooks, tools, audit):
         module.add_commands(add)
     return parser

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
-import shlex
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 from sdg_helpers.cli.console import display_path, program_name
-from sdg_helpers.cli.main import BUDGET_SPENT, FAILED, INTERRUPTED, Add
+from sdg_helpers.cli.main import Add
+from sdg_helpers.cli.resuming import report_budget, report_stop, words_of
 from sdg_helpers.cli.tools import fetch_weights
 from sdg_helpers.errors import SdgError
 
 if TYPE_CHECKING:
     from sdg_helpers.budgets.budget import Budget
     from sdg_helpers.notebooks.discovery import Notebook
-    from sdg_helpers.notebooks.execution import NotebookFailed
     from sdg_helpers.runs.run import Run
 
 
@@ -52,6 +54,12 @@ def add_commands(add: Add) -> None:
         action="store_true",
         help="submit the driver itself as a small Slurm job, so that you can log out",
     )
+    run.add_argument(
+        "--dry-run", action="store_true", help="only show which notebooks would run, and with which parameters"
+    )
+    how_much = run.add_mutually_exclusive_group()
+    how_much.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+    how_much.add_argument("-v", "--verbose", action="store_true", help="also print what the notebooks' cells print")
     run.add_argument("--again", action="store_true", help="also execute complete notebooks (finished work is reused)")
 
 
@@ -72,23 +80,42 @@ def _run(arguments: argparse.Namespace) -> int:
     name = arguments.run or re.sub(r"[^A-Za-z0-9._-]", "-", profile.path.stem)
     run = Run(name, run_folder(name), profile)
     budget = _read_budget(run, arguments.budget)
+    if arguments.dry_run:
+        return _show_plan(run, selected, values, arguments.again)
     history.add_session(run.folder, profile, {key: value for key, value in arguments.overrides})
     set_budget(run.folder, budget)
     if arguments.submit:
         return _submit(run, arguments, name)
-    print(f"run {name}, profile {profile.key}: {display_path(run.folder)}", flush=True)
+    if not arguments.quiet:
+        print(f"run {name}, profile {profile.key}: {display_path(run.folder)}", flush=True)
     if any(notebook.asks_a_model for notebook in selected):
         fetch_weights([spec.model for spec in profile.specs if spec.engine == "embedded"])
     try:
-        chain.run_notebooks(run, selected, values, sys.stdout, arguments.again)
+        with open(os.devnull, "w") if arguments.quiet else nullcontext(sys.stdout) as out:
+            chain.run_notebooks(run, selected, values, out, arguments.again, verbose=arguments.verbose)
     except (NotebookFailed, KeyboardInterrupt) as error:
         if arguments.debug:
             raise
         if isinstance(error, NotebookFailed) and error.budget_spent:
-            return _report_budget(run, error, arguments, name)
-        return _report_stop(error, arguments, name)
+            return report_budget(run, error, arguments, name)
+        return report_stop(error, arguments, name)
     executed = display_path(run.folder / "notebooks")
-    print(f"Complete. Executed notebooks: {executed}   Status: {program_name()} status {name}")
+    if not arguments.quiet:
+        print(f"Complete. Executed notebooks: {executed}   Status: {program_name()} status {name}")
+    return 0
+
+
+def _show_plan(run: Run, selected: list[Notebook], values: Mapping[str, Mapping[str, Any]], again: bool) -> int:
+    """Print what the command would do; nothing is written."""
+    from sdg_helpers.notebooks import chain
+
+    print(f"run {run.name}, profile {run.profile.key}: {display_path(run.folder)}")
+    for notebook in selected:
+        done = not again and chain.is_complete(run, notebook, values[notebook.key])
+        given = ", ".join(f"{key} = {value!r}" for key, value in values[notebook.key].items())
+        print(
+            f"{notebook.key}: " + ("complete, nothing to do" if done else f"to run{' with ' + given if given else ''}")
+        )
     return 0
 
 
@@ -105,33 +132,13 @@ def _submit(run: Run, arguments: argparse.Namespace, name: str) -> int:
     from sdg_helpers.notebooks.submitting import submit_driver
 
     arguments.profile = run.profile.key  # the job starts in another folder
-    words = ["run", *_words(arguments, name), *(["--again"] if arguments.again else [])]
+    words = ["run", *words_of(arguments, name), *(["--again"] if arguments.again else [])]
     job_id, log = submit_driver(run.folder, run.profile.jobs.spec("driver"), words)
     print(
         f"Submitted as job {job_id}; log: {display_path(log)}   Status: {program_name()} status {name}   "
         f"Cancel: {program_name()} cancel {name}"
     )
     return 0
-
-
-def _words(arguments: argparse.Namespace, name: str) -> list[str]:
-    """The words after `sdg run` that repeat this command."""
-    words = [*arguments.tracks, *(["--profile", arguments.profile] if arguments.profile else []), "--run", name]
-    for flag, value in (("--from", arguments.first), ("--to", arguments.last)):
-        words += [flag, value] if value else []
-    for override in arguments.overrides:
-        words += ["-p", *override]
-    return words
-
-
-def _report_stop(error: BaseException, arguments: argparse.Namespace, name: str) -> int:
-    """Print what happened and the exact command that resumes the run; return the exit code."""
-    interrupted = isinstance(error, KeyboardInterrupt)
-    message = f"stopped ({str(error) or 'Ctrl-C'})." if interrupted else error
-    how = "Resume with" if interrupted else "Fix the cause, then resume with"
-    command = f"{program_name()} run {shlex.join(_words(arguments, name))}"
-    print(f"sdg: {message}\nFinished work is kept. {how}: {command}", file=sys.stderr)
-    return INTERRUPTED if interrupted else FAILED
 
 
 def _read_budget(run: Run, text: str | None) -> Budget | None:
@@ -146,22 +153,6 @@ def _read_budget(run: Run, text: str | None) -> Budget | None:
     if budget := read_budget(run.folder):
         check_unit(budget, run.profile)
     return budget
-
-
-def _report_budget(run: Run, error: NotebookFailed, arguments: argparse.Namespace, name: str) -> int:
-    """Print what is spent, what is left to do, and how to go on; return the exit code."""
-    from sdg_helpers.budgets.reports import rest_of
-    from sdg_helpers.runs.status import run_status
-
-    unfinished = [stage for stage in run_status(run.folder) if stage.state == "partial"]
-    rest, enough = rest_of(run.folder, unfinished[-1]) if unfinished else ("", "")
-    command = f"{program_name()} run {shlex.join([*_words(arguments, name), '--budget', enough or 'MORE'])}"
-    print(
-        f"sdg: stopped: {error.error.partition(': ')[2]}\n{rest}\nFinished work is kept. Go on with a larger budget "
-        f"(or none): {command}".replace("\n\n", "\n"),
-        file=sys.stderr,
-    )
-    return BUDGET_SPENT
 
 
 def _select_notebooks(arguments: argparse.Namespace) -> list[Notebook]:

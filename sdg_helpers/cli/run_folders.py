@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sdg_helpers.cli.console import confirm, display_path, print_table
+from sdg_helpers.cli.console import confirm, display_path, print_json, print_table
 from sdg_helpers.cli.main import Add
 from sdg_helpers.errors import SdgError
 
@@ -35,9 +35,7 @@ def _status(arguments: argparse.Namespace) -> None:
         else status.runs_table()
     )
     if arguments.json:
-        import json
-
-        print(json.dumps(rows, indent=2, default=str))
+        print_json(rows)
     elif arguments.run:
         print_table([[f"{row['track']}/{row['stage']}", row["state"], row["detail"]] for row in rows])
         folder = runs.existing_run(arguments.run)

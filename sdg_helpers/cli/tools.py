@@ -1,17 +1,17 @@
-"""The other commands: NeMo-Skills import and export, notebooks and their parameters, cluster checks, model weights."""
+"""The other commands: NeMo-Skills import and export, cluster checks, model weights, shell completion."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from sdg_helpers.cli.console import display_path, print_table, program_name
+from sdg_helpers.cli.console import print_table, program_name
 from sdg_helpers.cli.main import Add
 from sdg_helpers.errors import SdgError
 
 
 def add_commands(add: Add) -> None:
-    """Add export, import, notebooks, params, cluster and weights."""
+    """Add export, import, cluster, weights and completion."""
     export = add("export", _export, "write a run in another tool's layout")
     export.add_argument("format", choices=["nemo-skills"])
     export.add_argument("run", metavar="RUN")
@@ -31,12 +31,11 @@ def add_commands(add: Add) -> None:
         default=10.0,
         help="how long the small test jobs may wait for a node (default: 10)",
     )
-    add("notebooks", _notebooks, "list the notebooks and the stages they make")
-    params = add("params", _params, "explain the parameters of a notebook")
-    params.add_argument("notebook", metavar="NOTEBOOK", help="math/03, or math/03_generate_solutions")
     weights = add("weights", _weights, "download the weights of an embedded model into the cache")
     weights.add_argument("action", choices=["fetch"])
     weights.add_argument("name", metavar="NAME", help="the model's name in the profile: qwen2.5-coder-1.5b-instruct")
+    completion = add("completion", _completion, "print the shell code that completes sdg's words at the Tab key")
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -76,25 +75,17 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _notebooks(arguments: argparse.Namespace) -> None:
-    from sdg_helpers import notebooks
-
-    print_table([[one.key, ", ".join(info.name for info in one.stages)] for one in notebooks.discover()])
-
-
-def _params(arguments: argparse.Namespace) -> None:
-    from sdg_helpers import notebooks
-
-    notebook = notebooks.find(arguments.notebook, notebooks.discover())
-    print(f"Parameters of {notebook.key} ({display_path(notebook.path)})")
-    print_table([[one.name, one.default, one.help] for one in notebook.parameters.values()])
-
-
 def _weights(arguments: argparse.Namespace) -> None:
     from sdg_helpers.serving.embedded import weights
 
     fetch_weights([arguments.name])
     print(weights.fetch(arguments.name))
+
+
+def _completion(arguments: argparse.Namespace) -> None:
+    import argcomplete
+
+    print(argcomplete.shellcode(["sdg"], shell=arguments.shell))
 
 
 def fetch_weights(names: list[str]) -> None:

@@ -36,12 +36,14 @@ def run_notebooks(
     again: bool = False,
     before_each: Callable[[Notebook], None] = lambda notebook: None,
     kernel: SharedKernel | None = None,
+    verbose: bool = False,
 ) -> None:
     """Execute the selected notebooks with their parameter values; write the executed copies to RUN/notebooks/.
 
     again: execute up-to-date notebooks too (their complete stages still do no work). before_each: called before each
-    notebook, under the run's lock. kernel: for all of them; None: one for each. The run's servers are always stopped at
-    the end. Raises NotebookFailed at the first failure, and SdgError when another driver holds this run.
+    notebook, under the run's lock. kernel: for all of them; None: one for each. verbose: also write what the cells
+    print to `out`. The run's servers are always stopped at the end. Raises NotebookFailed at the first failure, and
+    SdgError when another driver holds this run.
     """
     width = max(len(notebook.title) for notebook in selected)
     lock = Lock(run.folder / ".lock", f"run {run.name!r}")
@@ -49,8 +51,8 @@ def run_notebooks(
         try:
             for notebook in selected:
                 before_each(notebook)
-                given = {**values[notebook.key], **_run_parameters(run, notebook)}
-                line = ProgressLine(out, notebook, width, run.folder / notebook.track)
+                given = _given(run, notebook, values[notebook.key])
+                line = ProgressLine(out, notebook, width, run.folder / notebook.track, verbose)
                 _run_one(run, notebook, given, line, again, kernel)
         finally:
             _stop_servers(run)
@@ -59,6 +61,12 @@ def run_notebooks(
 def executed_path(run: Run, notebook: Notebook) -> Path:
     """Return the path of a notebook's executed copy."""
     return run.folder / "notebooks" / notebook.track / f"{notebook.name}.ipynb"
+
+
+def is_complete(run: Run, notebook: Notebook, values: Mapping[str, Any]) -> bool:
+    """Return whether a notebook with these parameter values is up to date, so that `run_notebooks` would skip it."""
+    dependencies = freshness.dependencies(run, notebook, _given(run, notebook, values))
+    return freshness.is_up_to_date(run, notebook, dependencies, executed_path(run, notebook).with_suffix(".json"))
 
 
 def _run_one(
@@ -75,7 +83,7 @@ def _run_one(
         files.write_json(record, {"state": "running", **begun, "pid": os.getpid()})
         start = time.time()
         try:
-            execute(notebook, failed if kept else executed, given, line.on_cell, kernel)
+            execute(notebook, failed if kept else executed, given, line.on_cell, line.on_text, kernel)
         except NotebookFailed as error:
             state = "interrupted" if error.budget_spent else "failed"
             files.write_json(record, {"state": state, **begun, "cell": error.cell, "error": error.error})
@@ -103,15 +111,16 @@ def _has_good_copy(record: Path) -> bool:
     return good and is_readable_notebook(record.with_suffix(".ipynb"))
 
 
-def _run_parameters(run: Run, notebook: Notebook) -> dict[str, str]:
-    given = {"RUN": run.name, "PROFILE": run.profile.key}
-    for name in given:
+def _given(run: Run, notebook: Notebook, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of all parameters that are set, the run's name and profile included."""
+    own = {"RUN": run.name, "PROFILE": run.profile.key}
+    for name in own:
         if name not in notebook.parameters:
             raise SdgError(
                 f"{notebook.path}: the cell tagged `parameters` does not declare {name}; it declares "
                 f"{', '.join(notebook.parameters) or 'no parameters'}. Add {name} to that cell."
             )
-    return given
+    return {**values, **own}
 
 
 def _wait_for_orphaned_kernel(run: Run, notebook: Notebook) -> None:

@@ -60,14 +60,15 @@ def execute(
     executed: Path,
     parameters: Mapping[str, Any],
     on_cell: Callable[[int, int], None] | None = None,
+    on_text: Callable[[str], None] | None = None,
     kernel: SharedKernel | None = None,
 ) -> None:
     """Run a notebook from top to bottom in a clean kernel, writing the copy with outputs to `executed` cell by cell.
 
     The kernel inherits this process's environment and packages; its working folder is the notebook's, as in
-    JupyterLab. on_cell(cell, cells) is called when a cell begins. kernel: run in this one, after emptying its
-    namespace. Raises SdgError for an unknown parameter, before anything starts, and NotebookFailed when a cell raises
-    or the kernel dies.
+    JupyterLab. on_cell(cell, cells) is called when a cell begins; on_text(text) when one that printed something ends.
+    kernel: run in this one, after emptying its namespace. Raises SdgError for an unknown parameter, before anything
+    starts, and NotebookFailed when a cell raises or the kernel dies.
     """
     for name in parameters:
         if name not in notebook.parameters:
@@ -101,6 +102,7 @@ def execute(
                     start_timeout=120,
                     cwd=notebook.path.parent,
                     on_cell=record_cell,
+                    on_text=on_text,
                     log=file,
                     kernel=kernel,
                 )
@@ -171,8 +173,18 @@ def _indent(text: str) -> str:
     return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
 
 
+def _printed_text(cell: Any) -> str:
+    """Return what a cell printed and the value of its last line, as text."""
+    parts = [
+        output.get("text") or output.get("data", {}).get("text/plain", "")
+        for output in cell.get("outputs", [])
+        if output["output_type"] in ("stream", "execute_result")
+    ]
+    return _ANSI.sub("", "\n".join("".join(part).rstrip("\n") for part in parts if part))
+
+
 def _register_engine() -> str:
-    """Register a papermill engine that reports when a cell begins and logs the kernel to a file; return its name."""
+    """Register a papermill engine that reports cells and what they print, and logs the kernel; return its name."""
     from jupyter_core.utils import ensure_event_loop
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import Engine, papermill_engines
@@ -195,18 +207,24 @@ def _register_engine() -> str:
             kernel_name: str,
             *,
             on_cell: Callable,
+            on_text: Callable | None,
             log: BinaryIO,
             start_timeout: int,
             kernel: SharedKernel | None,
             **_: Any,
         ) -> None:
-            begin = nb_man.cell_start
+            begin, end = nb_man.cell_start, nb_man.cell_complete
 
             def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
                 on_cell((cell_index or 0) + 1, len(nb_man.nb.cells))
                 begin(cell, cell_index, **more)
 
-            nb_man.cell_start = cell_start
+            def cell_complete(cell: Any, cell_index: int | None = None, **more: Any) -> None:
+                end(cell, cell_index, **more)
+                if on_text and (text := _printed_text(cell)):
+                    on_text(text)
+
+            nb_man.cell_start, nb_man.cell_complete = cell_start, cell_complete
             client = Client(
                 nb_man,
                 km=kernel and kernel.manager,

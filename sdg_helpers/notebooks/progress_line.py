@@ -24,8 +24,9 @@ _PLAIN_EVERY_S = 30  # between two lines where the output is not a terminal
 class ProgressLine:
     """Shows a notebook's progress while the `with` block runs; `finish` or `stop` prints the final line."""
 
-    def __init__(self, out: TextIO, notebook: Notebook, width: int, track_folder: Path):
-        self._out, self._is_terminal = out, out.isatty()
+    def __init__(self, out: TextIO, notebook: Notebook, width: int, track_folder: Path, verbose: bool = False):
+        """verbose: also print what its cells print."""
+        self._out, self._is_terminal, self._verbose = out, out.isatty(), verbose
         self._title = f"{notebook.title:<{width}}"
         self._ledger = Ledger(track_folder.parent)
         self._stages = [track_folder / info.name for info in notebook.stages]
@@ -45,6 +46,12 @@ class ProgressLine:
     def on_cell(self, cell: int, cells: int) -> None:
         """Record that cell number `cell` of `cells` begins."""
         self._cell = cell, cells
+
+    def on_text(self, text: str) -> None:
+        """Print what a cell has printed above the line, if that is wanted."""
+        if self._verbose:
+            self._out.write(("\r\x1b[K" if self._is_terminal else "") + text + "\n")
+            self._out.flush()
 
     def finish(self) -> None:
         """Print the final line of a successful notebook: rows, time, tokens per second."""
