@@ -13,6 +13,7 @@ import pytest
 from sdg_helpers import files
 from sdg_helpers.checkpoints import sharding
 from sdg_helpers.checkpoints.sharding import shard_checkpoint
+from sdg_helpers.checkpoints.tensors import read_header, rename_tensors
 from sdg_helpers.cluster import ranks
 from sdg_helpers.cluster.exit_codes import TryAgain
 from sdg_helpers.errors import SdgError
@@ -28,6 +29,7 @@ from pathlib import Path
 from sdg_helpers.cluster import ranks
 from sdg_helpers.serving.server_specs import parse_server_spec
 from sdg_helpers.checkpoints.sharding import shard_checkpoint
+from sdg_helpers.checkpoints.tensors import read_header, rename_tensors
 meeting, source, folder, spec, logs = sys.argv[1:]
 with ranks.join(Path(meeting), 1, 2) as group:
     group.listen(lambda why, code: os._exit(code))
@@ -106,15 +108,22 @@ def test_once_and_complete(source, tmp_path, spec, logs, faults):
         "nodes": 1,
         "sglang": "0.0.0",
         "source": {"repo": "org/model", "commit": "abc"},
-        "tensors_a_rank": 1,
+        "tensors_a_rank": 2,
     }
     assert manifest["files"] == {name: (folder / name).stat().st_size for name in SHARDS}
     assert manifest["bytes"] == sum(manifest["files"].values())
+    assert manifest["loaded"] == [
+        {
+            "ranks": [0, 1],
+            "tensors": {"layers.0.norm.weight": "U8 64", "layers.0.self_attn.kv_b_proj.weight": "U8 4x2"},
+        }
+    ]
+    assert (folder / SHARDS[1]).read_bytes()[-72:] == b"\x01" * 72  # renaming leaves the data alone
     readable = stat.S_IMODE((folder / SHARDS[0]).stat().st_mode)
     assert readable == 0o666 & ~files.umask()
     before = {name: (folder / name).stat().st_mtime_ns for name in WHOLE}
     assert shard_checkpoint(source, folder, spec, logs) == manifest
-    assert len((faults / "starts").read_text().splitlines()) == 1
+    assert len((faults / "starts").read_text().splitlines()) == 2  # one writes, one loads
     assert {name: (folder / name).stat().st_mtime_ns for name in WHOLE if name != ".lock"}.items() <= before.items()
     assert not list(logs.glob(".*.key.yaml"))
 
@@ -135,7 +144,7 @@ def test_over_two_nodes(source, tmp_path, spec, logs, faults):
         group.end(0)
     other.communicate(timeout=10)
     assert names(folder) == WHOLE and manifest["nodes"] == 2
-    assert sorted(line.split()[1] for line in (faults / "starts").read_text().splitlines()) == ["0", "1"]
+    assert sorted(line.split()[1] for line in (faults / "starts").read_text().splitlines()) == ["0", "0", "1", "1"]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +157,7 @@ def test_over_two_nodes(source, tmp_path, spec, logs, faults):
             r"cannot shard the model into .*: shard of rank 0 .* status 1(.|\n)*stand-in dies at the start",
         ),
         ("die-at-start 2", SdgError, r"cannot shard the model into .*: shard of rank 0 .* status 2"),
+        ("strange", TryAgain, r"2 tensors are only on one of the ranks 0 and 1"),
     ],
 )
 def test_a_sharding_that_fails_leaves_no_manifest(
@@ -164,9 +174,18 @@ def test_a_sharding_that_fails_leaves_no_manifest(
     assert shard_checkpoint(source, folder, spec, logs)["tp_size"] == 2  # again, and it is whole
 
 
+def test_shards_that_cannot_be_loaded_do_not_count(source, tmp_path, spec, logs, monkeypatch):
+    monkeypatch.setattr(sharding, "ALIASES", {})
+    folder = tmp_path / "sharded"
+    said = r"shards are written, but SGLang cannot serve them(.|\n)*KeyError: 'layers.0.self_attn.attn_mha.kv_b_proj"
+    with pytest.raises(SdgError, match=said) as raised:
+        shard_checkpoint(source, folder, spec, logs)
+    assert type(raised.value) is SdgError and not (folder / "sharded.json").exists()
+
+
 def test_a_rank_that_wrote_nothing(tmp_path, source):
     (tmp_path / "model-rank-0-part-0.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-    assert sharding._find_flaw(tmp_path, 3) == ("no model-rank-… files of rank 1, 2 of 3")
+    assert sharding._find_flaw(tmp_path, 3) == "no model-rank-… files of rank 1, 2 of 3"
 
 
 def test_a_part_that_is_missing(tmp_path):
@@ -211,7 +230,51 @@ def test_a_server_refuses_shards_that_are_not_whole(source, tmp_path, spec, logs
     change(folder)
     with pytest.raises(SdgError, match=said):
         open_server(spec.model_copy(update={"model": str(folder)}), logs)
-    assert len((faults / "starts").read_text().splitlines()) == 1
+    assert len((faults / "starts").read_text().splitlines()) == 2  # both of the sharding
+
+
+def rewrite(path, old, new):
+    """Replace words of a file's header by others of the same length."""
+    assert len(old) == len(new) and old in (data := path.read_bytes())
+    path.write_bytes(data.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            b"layers.0.norm",
+            b"layers.0.morn",
+            "rank 1 has 2 other tensors than it loaded .*morn.weight: none, not U8 64; ",
+        ),
+        (b'"shape":[4,2]', b'"shape":[2,4]', r"rank 1 has 1 other tensors .*kv_b_proj.weight: U8 4x2, not U8 2x4\)"),
+    ],
+)
+def test_a_server_refuses_other_tensors_than_were_loaded(source, tmp_path, spec, logs, old, new, said):
+    folder = tmp_path / "sharded"
+    shard_checkpoint(source, folder, spec, logs)
+    rewrite(folder / SHARDS[1], old, new)
+    with pytest.raises(SdgError, match=f"SGLang cannot load these shards: {said}"):
+        check_sharded(folder, 2)
+
+
+def test_shards_that_were_never_loaded_are_refused_under_an_alias(source, tmp_path, spec, logs):
+    folder = tmp_path / "sharded"
+    manifest = shard_checkpoint(source, folder, spec, logs)
+    del manifest["loaded"]  # as an earlier version wrote it
+    files.write_json(folder / "sharded.json", manifest)
+    assert check_sharded(folder, 2) == manifest
+    rewrite(folder / SHARDS[0], b"self_attn.kv_b_proj.weight", b"attn_mha.kv_b_proj.weight_")
+    with pytest.raises(SdgError, match=r"it has no tensor of the name layers\.0\.attn_mha\.kv_b_proj\.weight_"):
+        check_sharded(folder, 2)
+
+
+def test_names_that_would_collide_are_kept(tmp_path):
+    header = {name: {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for name in ("a.b", "a.x.b")}
+    text, path = json.dumps(header).encode(), tmp_path / "two"
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    rename_tensors(path, {".x.": "."})
+    assert read_header(path).keys() == {"a.b", "a.x.b"}
 
 
 def test_a_server_refuses_shards_of_another_size(source, tmp_path, spec, logs):

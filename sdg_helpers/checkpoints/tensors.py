@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import struct
 from dataclasses import dataclass
@@ -62,6 +63,31 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError, struct.error, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise SdgError(f"{path}: not a complete safetensors file ({error}). Download it again.") from None
     return header
+
+
+def rename_tensors(path: Path, renamed: dict[str, str]) -> None:
+    """Replace parts of the tensors' names in a safetensors file, without touching the data.
+
+    renamed: part -> its replacement, which must not be longer: the header keeps its length, padded with spaces. Names
+    that would collide are left as they are.
+    """
+    with open(path, "r+b") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        new: dict[str, Any] = {}
+        for name, entry in header.items():
+            better = name
+            for part, replacement in renamed.items():
+                better = better.replace(part, replacement)
+            new[name if better != name and better in header else better] = entry
+        if new.keys() == header.keys():
+            return
+        text = json.dumps(new, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= length
+        file.seek(8)
+        file.write(text.ljust(length))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def placement(tensor: Tensor, checkpoint: Checkpoint, tp_size: int) -> int:

@@ -79,7 +79,7 @@ def test_here(tmp_path, hub):
     manifest = made(on_progress=lambda *both: told.append(both))
     assert manifest == check_sharded(tmp_path / "models" / "adder-tp2", 2) == made()
     assert manifest["source"] == {"repo": "org/adder", "commit": SHA} and told[-1] == (12, 12)
-    assert len(starts(tmp_path)) == 1
+    assert len(starts(tmp_path)) == 2  # one writes the shards, one loads them
     assert (tmp_path / "models" / "adder" / "download.json").exists()
 
 
@@ -120,7 +120,7 @@ def test_as_jobs_of_two_nodes_each(slurm, tmp_path, hub, victim):  # noqa: F811
     run = open_run(tmp_path, JOBS)
     track = tmp_path / "run" / "math"
     manifest = make_shards(run, stage_at(track / "checkpoint"), checkpoint="org/adder", tp_size=2)
-    assert manifest["nodes"] == 2 and sorted(row[1] for row in starts(tmp_path)) == ["0", "1"]
+    assert manifest["nodes"] == 2 and sorted(row[1] for row in starts(tmp_path)) == ["0", "0", "1", "1"]
     (tmp_path / "standin" / "starts").unlink()
     (tmp_path / "standin" / "slow").write_text("0.2")
     problems = tmp_path / "problems.jsonl"

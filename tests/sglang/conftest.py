@@ -46,11 +46,22 @@ def python():
 
 @pytest.fixture(scope="session")
 def tiny(python):
-    """The folder of a model that adds digits; made once for the environment."""
+    """The folder of a model that adds digits."""
+    return trained(python, "qwen2")
+
+
+@pytest.fixture(scope="session")
+def tiny_deepseek(python):
+    """The same with DeepSeek's latent attention and experts."""
+    return trained(python, "deepseek_v3")
+
+
+def trained(python, kind):
+    """Return a model's folder; it is made once for the environment."""
     script = HERE / "tiny_model.py"
-    folder = Path(python).parent.parent / f"tiny-{hashlib.sha256(script.read_bytes()).hexdigest()[:12]}"
+    folder = Path(python).parent.parent / f"{kind}-{hashlib.sha256(script.read_bytes()).hexdigest()[:12]}"
     if not (folder / "model.safetensors").exists():
-        subprocess.run([python, script, folder], check=True)
+        subprocess.run([python, script, folder, kind], check=True)
     return folder
 
 

@@ -58,7 +58,7 @@ def build_arguments(folder: Path) -> None:
 
 
 def build_serving(folder: Path) -> None:
-    """The packages of the server, and three replacements for what needs a GPU."""
+    """The packages of the server, three replacements for what needs a GPU, and latent attention on a CPU."""
     pip(folder, "-r", str(HERE / "requirements-serving.txt"))
     pip(folder, "--no-deps", "torchvision==0.28.0")  # its own idea of torch would be the one for GPUs
     packages = next(folder.glob("lib/python3.*/site-packages"))
@@ -67,6 +67,11 @@ def build_serving(folder: Path) -> None:
     if "    _meta_registrations,\n" not in text:
         sys.exit(f"{vision}: expected the import of _meta_registrations, found none; mend environment.py")
     vision.write_text(text.replace("    _meta_registrations,\n", ""))  # of compiled operators that are not there
+    # the attention in plain torch has no latent attention but the absorbed kind, which SGLang chooses for decoding only
+    handlers = packages / "sglang/srt/models/deepseek_common/attention_backend_handler.py"
+    always_absorbed = 'AttentionBackendRegistry.register("torch_native", _dispatch_mla_subtype)\n'
+    if not (text := handlers.read_text()).endswith(always_absorbed):
+        handlers.write_text(text + always_absorbed)
     for name in ("torchaudio", "sgl_kernel"):
         (packages / name).mkdir(exist_ok=True)
     (packages / "torchaudio" / "__init__.py").write_text("")

@@ -42,10 +42,10 @@ class JobNodes:
         self._config = folder / f".{self.servers.name}.key.yaml"
         self._events = folder / f"{self.servers.name}-events.jsonl"
 
-    def start(self, shard_to: Path | None = None) -> list[list[int]]:
+    def start(self, shard_from: Path | None = None) -> list[list[int]]:
         """Stop what runs, then start every part; return the ports of every node, by rank. Raises ServerDown.
 
-        shard_to: write the model there, one shard per rank, instead of serving it.
+        shard_from: write this model to the spec's model folder, one shard per rank, instead of serving that.
         """
         self.attempt += 1
         self.record_event("start")
@@ -63,9 +63,9 @@ class JobNodes:
                 raise ServerDown(f"ranks {missing} were not ready within {_READY_TIMEOUT_S} s")
         ordered = [ports[rank] for rank in range(self.group.num_nodes)]
         self.group.send(
-            serving="start", ports=ordered, config=str(self._config), shard_to=str(shard_to) if shard_to else None
+            serving="start", ports=ordered, config=str(self._config), shard_from=str(shard_from) if shard_from else None
         )
-        self.servers.start(ordered, self._config, shard_to)
+        self.servers.start(ordered, self._config, shard_from)
         return ordered
 
     def poll(self) -> None:
@@ -117,8 +117,8 @@ def follow(spec: SglangSpec, folder: Path, group: Group) -> None:
                 attempt = message["attempt"]
                 group.send(serving="ports", attempt=attempt, ports=servers.free_ports())
             elif message.get("serving") == "start":
-                shard_to = message["shard_to"]
-                servers.start(message["ports"], Path(message["config"]), Path(shard_to) if shard_to else None)
+                shard_from = message["shard_from"]
+                servers.start(message["ports"], Path(message["config"]), Path(shard_from) if shard_from else None)
             elif exited := servers.find_exited():
                 group.send(serving="dead", attempt=attempt, why=exited[0], status=exited[1])
                 servers.stop()

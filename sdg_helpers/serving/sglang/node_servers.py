@@ -54,23 +54,27 @@ class NodeServers:
         """Return free ports of this node, PORTS_PER_PART for each of its parts."""
         return free_ports(command_lines.PORTS_PER_PART * len(self._parts))
 
-    def start(self, ports: list[list[int]], config: Path, shard_to: Path | None = None) -> None:
+    def start(self, ports: list[list[int]], config: Path, shard_from: Path | None = None) -> None:
         """Start all parts.
 
-        ports: each node's free ports, by rank; config: the private file with the key; shard_to: write the sharded model
-        there instead of serving it.
+        ports: each node's free ports, by rank; config: the private file with the key; shard_from: load this model and
+        write it, sharded, to the spec's model folder, instead of serving that.
         """
-        self._key = _read_key(config)
+        self._key, spec = _read_key(config), self._spec
+        if shard_from:
+            spec = spec.model_copy(update={"model": str(shard_from), "load_format": "auto"})
         for number, part in enumerate(self._parts):
             mine = ports[self._group.rank][command_lines.PORTS_PER_PART * number :]
             head = self._group.head if part.head == 0 else self._group.hosts[part.head]
             # listen on the network only where the first rank must connect from another node
             host = "0.0.0.0" if part.node_rank == 0 and self._group.rank else "127.0.0.1"
             command = command_lines.server_command(
-                self._spec, part, host=host, port=mine[0], meet_at=f"{head}:{ports[part.head][1]}", config=config
+                spec, part, host=host, port=mine[0], meet_at=f"{head}:{ports[part.head][1]}", config=config
             )
-            name = f"server{part.server}" if shard_to is None else "shard"
-            self._run(name, command if shard_to is None else command_lines.shard_command(command, shard_to))
+            if shard_from:
+                self._run("shard", command_lines.shard_command(command, Path(command_lines.model_path(self._spec))))
+            else:
+                self._run(f"server{part.server}", command)
 
     def start_router(self, port: int, servers: list[str]) -> None:
         """Start the router in front of several servers; `stop` stops it too."""

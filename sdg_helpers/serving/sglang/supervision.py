@@ -71,7 +71,7 @@ class JobServers:
 
     def __init__(self, spec: SglangSpec, folder: Path, group: Group):
         self.fatal_error: SdgError | None = None  # why the servers are down for good
-        self._spec, self._nodes, self._proxy = spec, JobNodes(spec, folder, group), Proxy()
+        self._spec, self.nodes, self._proxy = spec, JobNodes(spec, folder, group), Proxy()
         self._restarts, self._up_since = 0, 0.0
         self._checks: list[HealthCheck] = []
         self._stopped = threading.Event()
@@ -83,8 +83,8 @@ class JobServers:
             f"http://127.0.0.1:{self._proxy.port}/v1",
             self._spec.served_model,
             "sglang",
-            self._nodes.key,
-            log_path=self._nodes.servers.log,
+            self.nodes.key,
+            log_path=self.nodes.servers.log,
             restart_s=self._spec.deadline_s * (self._spec.max_restarts + 1),
             _check=self.check,
             _stop=stop,
@@ -114,7 +114,7 @@ class JobServers:
         if self._watcher.is_alive() and self._watcher is not threading.current_thread():
             self._watcher.join(_JOIN_TIMEOUT_S)  # it may be in the middle of a restart
         self._proxy.stop()
-        self._nodes.stop()
+        self.nodes.stop()
 
     # --- starting
 
@@ -122,13 +122,13 @@ class JobServers:
         """Start all servers until they are healthy; raise SdgError or TryAgain when all attempts fail."""
         for left in reversed(range(attempts)):
             try:
-                ports = self._nodes.start()
-                self._checks = [HealthCheck(address, self._nodes.key, self._spec) for address in self._addresses(ports)]
+                ports = self.nodes.start()
+                self._checks = [HealthCheck(address, self.nodes.key, self._spec) for address in self._addresses(ports)]
                 self._wait_until_healthy()
                 return
             except ServerDown as down:
-                self._nodes.servers.stop()
-                self._nodes.record_event("did not come up", down.why)
+                self.nodes.servers.stop()
+                self.nodes.record_event("did not come up", down.why)
                 if down.final_error or not left or self._stopped.is_set():
                     error = down.final_error or TryAgain
                     raise error(
@@ -139,9 +139,9 @@ class JobServers:
     def _addresses(self, ports: list[list[int]]) -> list[str]:
         """Return http://host:port of every server, by server number."""
         found = {
-            part.server: f"http://{self._nodes.group.hosts[rank] if rank else '127.0.0.1'}:"
+            part.server: f"http://{self.nodes.group.hosts[rank] if rank else '127.0.0.1'}:"
             f"{ports[rank][command_lines.PORTS_PER_PART * number]}"
-            for rank, parts in enumerate(command_lines.layout(self._spec, self._nodes.group.num_nodes))
+            for rank, parts in enumerate(command_lines.layout(self._spec, self.nodes.group.num_nodes))
             for number, part in enumerate(parts)
             if part.node_rank == 0
         }
@@ -156,24 +156,24 @@ class JobServers:
         port = int(self._checks[0].address.rpartition(":")[2])
         if len(self._checks) > 1:
             (port,) = free_ports(1)
-            self._nodes.servers.start_router(port, [check.address for check in self._checks])
-            router = Server(f"http://127.0.0.1:{port}/v1", self._spec.served_model, "sglang", self._nodes.key)
+            self.nodes.servers.start_router(port, [check.address for check in self._checks])
+            router = Server(f"http://127.0.0.1:{port}/v1", self._spec.served_model, "sglang", self.nodes.key)
             self._wait_for(lambda: is_up(router), end)
             self._check_canary(router)
         self._proxy.open(port)
         self._up_since = time.monotonic()
-        self._nodes.record_event("up")
+        self.nodes.record_event("up")
 
     def _wait_for(self, ready: Callable[[], bool], end: float) -> None:
         while not ready():
             if time.monotonic() > end:
-                why = f"it was still loading after {self._spec.deadline_s:g} s. {self._nodes.servers.describe_log()}"
+                why = f"it was still loading after {self._spec.deadline_s:g} s. {self.nodes.servers.describe_log()}"
                 raise ServerDown(why, TryAgain)
             self._poll()
 
     def _check_canary(self, server: Server) -> None:
         if wrong := ask_canary(server, self._spec):
-            raise ServerDown(f"{wrong}. {self._nodes.servers.describe_log()}")
+            raise ServerDown(f"{wrong}. {self.nodes.servers.describe_log()}")
 
     # --- watching
 
@@ -195,7 +195,7 @@ class JobServers:
 
     def _poll(self) -> None:
         """Wait half a second; raise ServerDown when a process of any node has exited, or `stop` was called."""
-        self._nodes.poll()
+        self.nodes.poll()
         if self._stopped.is_set():
             raise ServerDown("stopped")
 
@@ -204,24 +204,24 @@ class JobServers:
             if check.count_misses() >= self._spec.max_misses:
                 raise ServerDown(
                     f"{check.address} generated no token in {self._spec.max_misses} checks, "
-                    f"{self._spec.check_every_s:g} s apart. {self._nodes.servers.describe_log()}"
+                    f"{self._spec.check_every_s:g} s apart. {self.nodes.servers.describe_log()}"
                 )
 
     def _restart(self, down: ServerDown) -> bool:
         """Close the proxy and restart all servers; return False when that fails or no restarts are left."""
         try:
             self._proxy.close()
-            self._nodes.record_event("down", down.why)
+            self.nodes.record_event("down", down.why)
             if time.monotonic() - self._up_since > _STABLE_S:
                 self._restarts = 0
-            left, before = self._spec.max_restarts - self._restarts, self._nodes.attempt
+            left, before = self._spec.max_restarts - self._restarts, self.nodes.attempt
             if left <= 0:
                 raise TryAgain(
                     f"SGLang went down again after {self._restarts} restarts: {down.why}\nRun again to resume: "
                     "finished requests are kept."
                 )
             self._bring_up(left)
-            self._restarts += self._nodes.attempt - before
+            self._restarts += self.nodes.attempt - before
         except Exception as error:
             self._give_up(error)
         return self.fatal_error is None
@@ -234,4 +234,4 @@ class JobServers:
             why = f"The supervision of SGLang failed: {type(error).__name__}: {error}"
             self.fatal_error = TryAgain(why)
         with suppress(SdgError):
-            self._nodes.record_event("given up", why)
+            self.nodes.record_event("given up", why)

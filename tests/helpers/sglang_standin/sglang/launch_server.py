@@ -49,6 +49,17 @@ def arguments(words=None):
     return given
 
 
+def load_shards(folder):
+    """Like SGLang: every name in the files must be one of the model's parameters, and none may be missing."""
+    for path in Path(folder).glob("model-rank-*.safetensors"):
+        data = path.read_bytes()
+        missing = {"layers.0.norm.weight", "layers.0.self_attn.kv_b_proj.weight"}
+        for name in json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]):
+            missing.remove(name)  # a KeyError for a name that the model does not have
+        if missing:
+            raise ValueError(f"missing keys {missing}")
+
+
 def reply(question):
     numbers = re.findall(r"\d+", question)
     garbled = str(number) in fault("garble").split()
@@ -121,5 +132,7 @@ if __name__ == "__main__":
     if status := fault("die-at-start"):
         print("the stand-in dies at the start", flush=True)
         sys.exit(int(status))
+    if given.load_format == "sharded_state":
+        load_shards(given.model_path)
     time.sleep(float(fault("load") or 0))
     Server((given.host, given.port), Handler).serve_forever()

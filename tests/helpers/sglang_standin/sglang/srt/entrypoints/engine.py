@@ -1,7 +1,8 @@
-"""An engine whose ranks, a process each, write a file of one small tensor when the first node says so.
+"""An engine whose ranks, a process each, write a file of two small tensors when the first node says so; one of them
+under the alias that SGLang saves after a forward pass.
 
 Faults, as files in the folder that STANDIN names: `lazy` (ranks of other nodes write nothing), `cut` (rank 1's file is
-torn), `die-at-start` (the status to end with).
+torn), `strange` (rank 1 writes a tensor that no loader knows), `die-at-start` (the status to end with).
 """
 
 import json
@@ -15,9 +16,14 @@ FOLDER = Path(os.environ["STANDIN"])
 
 
 def write(path, rank):
-    """A safetensors file of one tensor, with the mode that the real one gets."""
-    header = json.dumps({"layer.weight": {"dtype": "U8", "shape": [64], "data_offsets": [0, 64]}}).encode()
-    data = len(header).to_bytes(8, "little") + header + bytes([rank]) * 64
+    """A safetensors file, with the mode that the real one gets."""
+    last = "strange" if rank == 1 and (FOLDER / "strange").exists() else "self_attn.attn_mha.kv_b_proj.weight"
+    header = {
+        "layers.0.norm.weight": {"dtype": "U8", "shape": [64], "data_offsets": [0, 64]},
+        f"layers.0.{last}": {"dtype": "U8", "shape": [4, 2], "data_offsets": [64, 72]},
+    }
+    header = json.dumps(header).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes([rank]) * 72
     file = Path(path) / f"model-rank-{rank}-part-0.safetensors"
     file.write_bytes(data[:-10] if rank == 1 and (FOLDER / "cut").exists() else data)
     file.chmod(0o600)
