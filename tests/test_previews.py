@@ -15,6 +15,7 @@ from sdg_helpers.planning.from_profile import scale_from_profile
 from sdg_helpers.planning.intervals import Pilot, ranges, sensitivities
 from sdg_helpers.planning.scale import Scale, costs, total
 from sdg_helpers.previews.sample import draw_sample, preview_profile, spread_evenly
+from sdg_helpers.previews.tracks import prepare_preview
 from sdg_helpers.profiles import load_profile
 from sdg_helpers.runs import history
 from tests.helpers.clone import ROOT
@@ -55,7 +56,7 @@ def test_the_sample_of_the_demo_is_always_the_same_and_knows_the_whole(tmp_path)
     assert sample.path.read_bytes() == draw_sample(tmp_path / "b", MATH_01, 8).path.read_bytes()
     assert draw_sample(tmp_path / "c", {**MATH_01, "MAX_PROBLEMS": 5}, 8)[1:] == (5, 5)
     with pytest.raises(SdgError, match="-n 1: 2 problems at least"):
-        draw_sample(tmp_path / "d", MATH_01, 1)
+        prepare_preview("math", tmp_path / "d", {"math/01_download_problems": MATH_01}, 1)
 
 
 def test_a_preview_on_a_cluster_uses_one_job_per_stage(tmp_path):
@@ -198,3 +199,27 @@ def test_a_preview_ends_with_a_page_even_if_requests_fail(tmp_path, capsys):
     assert main(["plan", "try-p-6x2", "--problems", "2500", "--seeds", "4"]) == 0
     projected = float(re.search(r"tokens generated \| ([\d.]+)k \|", capsys.readouterr().out)[1]) * 1000
     assert projected == pytest.approx(solved["generated_tokens"] / 12 * 10_000, rel=0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "track, whole, solving", [("code", "24 problems, 2 solutions", "02 solutions"), ("science", "", "04 solutions")]
+)
+def test_previews_of_the_other_tracks(tmp_path, capsys, track, whole, solving):
+    with StandIn(accuracy=0.7) as server:
+        profile = tmp_path / "p.yaml"
+        profile.write_text(
+            f"servers: {{solver: {{engine: endpoint, model: standin, base_url: {server.base_url!r}}}}}\n"
+        )
+        code = main(["try", track, "--profile", str(profile), "-n", "4"])
+        shown = capsys.readouterr()
+    run = tmp_path / "outputs" / f"try-{track}-p-4x2"
+    page = (run / "preview.md").read_text()
+    assert code in (0, 1) and page in shown.out, shown.err
+    solved = files.read_json(run / track / "solutions" / "manifest.json")
+    assert f"# Preview: {solved['problems']} problems, 2 solutions each" in page and f"## The whole: {whole}" in page
+    assert main(["plan", run.name, "--problems", "1000", "--seeds", "2"]) == 0
+    planned = capsys.readouterr().out
+    assert re.search(rf"{solving} +2,000 +", planned) and "rejudged" not in planned
+    tokens = float(re.search(rf"{solving} +2,000 +([\d.,]+)k", planned)[1].replace(",", "")) * 1000
+    assert tokens == pytest.approx(solved["generated_tokens"] / solved["counts"]["rows_out"] * 2000, rel=0.01)

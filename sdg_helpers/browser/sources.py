@@ -8,7 +8,6 @@ from typing import Any
 
 from sdg_helpers import runs
 from sdg_helpers.errors import SdgError
-from sdg_helpers.lineage.finding import verdicts_file
 from sdg_helpers.runs.run import Track
 from sdg_helpers.solutions.seed_files import files_by_seed
 
@@ -58,7 +57,7 @@ def find_sources(track: Track) -> Sources:
         track,
         problems,
         tuple((seed, path) for seed, paths in solutions.items() for path in paths),
-        verdicts_file(track),
+        track.verdicts(),
         _first(track, _LABELS, "labels.parquet"),
         tuple(path for path in stores if path.exists()),
         track.folder / "solutions" / "failures.jsonl",

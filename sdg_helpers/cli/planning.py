@@ -11,20 +11,21 @@ from sdg_helpers.cli.main import FAILED, INTERRUPTED, Add
 from sdg_helpers.errors import SdgError, did_you_mean
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sdg_helpers.notebooks.discovery import Notebook
     from sdg_helpers.planning.intervals import Pilot, Range
     from sdg_helpers.planning.scale import Scale
     from sdg_helpers.profiles import Profile
     from sdg_helpers.runs.run import Run
 
-_FIRST, _SOLVE = "math/01_download_problems", "math/03_generate_solutions"
-_NOTEBOOKS = ("01", "03", "04", "05", "06", "07")  # a preview needs no shards, and GenSelect needs more problems
+_TRACKS = ("math", "code", "science")
 
 
 def add_commands(add: Add) -> None:
     """Add try and plan."""
     preview = add("try", _try, "put a few problems through every stage, and project the cost of the whole")
-    preview.add_argument("track", choices=["math"], metavar="TRACK", help="math")
+    preview.add_argument("track", choices=list(_TRACKS), metavar="TRACK", help=", ".join(_TRACKS))
     preview.add_argument("--profile", metavar="P", default="demo", help="a name or a .yaml file (default: demo)")
     preview.add_argument("-n", dest="count", metavar="N", type=int, default=8, help="problems (default: 8)")
     preview.add_argument("--seeds", metavar="K", type=int, default=2, help="solutions per problem (default: 2)")
@@ -34,7 +35,7 @@ def add_commands(add: Add) -> None:
         "-p", dest="overrides", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
         help="override a parameter, as in `sdg run`",
     )  # fmt: skip
-    plan = add("plan", _plan, "plan GPU-hours, days, disk and money of a run of the math track")
+    plan = add("plan", _plan, "plan GPU-hours, days, disk and money of a run")
     plan.add_argument("run", nargs="?", metavar="RUN", help="a small run to measure; without one, a profile's figures")
     plan.add_argument("--profile", metavar="P", help="where the whole will run (default: the run's profile, or slurm)")
     plan.add_argument("--problems", metavar="N", type=int, help="problems of the whole (default: 480,000)")
@@ -51,41 +52,55 @@ def add_commands(add: Add) -> None:
 def _try(arguments: argparse.Namespace) -> int:
     from sdg_helpers import notebooks
     from sdg_helpers.cli.tools import fetch_weights
-    from sdg_helpers.notebooks import chain
-    from sdg_helpers.notebooks.execution import NotebookFailed, SharedKernel
     from sdg_helpers.notebooks.values import values_for
-    from sdg_helpers.previews import draw_sample, write_page
+    from sdg_helpers.previews import NOTEBOOKS, SOLVE, prepare_preview, write_page
     from sdg_helpers.profiles import load_profile
 
-    profile = load_profile(arguments.profile)
-    selected = [one for one in notebooks.discover("math") if one.number in _NOTEBOOKS]
+    profile, name = load_profile(arguments.profile), arguments.track
+    selected = [one for one in notebooks.discover(name) if one.number in NOTEBOOKS[name]]
     given = values_for(selected, notebooks.discover(), profile, arguments.overrides)
     values = {one.key: {name: p.value for name, p in one.parameters.items()} | given[one.key] for one in selected}
-    whole_seeds = values[_SOLVE]["NUM_SEEDS"]
+    whole_seeds = values[SOLVE[name]]["NUM_SEEDS"]
     seeds = min(arguments.seeds, whole_seeds)
     run = _preview_run(arguments, profile, seeds)
-    sample = draw_sample(run.folder, values[_FIRST], arguments.count)
-    for key, changed in _changes(str(sample.path), seeds).items():
-        given[key] |= changed
-    print(f"preview {run.name}: {sample.size} problems x {seeds} solutions, {display_path(run.folder)}", flush=True)
+    preview = prepare_preview(name, run.folder, values, arguments.count)
+    for notebook in selected:
+        given[notebook.key] |= _tolerant(notebook) | preview.changes.get(notebook.key, {})
+    given[SOLVE[name]]["NUM_SEEDS"] = seeds
+    print(f"preview {run.name}: {seeds} solutions per problem, {display_path(run.folder)}", flush=True)
     fetch_weights([spec.model for spec in profile.specs if spec.engine == "embedded"])
-
-    def load_early(notebook: Notebook) -> None:
-        if notebook is selected[0] and profile.server("solver").engine == "embedded":
-            _load_in_background(run)
-
-    code = 0
-    try:
-        with SharedKernel() as kernel:
-            chain.run_notebooks(run, selected, given, sys.stdout, before_each=load_early, kernel=kernel)
-    except (NotebookFailed, KeyboardInterrupt) as error:
-        code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
-        print(f"sdg: {str(error) or 'stopped (Ctrl-C)'}", file=sys.stderr)
-    if run.track("math").stage("solutions").complete:
-        print(f"\n{write_page(run.track('math'), profile, sample, arguments.problems or sample.of, whole_seeds)}")
+    code = _run_preview(run, selected, given, load_early=name == "math")
+    track = run.track(name)
+    if track.stage("solutions").complete:
+        whole = arguments.problems or preview.whole(track)
+        print(f"\n{write_page(track, profile, whole, whole_seeds)}")
         page = display_path(run.folder / "preview.md")
         print(f"Page: {page}   Plan with other figures: {program_name()} plan {run.name}")
     return code
+
+
+def _tolerant(notebook: Notebook) -> dict[str, Any]:
+    """Return the parameters with which failures are shown, not fatal, and nothing is published."""
+    values = {"MAX_FAILED_FRACTION": 1.0, "MAX_UNFINISHED_FRACTION": 1.0, "PUSH_TO_HUB": ""}
+    return {name: value for name, value in values.items() if name in notebook.parameters}
+
+
+def _run_preview(run: Run, selected: list[Notebook], given: dict[str, dict[str, Any]], load_early: bool) -> int:
+    """Execute the notebooks in one kernel; return the exit code. load_early: the first one needs no server."""
+    from sdg_helpers.notebooks import chain
+    from sdg_helpers.notebooks.execution import NotebookFailed, SharedKernel
+
+    def before_each(notebook: Notebook) -> None:
+        if load_early and notebook is selected[0] and run.profile.server("solver").engine == "embedded":
+            _load_in_background(run)
+
+    try:
+        with SharedKernel() as kernel:
+            chain.run_notebooks(run, selected, given, sys.stdout, before_each=before_each, kernel=kernel)
+    except (NotebookFailed, KeyboardInterrupt) as error:
+        print(f"sdg: {str(error) or 'stopped (Ctrl-C)'}", file=sys.stderr)
+        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+    return 0
 
 
 def _load_in_background(run: Run) -> None:
@@ -110,32 +125,22 @@ def _preview_run(arguments: argparse.Namespace, profile: Profile, seeds: int) ->
     from sdg_helpers.runs.run import Run, run_folder
 
     stem = re.sub(r"[^A-Za-z0-9._-]", "-", profile.path.stem)
-    name = arguments.run or f"try-{stem}-{arguments.count}x{seeds}"
+    track = "" if arguments.track == "math" else f"{arguments.track}-"
+    name = arguments.run or f"try-{track}{stem}-{arguments.count}x{seeds}"
     folder = run_folder(name)
     run = Run(name, folder, preview_profile(profile, folder))
     history.add_session(folder, run.profile, dict(arguments.overrides))
     return run
 
 
-def _changes(source: str, seeds: int) -> dict[str, dict[str, Any]]:
-    """Return the parameters of a preview by notebook: failures are shown, not fatal, and nothing is published."""
-    return {
-        _FIRST: {"SOURCE": source, "COLUMNS": {}, "MAX_PROBLEMS": 0, "DROP_TYPES": []},
-        _SOLVE: {"NUM_SEEDS": seeds, "MAX_FAILED_FRACTION": 1.0, "MAX_UNFINISHED_FRACTION": 1.0},
-        "math/04_judge_solutions": {"MAX_FAILED_FRACTION": 1.0},
-        "math/06_rejudge_solutions": {"MAX_FAILED_FRACTION": 1.0},
-        "math/07_export_sft": {"PUSH_TO_HUB": ""},
-    }
-
-
 def _plan(arguments: argparse.Namespace) -> None:
     from sdg_helpers.planning.intervals import ranges, sensitivities
     from sdg_helpers.planning.report import has_gpus, prices_of, projection_lines, sensitivity_lines, stage_rows
 
-    scale, profile, pilot = _scale_to_plan(arguments)
-    print_table(stage_rows(scale, profile))
+    scale, profile, pilot, track = _scale_to_plan(arguments)
+    print_table(stage_rows(scale, profile, track))
     print()
-    print("\n".join(projection_lines(scale, profile, pilot)))
+    print("\n".join(projection_lines(scale, profile, pilot, track)))
     prices = prices_of(profile)
     quantity = "gpu_hours" if has_gpus(profile) else "money" if prices[0] else "hours"
     print()
@@ -158,8 +163,8 @@ def _keep(name: str, found: dict[str, Range], currency: str) -> None:
     print(f"\nKept as the plan of run {name}.")
 
 
-def _scale_to_plan(arguments: argparse.Namespace) -> tuple[Scale, Profile, Pilot | None]:
-    """Return the scale of the whole, the profile that it runs with, and the pilot that it was measured in."""
+def _scale_to_plan(arguments: argparse.Namespace) -> tuple[Scale, Profile, Pilot | None, str]:
+    """Return the scale of the whole, the profile that it runs with, its pilot if there is one, and the track."""
     from dataclasses import fields, replace
 
     from sdg_helpers import runs
@@ -177,11 +182,12 @@ def _scale_to_plan(arguments: argparse.Namespace) -> tuple[Scale, Profile, Pilot
     changes: dict[str, Any] = {}
     for name, value in (("problems", arguments.problems), ("num_seeds", arguments.seeds)):
         changes |= {name: value} if value is not None else {}
-    scale, pilot = replace(scale, **changes), None
+    scale, pilot, track = replace(scale, **changes), None, "math"
     if folder:
-        measured = scale_from_run(folder, scale.problems, scale.num_seeds)
+        track = _track_of(folder)
+        measured = scale_from_run(folder, scale.problems, scale.num_seeds, track)
         scale = replace(measured, servers=scale.servers, hours_per_job=scale.hours_per_job)
-        pilot = read_pilot(runs.Track(folder / "math", "math"), scale.problems)
+        pilot = read_pilot(runs.Track(folder / track, track), scale.problems)
     known = {field.name: field.type for field in fields(Scale)}
     for name, text in arguments.figures:
         if name not in known:
@@ -190,4 +196,10 @@ def _scale_to_plan(arguments: argparse.Namespace) -> tuple[Scale, Profile, Pilot
             changes[name] = int(text) if known[name] == "int" else float(text)
         except ValueError:
             raise SdgError(f"-s {name} {text!r}: not a number. Write for example: -s mean_tokens 9000") from None
-    return replace(scale, **changes), profile, pilot
+    return replace(scale, **changes), profile, pilot, track
+
+
+def _track_of(folder: Path) -> str:
+    """Return the track whose solutions a run has; math if it has none."""
+    found = [name for name in _TRACKS if (folder / name / "solutions" / "manifest.json").exists()]
+    return found[0] if found else "math"

@@ -22,13 +22,6 @@ from sdg_helpers.solutions.reading import scan_solutions
 from sdg_helpers.solutions.rows import Solution, escape_json, strip_leading_space, unescape_json
 from sdg_helpers.solutions.seed_files import seed_files
 
-_VERDICTS = (
-    "rejudged",
-    "voted",
-    "checked",
-    "judged",
-    "filtered",
-)  # the stages that write verdicts, the last ones first
 _SOUGHT = 120  # escaped characters of a text to look for before a line is parsed
 
 
@@ -103,16 +96,10 @@ def find_by_seed(track: Track, problem_id: str, seed: int) -> Found:
 
 def find_verdict(track: Track, solution: Solution) -> Verdict | None:
     """Return the last verdict on a solution, None before judging."""
-    if (table := verdicts_file(track)) is None:
+    if (table := track.verdicts()) is None:
         return None
     wanted = solution.keys["id"]
     return next((one for one in read_verdicts(table, int(solution.keys["seed"])) if one.id == wanted), None)
-
-
-def verdicts_file(track: Track) -> Path | None:
-    """Return the table of the track's last stage that has judged, None before judging."""
-    stages = (track.folder / name for name in _VERDICTS if name in track.stages)
-    return next((one / "verdicts.parquet" for one in stages if (one / "manifest.json").exists()), None)
 
 
 def row_maker(track: Track) -> RowMaker:
@@ -124,7 +111,7 @@ def row_maker(track: Track) -> RowMaker:
     labels = track.folder / "relabeled" / "labels.parquet"
     if labels.exists():
         maker.errors = ExpectedErrors(read_confidence(labels), None)
-    table = verdicts_file(track)
+    table = track.verdicts()
     if table and filters.rate_bounds != (None, None):
         rates = table.with_name("pass_rates.parquet")
         maker.pass_rates = pass_rates.read(rates) if rates.exists() else pass_rates.count(table)

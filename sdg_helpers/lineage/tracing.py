@@ -10,7 +10,7 @@ import pyarrow.parquet as parquet
 from sdg_helpers import files
 from sdg_helpers.formatting import plain_line, plain_text
 from sdg_helpers.judging.verdicts import Verdict, read_verdicts
-from sdg_helpers.lineage.finding import Found, find_by_row, find_by_seed, sft_file, verdicts_file
+from sdg_helpers.lineage.finding import Found, find_by_row, find_by_seed, sft_file
 from sdg_helpers.runs import history
 from sdg_helpers.runs.run import Track
 from sdg_helpers.solutions.generate import sampling_seed
@@ -133,7 +133,7 @@ def _votes(track: Track, found: Found) -> Iterator[str]:
             rows = parquet.read_table(path, filters=[("id", "=", found.id)]).to_pylist()
             for row in rows:
                 yield ", ".join(f"{key} {plain_line(value)}" for key, value in row.items() if key != "id")
-    if (table := verdicts_file(track)) is not None:
+    if (table := track.verdicts()) is not None:
         mine = [(one, seed) for seed in _seeds(track) for one in read_verdicts(table, seed) if one.id == found.id]
         for verdict, seed in mine[:_ANSWERS]:
             mark = "  <- this one" if seed == found.seed else ""

@@ -62,12 +62,11 @@ def read_pilot(track: Track, of: int | None = None) -> Pilot:
             if (problem_id := read_id(line)) is not None:
                 tokens[problem_id].append(summarize_row(line).tokens)
     right, judged, asked = Counter[str](), Counter[str](), Counter[str]()
-    verdicts = next((one for one in (track.rejudged, track.judged) if (one / "manifest.json").exists()), None)
-    if verdicts:
-        for problem_id, correct in read_outcomes(verdicts / "verdicts.parquet"):
+    if verdicts := track.verdicts():
+        for problem_id, correct in read_outcomes(verdicts):
             judged[problem_id] += 1
             right[problem_id] += bool(correct)
-    store = track.judged / "comparisons.jsonl"
+    store = track.folder / "judged" / "comparisons.jsonl"
     if store.exists():
         asked.update(row["id"] for row in islice(files.read_log(store), 100_000) if row.get("how") == "model")
     return Pilot(

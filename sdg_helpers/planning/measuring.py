@@ -39,18 +39,22 @@ def measure_run(folder: Path, track: str = "math") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "requests", "tokens", "hours", "megabytes"]).set_index("stage")
 
 
-def scale_from_run(folder: Path, problems: int, num_seeds: int) -> Scale:
+# The stages that ask the judge's server, by track. In science it writes and compares questions.
+_ASKING = {"math": ("judged",), "code": (), "science": ("expanded", "written", "inspired", "compared")}
+
+
+def scale_from_run(folder: Path, problems: int, num_seeds: int, track: str = "math") -> Scale:
     """Return the scale of a larger run on one such server, from the measurements of a small run.
 
     Measured are tokens per prompt, solution and judge reply, comparisons per problem, both servers' speed, the time to
     load, the slowest replies and the share of exported rows. Values that the small run lacks are those of the full
     recipe. With more seeds, a problem has more wrong answers to compare, but not in proportion: their number is assumed
-    to grow with the square root. Raises SdgError when its solutions are not complete.
+    to grow with the square root; the questions of science are written once. problems: that are solved; in code, one
+    for each question and language. Raises SdgError when its solutions are not complete.
     """
-    track = runs.Track(folder / "math", "math")
-    solved, judged, exported = (
-        track.stage("solutions").require(), track.stage("judged").manifest, track.stage("sft").manifest,
-    )  # fmt: skip
+    stages = runs.Track(folder / track, track)
+    solved, exported = stages.stage("solutions").require(), stages.stage("sft").manifest
+    asking = [one for name in _ASKING[track] if (one := stages.stage(name).manifest)]
     rows = max(1, solved["counts"]["rows_out"])
     known: dict[str, Any] = {"mean_tokens": solved["generated_tokens"] / rows}
     asked = solved.get("requests") or {}
@@ -59,31 +63,40 @@ def scale_from_run(folder: Path, problems: int, num_seeds: int) -> Scale:
         known |= {"tokens_per_s": speed, "tail_s": slowest if asked["elapsed_s"] > _MANY * slowest else 0.0}
     if asked.get("prompt_tokens"):
         known["prompt_tokens"] = asked["prompt_tokens"] / max(1, asked["done"])
-    if judged:
+    if asking or not _ASKING[track]:
+        calls = sum(_calls(one) for one in asking) / max(1, solved["problems"])
         seeds = solved["counts"]["rows_in"] / max(1, solved["problems"])
-        known["comparisons_per_problem"] = (
-            judged["comparisons_asked"] / max(1, solved["problems"]) * (num_seeds / max(1, seeds)) ** 0.5
-        )
-        known |= _judge_speed(folder, judged)
+        more = (num_seeds / max(1, seeds)) ** 0.5 if track == "math" else 1.0
+        known |= {"comparisons_per_problem": calls * more, **_judge_speed(folder, asking)}
+    if track != "math":
+        known["asked_again"] = 0.0  # only math judges again after relabeling
     if exported:
         known["share_kept"] = exported["counts"]["rows_out"] / max(1, exported["counts"]["rows_in"])
+    elif (table := stages.verdicts()) and (counts := files.read_json(table.parent / "manifest.json").get("verdicts")):
+        known["share_kept"] = counts.get("right", 0) / max(1, sum(counts.values()))
     if starts := [entry["start_s"] for entry in Ledger(folder).entries().values() if "start_s" in entry]:
         known["load_min"] = max(starts) / 60
     return Scale(problems=problems, num_seeds=num_seeds, servers=1, gpus_per_server=_gpus(folder, "solver"), **known)
 
 
-def _judge_speed(folder: Path, judged: dict[str, Any]) -> dict[str, Any]:
-    """Return what is known of the judge; {} if it was asked nothing."""
-    asked = judged.get("requests") or {}
-    if not (speed := _tokens_per_s(judged)):
+def _calls(manifest: dict[str, Any]) -> int:
+    return manifest["comparisons_asked"] if "comparisons_asked" in manifest else manifest["counts"]["rows_in"]
+
+
+def _judge_speed(folder: Path, manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what is known of the judge from the stages that asked it; {} if it was asked nothing."""
+    asked = [one["requests"] for one in manifests if _tokens_per_s(one)]
+    if not asked:
         return {}
-    done = max(1, asked["done"])
+    done, tokens, prompts, seconds = (
+        sum(one.get(name, 0) for one in asked) for name in ("done", "completion_tokens", "prompt_tokens", "elapsed_s")
+    )
     known = {
-        "judge_tokens_per_s": speed,
+        "judge_tokens_per_s": tokens / seconds,
         "judge_gpus": _gpus(folder, "judge"),
-        "judge_tokens": asked["completion_tokens"] / done,
+        "judge_tokens": tokens / max(1, done),
     }
-    return {**known, "judge_prompt_tokens": asked["prompt_tokens"] / done} if asked.get("prompt_tokens") else known
+    return {**known, "judge_prompt_tokens": prompts / max(1, done)} if prompts else known
 
 
 def _tokens_per_s(manifest: dict[str, Any]) -> float:

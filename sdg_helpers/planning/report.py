@@ -23,12 +23,16 @@ _MEANINGS = {
     "hours_per_job": "length of a job",
     "tail_s": "slowest replies",
     "comparisons_per_problem": "comparisons per problem",
+    "asked_again": "comparisons of the second judging",
     "judge_tokens": "tokens per judgement",
     "judge_prompt_tokens": "tokens per judge prompt",
     "judge_gpus": "GPUs of the judge",
     "judge_tokens_per_s": "speed of the judge (tokens/s)",
     "share_kept": "share of rows kept",
 }
+
+
+_JUDGE_CALLS = {"math": "judge calls", "science": "requests about questions"}
 
 
 def prices_of(profile: Profile) -> tuple[Prices | None, Prices | None]:
@@ -44,7 +48,7 @@ def has_gpus(profile: Profile) -> bool:
     return any(spec.gpus for spec in profile.specs)
 
 
-def projection_lines(scale: Scale, profile: Profile, pilot: Pilot | None) -> list[str]:
+def projection_lines(scale: Scale, profile: Profile, pilot: Pilot | None, track: str = "math") -> list[str]:
     """Return the totals of a plan as a table; with a pilot, each with its interval."""
     prices = prices_of(profile)
     found = ranges(scale, pilot, *prices)
@@ -54,7 +58,7 @@ def projection_lines(scale: Scale, profile: Profile, pilot: Pilot | None) -> lis
         ("solutions", solutions, format_number),
         ("tokens generated", found["tokens"], _tokens),
         ("tokens of prompts", found["prompt_tokens"], _tokens),
-        ("judge calls", found["judge_calls"], format_number),
+        *([(_JUDGE_CALLS[track], found["judge_calls"], format_number)] if track in _JUDGE_CALLS else []),
         *([("GPU-hours", found["gpu_hours"], format_number)] if has_gpus(profile) else []),
         ("time", found["hours"], lambda hours: format_duration(3600 * hours)),
         *([("money", found["money"], lambda value: format_amount(value, currency))] if currency else []),
@@ -72,13 +76,35 @@ def _tokens(value: float) -> str:
     return format_bare(value, "tokens")
 
 
-def stage_rows(scale: Scale, profile: Profile) -> list[list[str]]:
+# What the stages of a plan are called in the other tracks; those that are not named here do not exist there.
+_STAGES = {
+    "code": {
+        "01 problems": "01 problems",
+        "03 solutions": "02 solutions",
+        "03 loading": "02 loading",
+        "03 tail": "02 tail",
+        "07 SFT data": "05 SFT data",
+    },
+    "science": {
+        "03 solutions": "04 solutions",
+        "03 loading": "04 loading",
+        "03 tail": "04 tail",
+        "04 judged": "01-03 questions",
+        "07 SFT data": "05 SFT data",
+    },
+}
+
+
+def stage_rows(scale: Scale, profile: Profile, track: str = "math") -> list[list[str]]:
     """Return the stages of a plan as the rows of a table, the head first."""
     prices, gpus = prices_of(profile), has_gpus(profile)
     head = ["stage", "requests", "tokens", *(["GPU-hours"] if gpus else []), "time", "disk"]
     rows = [head + ([prices[0].currency] if prices[0] else [])]
+    names = _STAGES.get(track)
     for cost in costs(scale, *prices):
-        row = [cost.stage, format_number(cost.requests), _tokens(cost.tokens)]
+        if names is not None and cost.stage not in names:
+            continue
+        row = [names[cost.stage] if names else cost.stage, format_number(cost.requests), _tokens(cost.tokens)]
         row += [format_number(cost.gpu_hours)] if gpus else []
         row += [format_duration(3600 * cost.hours), f"{format_number(cost.gigabytes)} GB"]
         rows.append(row + ([f"{cost.money:,.2f}"] if prices[0] else []))

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _BYTES_PER_TOKEN = 4.0  # reasoning text in English and LaTeX
 _ROW_OVERHEAD = 1500  # bytes per row besides the generated text: the problem and the keys
-_AGAIN = 0.05  # share of the comparisons that 06 adds to those of 04
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Scale:
     hours_per_job: float = 4.0
     tail_s: float = 1_300.0
     comparisons_per_problem: float = 1.5  # those that no rule decides
+    asked_again: float = 0.05  # share of these comparisons that 06 adds
     judge_tokens: float = 150
     judge_prompt_tokens: float = 900
     judge_gpus: int = 8
@@ -84,6 +84,7 @@ def costs(scale: Scale, prices: Prices | None = None, judge_prices: Prices | Non
     judge = (
         scale.judge_tokens, scale.judge_prompt_tokens, scale.judge_tokens_per_s, 1, scale.judge_gpus,
     )  # fmt: skip
+    again = scale.asked_again * judged
     loads = np.maximum(1.0, solving.hours / scale.hours_per_job) * scale.load_min / 60
     tail, share = scale.tail_s / 3600, scale.problems / Scale.problems
     return [
@@ -93,7 +94,7 @@ def costs(scale: Scale, prices: Prices | None = None, judge_prices: Prices | Non
         Cost("03 tail", gpu_hours=tail * scale.servers * scale.gpus_per_server, hours=tail),
         _asking("04 judged", judged, *judge, table + judged * 1e-6, judge_prices)._replace(judge_calls=judged),
         Cost("05 labels", hours=0.02 * share, gigabytes=scale.problems * 60 / 1e9),
-        _asking("06 rejudged", _AGAIN * judged, *judge, table, judge_prices)._replace(judge_calls=_AGAIN * judged),
+        _asking("06 rejudged", again, *judge, table, judge_prices)._replace(judge_calls=again),
         Cost(
             "07 SFT data",
             hours=text / 200 * 1e3 / 3600,

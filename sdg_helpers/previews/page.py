@@ -10,7 +10,6 @@ from sdg_helpers.judging.verdicts import SeedVerdicts
 from sdg_helpers.planning.intervals import Pilot, read_pilot, sensitivities
 from sdg_helpers.planning.measuring import scale_from_run
 from sdg_helpers.planning.report import prices_of, projection_lines, sensitivity_lines
-from sdg_helpers.previews.sample import Sample
 from sdg_helpers.profiles import Profile
 from sdg_helpers.runs.run import Track
 from sdg_helpers.solutions import seed_files
@@ -19,15 +18,15 @@ from sdg_helpers.solutions.reading import read_seed_file
 _SHOWN = 3  # samples
 
 
-def write_page(track: Track, profile: Profile, sample: Sample, problems: int | None, seeds: int) -> str:
+def write_page(track: Track, profile: Profile, whole: int | None, seeds: int) -> str:
     """Write preview.md into the run's folder and return its text, which is safe to print.
 
-    problems, seeds: of the whole run that is projected. Raises SdgError when the solutions are not complete.
+    whole, seeds: problems (None if unknown) and solutions per problem of the whole run that is projected. Raises
+    SdgError when the solutions are not complete.
     """
     solved = track.stage("solutions").require()
-    whole = problems or sample.of
     pilot = read_pilot(track, whole)
-    title = f"# Preview: {sample.size} problems, {solved['parameters']['num_seeds']} solutions each\n"
+    title = f"# Preview: {solved['problems']} problems, {solved['parameters']['num_seeds']} solutions each\n"
     parts = [title, "## What came out\n", *_results(track, solved), "\n## What it took\n", *_usage(track)]
     parts += _projection(track, profile, pilot, whole, seeds)
     parts += ["\n## Read these\n", *_samples(track)]
@@ -44,9 +43,9 @@ def _results(track: Track, solved: dict[str, Any]) -> list[str]:
         + "".join(f", {count} {reason}" for reason, count in counts["dropped"].items()),
         "- finish reasons: " + ", ".join(f"{n} {plain_line(one)}" for one, n in solved["finish_reasons"].items()),
     ]
-    if judged := (track.stage("rejudged").manifest or track.stage("judged").manifest):
+    if (table := track.verdicts()) and (judged := files.read_json(table.parent / "manifest.json")):
         lines.append("- verdicts: " + ", ".join(f"{n} {one}" for one, n in judged["verdicts"].items()))
-    if labels := track.stage("relabeled").manifest:
+    if labels := files.read_json(track.folder / "relabeled" / "manifest.json"):
         lines.append("- labels: " + ", ".join(f"{n} {one}" for one, n in labels["problems"].items()))
     exported = track.stage("sft").manifest
     if exported is None:
@@ -71,12 +70,12 @@ def _usage(track: Track) -> list[str]:
 
 
 def _projection(track: Track, profile: Profile, pilot: Pilot, whole: int | None, seeds: int) -> list[str]:
-    scale = scale_from_run(track.folder.parent, whole or 1000, seeds)
+    scale = scale_from_run(track.folder.parent, whole or 1000, seeds, track.name)
     known = "" if whole else " (the size of the source is unknown: give it with --problems)"
     prices = prices_of(profile)
     return [
         f"\n## The whole: {scale.problems:,} problems{known}, {seeds} solutions each\n",
-        *projection_lines(scale, profile, pilot),
+        *projection_lines(scale, profile, pilot, track.name),
         "",
         "The interval holds 90 % of what other problems of the same source would have given. Hours are those of one "
         "server at the speed measured here; a server with room for more requests at a time is faster.",
@@ -86,10 +85,10 @@ def _projection(track: Track, profile: Profile, pilot: Pilot, whole: int | None,
 
 
 def _samples(track: Track) -> list[str]:
-    verdicts = next((one for one in (track.rejudged, track.judged) if (one / "manifest.json").exists()), None)
+    verdicts = track.verdicts()
     kinds: dict[Any, list[str]] = {}
     for seed, path in seed_files.seed_files(track.solutions).items():
-        known = SeedVerdicts(verdicts / "verdicts.parquet", seed) if verdicts else None
+        known = SeedVerdicts(verdicts, seed) if verdicts else None
         for row in read_seed_file(path):
             verdict = known.find(row["id"]) if known else None
             correct = verdict.correct if verdict else None

@@ -10,7 +10,6 @@ import numpy as np
 import yaml
 
 from sdg_helpers import files
-from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.download import download_problems
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.problems.sources import source_file
@@ -34,10 +33,8 @@ def draw_sample(folder: Path, parameters: Mapping[str, Any], count: int) -> Samp
     Longer problems have longer solutions, so that this says more of the whole than as many random ones.
     parameters: of notebook Math 01. Raises SdgError as that notebook does.
     """
-    if count < 2:
-        raise SdgError(f"-n {count}: 2 problems at least are needed, to see how they differ.")
-    limit, is_local = parameters["MAX_PROBLEMS"] or None, _is_local(parameters["SOURCE"])
-    most = limit if is_local else min(limit or _FROM_HUB, _FROM_HUB)
+    limit, local = parameters["MAX_PROBLEMS"] or None, is_local(parameters["SOURCE"])
+    most = limit if local else min(limit or _FROM_HUB, _FROM_HUB)
     stage = Stage(folder / "preview" / "source", "source")
     manifest = download_problems(
         stage,
@@ -56,7 +53,7 @@ def draw_sample(folder: Path, parameters: Mapping[str, Any], count: int) -> Samp
     rows = (row for number, row in enumerate(read_problems(stage.folder / "problems.jsonl")) if number in chosen)
     with files.atomic_writer(path) as out:
         out.writelines(files.dumps(row) for row in rows)
-    known = is_local or found < _FROM_HUB or (limit is not None and limit <= _FROM_HUB)
+    known = local or found < _FROM_HUB or (limit is not None and limit <= _FROM_HUB)
     return Sample(path, len(chosen), found if known else limit)
 
 
@@ -66,7 +63,8 @@ def spread_evenly(lengths: Sequence[int], count: int) -> set[int]:
     return {int(order[(2 * part + 1) * len(lengths) // (2 * count)]) for part in range(count)}
 
 
-def _is_local(source: str) -> bool:
+def is_local(source: str) -> bool:
+    """Return whether a SOURCE is read from this machine."""
     return source == "demo" or source_file(source) is not None
 
 

@@ -12,7 +12,7 @@ from sdg_helpers.answers.thinking import split_thinking
 from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import shorten
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
-from sdg_helpers.lineage.finding import row_maker, verdicts_file
+from sdg_helpers.lineage.finding import row_maker
 from sdg_helpers.reports.gathering import order_of
 from sdg_helpers.runs.run import Track
 from sdg_helpers.sft.rows import RowMaker
@@ -47,7 +47,7 @@ def draw_samples(track: Track, exported: int = 20, per_reason: int = 3) -> list[
     Of a large run only the beginning of each seed's file is read. The choice depends on the data alone. Solutions that
     are dropped as duplicates are not among the samples. Returns [] before the export.
     """
-    table = verdicts_file(track)
+    table = track.verdicts()
     if table is None or track.stage("sft").manifest is None:
         return []
     groups: dict[tuple[str, str], list[tuple[str, Sample]]] = {}

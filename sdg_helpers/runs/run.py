@@ -48,6 +48,10 @@ def all_runs() -> list[str]:
     return sorted(path.parent.name for path in outputs_root().glob("*/run.yaml"))
 
 
+# The stages that write verdicts about solutions, the last ones first.
+_JUDGING = ("rejudged", "voted", "checked", "judged", "filtered")
+
+
 @dataclass(frozen=True)
 class Track:
     """One track of a run. Its stages' folders are attributes: `track.problems`, `track.solutions`, `track.judged` …"""
@@ -77,6 +81,11 @@ class Track:
         """Return a stage as an object, with its manifest and its state."""
         folder = getattr(self, name)
         return Stage(folder, name, self.stages[name].notebook)
+
+    def verdicts(self) -> Path | None:
+        """Return the table of verdicts of the last stage that has judged solutions; None before judging."""
+        folders = (self.folder / name for name in _JUDGING if name in self.stages)
+        return next((one / "verdicts.parquet" for one in folders if (one / "manifest.json").exists()), None)
 
     def require(self, *names: str) -> None:
         """Raise SdgError, naming the notebook to run first, unless all these stages are complete."""
