@@ -17,7 +17,7 @@ from sdg_helpers.completions.types import Completion, Limits, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.prompts import load_prompt
-from sdg_helpers.solutions import seed_files
+from sdg_helpers.solutions import compare_limits, seed_files
 from tests.helpers.forks import exit_code, run_in_child
 from tests.helpers.solving import HOSTILE, generate, rows_of, write_problems
 from tests.helpers.standin import StandIn
@@ -285,3 +285,13 @@ def test_thinking_is_counted_by_its_shape_and_by_how_it_was_sent(problems, tmp_p
     manifest = generate(problems, tmp_path / "s", None, num_seeds=1, open_server=Answering, model="m")
     assert manifest["thinking"] == {"closed": 24, "none": 8, "unclosed": 8}
     assert manifest["requests"]["thinking"] == {"inline": 8, "apart": 16, "none": 8, "twice": 8}
+
+
+def test_lower_limits_are_compared_with_the_runs_own():
+    """60 solutions of 4 to 8 tokens, 30 of 8 to 16, and 10 that were cut at 20."""
+    table = compare_limits([4, 8, 16, 32], [0, 60, 30, 10, 0], 20)
+    tokens = 60 * 6 + 30 * 12 + 10 * 18
+    assert list(table.index) == ["8", "16"]
+    assert table.loc["8"].tolist() == pytest.approx([0.6, (360 + 40 * 8) / tokens, (360 + 40 * 8 + 360 + 180) / tokens])
+    assert table.loc["16"].tolist() == pytest.approx([0.9, (720 + 160) / tokens, (720 + 160 + 180) / tokens])
+    assert compare_limits([4, 8], [0, 0, 0], 20).empty
