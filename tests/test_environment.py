@@ -72,7 +72,7 @@ NOT_IMPORTED = {
     "ipykernel": "runs the notebooks as a process",
     "wordllama": "only its data files are read",
 }
-NOT_DECLARED = {"sglang", "sglang_router", "torch"}  # imported only by code that runs in SGLang's own environment
+NOT_DECLARED = {"sglang", "torch"}  # imported only by code that runs in SGLang's own environment
 
 
 def declared(*extras):

@@ -266,6 +266,37 @@ def test_a_server_that_never_comes_up(spec, folder, faults, fault, more, error, 
     assert events(folder).count("start") == count
 
 
+def test_a_copy_that_dies_is_restarted_alone(spec, folder, faults):
+    server = open_server(spec(num_servers=2), folder)
+    first, second = starts(faults)
+    assert first[2] != second[2] and len(server.others) == 1 and server.base_url != server.others[0].base_url
+    (faults / "slow").write_text("0.05")
+
+    def kill():
+        (faults / "load").write_text("3")  # the other copy answers meanwhile
+        os.kill(int(first[0]), signal.SIGKILL)
+
+    assert ask_many(server, 200, act=kill) == answers(200)
+    assert eventually(lambda: events(folder).count("up") == 3) and len(starts(faults)) == 3
+    assert not gone(second[0]) and gone(first[0])
+    told = [(row["event"], row["server"]) for path in folder.glob("*-events.jsonl") for row in files.read_jsonl(path)]
+    dead = next(number for event, number in told if event == "down")
+    assert [number for event, number in told if event == "start"].count(dead) == 2
+    assert sorted(told[:2]) == [("start", 0), ("start", 1)] and told[-3:] == [
+        (e, dead) for e in ("down", "start", "up")
+    ]
+    assert {one.log_path.name.rpartition("-")[2] for one in (server, *server.others)} == {"server0.log", "server1.log"}
+    server.stop()
+    assert all(gone(row[0]) for row in starts(faults))
+
+
+def test_a_copy_that_cannot_start_stops_the_others(spec, folder, faults):
+    (faults / "garble").write_text("1 3")  # one of the two copies, at its first start and at its second
+    with pytest.raises(TryAgain, match="up but generates garbage"), watchdog(120):
+        open_server(spec(num_servers=2), folder)
+    assert all(gone(row[0]) for row in starts(faults))
+
+
 def test_server_dies_with_its_killed_owner(spec, folder, faults):
     code = (
         "import sys, json, time; from sdg_helpers.serving import *; "
@@ -377,7 +408,7 @@ def test_proxy_keeps_its_address_while_closed_and_open():
         with pytest.raises(ConnectionRefusedError):
             connect(proxy.port)
         for _ in range(3):
-            proxy.open(behind.getsockname()[1])
+            proxy.open(f"http://127.0.0.1:{behind.getsockname()[1]}")
             client = connect(proxy.port)
             server, _ = behind.accept()
             big = os.urandom(3_000_000)
@@ -402,7 +433,7 @@ def test_open_proxy_without_a_server_drops_connections():
     proxy = Proxy()
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        proxy.open(nobody.getsockname()[1])
+        proxy.open(f"http://127.0.0.1:{nobody.getsockname()[1]}")
         with connect(proxy.port) as client:
             assert client.recv(1) == b""
     proxy.stop()

@@ -90,15 +90,15 @@ def _write_shards(nodes: JobNodes, source: Path) -> None:
     """Let all ranks write their shards; return when the first node's process has exited cleanly."""
     deadline_s = nodes.spec.deadline_s
     try:
-        nodes.start(shard_from=source)
+        nodes.start(0, shard_from=source)
         end = time.monotonic() + deadline_s
         while time.monotonic() < end:
-            nodes.poll()
+            nodes.poll(0)
         raise ServerDown(
-            f"it was still running after {deadline_s:g} s (start_deadline_s). {nodes.servers.describe_log()}"
+            f"it was still running after {deadline_s:g} s (start_deadline_s). {nodes.servers.describe_log(0)}"
         )
     except ServerDown as down:
-        if nodes.finished(down):
+        if nodes.finished(0, down):
             return
         error = down.final_error or TryAgain
         raise error(

@@ -155,7 +155,7 @@ class SglangSpec(_Spec):
     engine: Literal["sglang"] = "sglang"
     served_model_name: str | None = None  # default: `model`
     tp_size: PositiveInt = 1  # GPUs that share one copy of the model
-    num_servers: PositiveInt = 1  # copies of the model in a job, behind one address
+    num_servers: PositiveInt = 1  # copies of the model in a job, which share the requests
     load_format: str = "auto"  # sharded_state: `model` is a folder that stage 02 wrote for this tp_size
     context_length: PositiveInt | None = None  # tokens of prompt and reply together; default: the model's
     reasoning_parser: str | None = None  # deepseek-r1, qwen3, …

@@ -1,7 +1,7 @@
 """SGLang command lines for every kind of server that profiles request."""
 
 from sdg_helpers.serving.server_specs import SglangSpec
-from sdg_helpers.serving.sglang.command_lines import layout, router_command, server_command
+from sdg_helpers.serving.sglang.command_lines import layout, server_command
 
 SPECS = {
     "least": {"model": "org/name"},
@@ -48,10 +48,4 @@ def commands(config):
                 found[f"{name}, rank {rank}, server {part.server}"] = server_command(
                     spec, part, host="0.0.0.0", port=30000 + part.server, meet_at="n1:29500", config=config
                 )
-    found["router"] = router_command(
-        SglangSpec(model="m"),
-        port=30100,
-        metrics_port=30101,
-        servers=["http://127.0.0.1:30000", "http://n2:30001"],
-    )
     return found

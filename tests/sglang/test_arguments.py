@@ -63,13 +63,3 @@ def test_sglang_parses_our_command_lines(python, tmp_path):
     }
     assert [told[f"several on a node, rank 0, server {n}"]["base_gpu_id"] for n in range(4)] == [0, 2, 4, 6]
     assert told["odd words, rank 0, server 0"]["model_path"] == "/a b/ü"
-    assert told["router"] == {
-        "host": "127.0.0.1",
-        "port": 30100,
-        "worker_urls": ["http://127.0.0.1:30000", "http://n2:30001"],
-        "policy": "cache_aware",
-        "disable_retries": True,
-        "request_timeout_secs": 86400,
-        "prometheus_port": 30101,
-        "prometheus_host": "127.0.0.1",
-    }

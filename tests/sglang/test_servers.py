@@ -1,4 +1,4 @@
-"""SGLang itself: served, killed, stopped dead, sharded over two nodes, two servers behind a router."""
+"""SGLang itself: served, killed, stopped dead, sharded over two nodes, two copies of a model."""
 
 import json
 import os
@@ -179,10 +179,11 @@ def solve_and_judge(server, folder):
     return table.groupby(["correct", "how"]).size().to_dict()
 
 
-def test_two_servers_behind_one_address(spec, tmp_path, kept):
+def test_two_copies_share_the_requests(spec, tmp_path, kept):
     server = open_server(spec(num_servers=2), tmp_path)
     try:
-        assert greedy(server) == kept["unsharded"]
+        for copy in (server, *server.others):
+            assert greedy(copy) == kept["unsharded"]
         found = ask_many(server, 40, timeout_s=300)
         assert len(found) == 40 and all(isinstance(text, str) for text in found.values())
         worked = [path for path in tmp_path.glob("*-server*.log") if "Decode batch" in path.read_text()]

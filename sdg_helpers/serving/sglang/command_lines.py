@@ -14,7 +14,6 @@ from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import shard_script
 from sdg_helpers.serving.sglang.sharded import check_sharded
 
-PORTS_PER_PART = 2  # one for HTTP, one where the nodes of a server meet
 FILE_BYTES = 5 << 30  # larger shards are split into several files
 _VERSION = "from importlib.metadata import version; print(version('sglang'))"
 
@@ -100,33 +99,6 @@ def shard_command(command: list[str], folder: Path) -> list[str]:
     """Turn a part's command into one that loads the model and writes it to `folder`, one shard per rank."""
     python, _, _, *words = command
     return [python, shard_script.__file__, str(folder), str(FILE_BYTES), *words]
-
-
-def router_command(spec: SglangSpec, *, port: int, metrics_port: int, servers: list[str]) -> list[str]:
-    """Return the command of the router in front of several servers; servers: their addresses, http://host:port.
-
-    The router forwards every request once, with its key. Retries are the client's job, which has the limits.
-    """
-    return [
-        python_of(spec),
-        "-m",
-        "sglang_router.launch_router",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--prometheus-host",
-        "127.0.0.1",
-        "--prometheus-port",
-        str(metrics_port),
-        "--disable-retries",
-        "--request-timeout-secs",
-        "86400",
-        "--policy",
-        "cache_aware",
-        "--worker-urls",
-        *servers,
-    ]
 
 
 def model_path(spec: SglangSpec) -> str:

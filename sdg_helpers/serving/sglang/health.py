@@ -23,8 +23,13 @@ class HealthCheck:
         self._tokens, self._misses = -1.0, 0
 
     def is_up(self) -> bool:
-        """Return whether the server lists its models."""
-        return is_up(self.server)
+        """Return whether the server lists its models. (/health is also answered on nodes that do not serve.)"""
+        import openai
+
+        try:
+            return served_models(self.server) is not None
+        except openai.OpenAIError:
+            return False
 
     def count_misses(self) -> int:
         """Check once; return how many consecutive checks have now seen no new token.
@@ -51,16 +56,6 @@ class HealthCheck:
                 return True
             except openai.OpenAIError:
                 return False
-
-
-def is_up(server: Server) -> bool:
-    """Return whether a server lists its models. (/health is also answered on nodes that do not serve.)"""
-    import openai
-
-    try:
-        return served_models(server) is not None
-    except openai.OpenAIError:
-        return False
 
 
 def count_tokens(address: str) -> float | None:

@@ -1,4 +1,4 @@
-"""The server processes of one node of a job, started and stopped together."""
+"""The server processes of one node of a job."""
 
 from __future__ import annotations
 
@@ -33,83 +33,76 @@ class _Process:
 
 
 class NodeServers:
-    """This node's part of a job's servers.
+    """This node's parts of a job's servers, by the number of their server. A node has at most one part of each.
 
     Logs are FOLDER/sglang-JOB-rankR-….log, readable by their owner only, because SGLang writes its key into them.
     """
 
     def __init__(self, spec: SglangSpec, folder: Path, group: Group):
         self._spec, self._folder, self._group = spec, folder, group
-        self._parts = command_lines.layout(spec, group.num_nodes)[group.rank]
-        self._processes: list[_Process] = []
+        self.parts = {part.server: part for part in command_lines.layout(spec, group.num_nodes)[group.rank]}
+        self._processes: dict[int, _Process] = {}
         self._key = ""
         self.name = f"sglang-{os.environ.get('SLURM_JOB_ID') or f'{socket.gethostname()}-{os.getpid()}'}"
 
-    @property
-    def log(self) -> Path:
-        """The log of this node's first server."""
-        return self._log_path(f"server{self._parts[0].server}")
-
     def free_ports(self) -> list[int]:
-        """Return free ports of this node, PORTS_PER_PART for each of its parts."""
-        return free_ports(command_lines.PORTS_PER_PART * len(self._parts))
+        """Return free ports of this node for one part: for HTTP, and where the nodes of a server meet."""
+        return free_ports(2)
 
-    def start(self, ports: list[list[int]], config: Path, shard_from: Path | None = None) -> None:
-        """Start all parts.
+    def start(self, server: int, ports: list[list[int]], config: Path, shard_from: Path | None = None) -> None:
+        """Start this node's part of a server.
 
-        ports: each node's free ports, by rank; config: the private file with the key; shard_from: load this model and
-        write it, sharded, to the spec's model folder, instead of serving that.
+        ports: `free_ports` of each node of the server, by node rank; config: the private file with the key; shard_from:
+        load this model and write it, sharded, to the spec's model folder, instead of serving that.
         """
-        self._key, spec = _read_key(config), self._spec
+        self._key, spec, part = _read_key(config), self._spec, self.parts[server]
         if shard_from:
             spec = spec.model_copy(update={"model": str(shard_from), "load_format": "auto"})
-        for number, part in enumerate(self._parts):
-            mine = ports[self._group.rank][command_lines.PORTS_PER_PART * number :]
-            head = self._group.head if part.head == 0 else self._group.hosts[part.head]
-            # listen on the network only where the first rank must connect from another node
-            host = "0.0.0.0" if part.node_rank == 0 and self._group.rank else "127.0.0.1"
-            command = command_lines.server_command(
-                spec, part, host=host, port=mine[0], meet_at=f"{head}:{ports[part.head][1]}", config=config
-            )
-            if shard_from:
-                self._run("shard", command_lines.shard_command(command, Path(command_lines.model_path(self._spec))))
-            else:
-                self._run(f"server{part.server}", command)
-
-    def start_router(self, port: int, servers: list[str]) -> None:
-        """Start the router in front of several servers; `stop` stops it too."""
-        (metrics_port,) = free_ports(1)
-        self._run(
-            "router", command_lines.router_command(self._spec, port=port, metrics_port=metrics_port, servers=servers)
+        head = self._group.head if part.head == 0 else self._group.hosts[part.head]
+        # listen on the network only where the first rank must connect from another node
+        host = "0.0.0.0" if part.node_rank == 0 and self._group.rank else "127.0.0.1"
+        command = command_lines.server_command(
+            spec, part, host=host, port=ports[part.node_rank][0], meet_at=f"{head}:{ports[0][1]}", config=config
         )
+        if shard_from:
+            command = command_lines.shard_command(command, Path(command_lines.model_path(self._spec)))
+        self._processes[server] = self._run(f"server{server}" if shard_from is None else "shard", command)
 
-    def find_exited(self) -> tuple[str, int] | None:
-        """Return (description with the end of its log, exit code) of a process that exited; None while all run."""
-        for process in self._processes:
-            status = process.wrapper.poll()
-            if status is not None:
-                where = f"rank {self._group.rank} on {self._group.hosts[self._group.rank]}"
-                return f"{process.name} of {where} exited with status {status}. {self._describe_log(process)}", status
-        return None
+    def find_exited(self, server: int) -> tuple[str, int] | None:
+        """Return (description with the end of its log, exit code) of a part that exited; None while it runs."""
+        process = self._processes.get(server)
+        status = process.wrapper.poll() if process else None
+        if process is None or status is None:
+            return None
+        where = f"rank {self._group.rank} on {self._group.hosts[self._group.rank]}"
+        return f"{process.name} of {where} exited with status {status}. {self._describe_log(process)}", status
 
-    def describe_log(self) -> str:
-        """Return the end of the first process's log, for an error."""
-        return self._describe_log(self._processes[0]) if self._processes else ""
+    def describe_log(self, server: int) -> str:
+        """Return the end of a part's log, for an error; "" when it has none here."""
+        process = self._processes.get(server)
+        return self._describe_log(process) if process else ""
 
-    def stop(self) -> None:
-        """Stop every process and wait for them to exit."""
-        processes, self._processes = self._processes, []
-        for process in processes:
+    def stop(self, server: int) -> None:
+        """Stop this node's part of a server, if it runs, and wait for its exit."""
+        if (process := self._processes.pop(server, None)) is None:
+            return
+        process.wrapper.terminate()
+        try:
+            process.wrapper.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.wrapper.kill()  # the server dies with its wrapper
+            process.wrapper.wait()
+
+    def stop_all(self) -> None:
+        """Stop every part, and wait for their exits."""
+        for process in list(self._processes.values()):
             process.wrapper.terminate()
-        for process in processes:
-            try:
-                process.wrapper.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.wrapper.kill()  # the server dies with its wrapper
-                process.wrapper.wait()
+        for server in list(self._processes):
+            self.stop(server)
 
-    def _run(self, name: str, command: list[str]) -> None:
-        log = self._log_path(name)
+    def _run(self, name: str, command: list[str]) -> _Process:
+        log = self.log_path(name, self._group.rank)
+        log.parent.mkdir(parents=True, exist_ok=True)
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
             log_start = out.tell()
             # a new session: an interrupt in Jupyter or a closed terminal must not reach the server
@@ -121,11 +114,11 @@ class NodeServers:
                 start_new_session=True,
                 env=command_lines.environment_of(self._spec),
             )
-        self._processes.append(_Process(name, child, log, log_start))
+        return _Process(name, child, log, log_start)
 
-    def _log_path(self, name: str) -> Path:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder / f"{self.name}-rank{self._group.rank}-{name}.log"
+    def log_path(self, name: str, rank: int) -> Path:
+        """Return the log of a process, such as "server0", on the node of this rank."""
+        return self._folder / f"{self.name}-rank{rank}-{name}.log"
 
     def _describe_log(self, process: _Process) -> str:
         lines = files.read_tail(process.log, _TAIL_LINES, process.log_start, Redactor([self._key]).hide)

@@ -27,9 +27,10 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._run, name="server proxy", daemon=True).start()
 
-    def open(self, port: int) -> None:
-        """Forward connections to 127.0.0.1:port from now on."""
-        self._call(self._open(port))
+    def open(self, address: str) -> None:
+        """Forward connections to http://host:port from now on."""
+        host, _, port = address.rpartition("/")[2].rpartition(":")
+        self._call(self._open(host, int(port)))
 
     def close(self) -> None:
         """Refuse new connections and break existing ones."""
@@ -49,10 +50,10 @@ class Proxy:
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
 
-    async def _open(self, port: int) -> None:
+    async def _open(self, host: str, port: int) -> None:
         await self._close()
         self._server = await asyncio.start_server(
-            lambda *ends: self._forward(port, *ends), sock=_bound(self.port), backlog=1024
+            lambda *ends: self._forward(host, port, *ends), sock=_bound(self.port), backlog=1024
         )
 
     async def _close(self) -> None:
@@ -64,14 +65,14 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _forward(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, host: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection, both ways, until either end closes it."""
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
         writers = [writer]
         try:
-            upstream, onward = await asyncio.open_connection("127.0.0.1", port)
+            upstream, onward = await asyncio.open_connection(host, port)
             writers.append(onward)
             directions = [asyncio.ensure_future(_pump(reader, onward)), asyncio.ensure_future(_pump(upstream, writer))]
             try:

@@ -38,7 +38,7 @@ def arguments(words=None):
         "context-length",
     ):
         parser.add_argument(f"--{name}")
-    for name in ("port", "tp-size", "nnodes", "node-rank", "dist-timeout"):
+    for name in ("port", "tp-size", "nnodes", "node-rank", "dist-timeout", "base-gpu-id"):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--enable-metrics", action="store_true")
     given = parser.parse_args(words)
