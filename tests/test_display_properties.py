@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 matplotlib.use("Agg")
-from sdg_helpers import plot_labels, plots, viewer
+from sdg_helpers import plots, viewer
 from tests.helpers.properties import inputs
 from tests.test_viewer_and_plots import verdicts
 
@@ -70,10 +70,10 @@ def test_figures_are_bounded_and_their_counts_add_up():
 
 
 def test_names_are_shown_letter_by_letter():
-    assert plot_labels.label("$x^$ forum") == r"\$x^\$ forum"
-    assert plot_labels.label("a\n\tb\0\ud800") == "a b\ufffd\ufffd"
+    assert plots.labels.label("$x^$ forum") == r"\$x^\$ forum"
+    assert plots.labels.label("a\n\tb\0\ud800") == "a b\ufffd\ufffd"
     assert drawn(plots.bars({"$x^$ forum": 1, "\ud800": 2}, "t")).max() < 10
-    assert plot_labels.label("x" * 41) == "x" * 39 + "…" and plot_labels.label("x" * 40) == "x" * 40
+    assert plots.labels.label("x" * 41) == "x" * 39 + "…" and plots.labels.label("x" * 40) == "x" * 40
     axes = plots.bars({"a" * 99 + "1": 1, "a" * 99 + "2": 2}, "t").axes[0]
     assert [bar.get_width() for bar in axes.patches] == [1, 2]
 

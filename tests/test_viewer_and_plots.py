@@ -150,6 +150,51 @@ def test_figures_show_what_the_table_holds(tmp_path):
     assert all(float(tick).is_integer() for tick in ticks)  # there is no half problem
     plots.save(bars, tmp_path / "figures" / "x.png")
     assert (tmp_path / "figures" / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "figures" / "x.svg").read_text()
+
+
+def found(figure):
+    """The headline of a figure, on one line."""
+    return " ".join(figure.get_suptitle().split())
+
+
+def test_headlines_say_what_was_found():
+    counts = {"rows_in": 5000, "rows_out": 2, "dropped": {"too_long": 3, "no_think_tags": 4995, "other": 0}}
+    assert found(plots.funnel({"counts": counts}, "t", "solutions", "rows")) == (
+        "5,000 solutions give 2 rows; most of the others: no think tags (4,995)"
+    )
+    complete = {"counts": {"rows_in": 5, "rows_out": 5, "dropped": {}}}
+    assert found(plots.funnel(complete, "t", "solutions", "rows")) == "5 solutions give 5 rows"
+    before, after = verdicts(4, 3), verdicts(4, 3)
+    before["correct"], after["correct"] = False, after["id"] != "p0"
+    assert found(plots.pass_rates({"before": before, "after": after}, "t")) == (
+        "3 of 4 problems are always solved, 1 never (before: 0 and 4)"
+    )
+    assert found(plots.verdict_grid(verdicts(3, 3), "t")) == "3 of 9 solutions are right, 3 undecided"
+    assert found(plots.lengths([100, 200], [1, 5, 4], "t", limit=300, num_cut=2)) == (
+        "60% of the 10 solutions have fewer than 200 generated tokens; 2 (20%) were cut at 300"
+    )
+    assert (
+        found(plots.lengths([100, 200], [1, 2, 4], "t")) == "Half of the 7 solutions have 200 generated tokens or more"
+    )
+    assert found(plots.similarities([{"similarity": 0.95}, {"similarity": 0.5}], "t")).startswith("1 of 2 pairs")
+
+
+def curves(figure):
+    return [line.get_ydata().round(4).tolist() for line in figure.axes[0].get_lines()]
+
+
+def test_pass_at_k_counts_subsets_and_majorities():
+    answers = {"p0": ["1", "1.0", "2", ""], "p1": ["5", "6", "7", "7"], "p2": ["9"] * 4}
+    rows = [(name, seed, answer) for name, given in answers.items() for seed, answer in enumerate(given)]
+    table = pd.DataFrame(rows, columns=["id", "seed", "predicted_answer"])
+    table["correct"] = pd.array([True, True, False, False, True, False, False, False] + [False] * 4, "boolean")
+    at_least_one, majority = curves(plots.pass_at_k(table, "t"))
+    assert at_least_one[0] == round((0.5 + 0.25 + 0) / 3, 4) and at_least_one[3] == round(2 / 3, 4)
+    assert at_least_one[1] == round((1 - 1 / 6 + 1 - 3 / 6) / 3, 4)  # of two, by counting the pairs
+    assert majority[3] == round(1 / 3, 4)  # 1 and 1.0 vote together, no answer does not, 7 outvotes the right 5
+    undecided = table.assign(correct=table["correct"].mask(table["id"] == "p0"))
+    assert curves(plots.pass_at_k(undecided, "t"))[0][0] == round(0.25 / 2, 4)
 
 
 def bars_at(figure):
@@ -245,8 +290,9 @@ def test_lengths_name_what_they_count():
             pd.DataFrame({"seeds": [0], "votes": [0], "decision": ["keep"], "agreement": [0.0]}), "t", "decision", {}
         ),
         lambda: plots.calibration([], "t"),
+        lambda: plots.pass_at_k(verdicts(0, 0).assign(predicted_answer=[]), "t"),
     ],
-    ids=["bars", "lengths", "text_lengths", "similarities", "grid", "agreement", "calibration"],
+    ids=["bars", "lengths", "text_lengths", "similarities", "grid", "agreement", "calibration", "pass_at_k"],
 )
 def test_nothing_to_show_is_no_error(figure):
     assert figure().axes[0].get_title(loc="left") == "t"

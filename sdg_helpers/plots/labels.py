@@ -16,7 +16,12 @@ def label(name: object) -> str:
     words = " ".join(str(name)[: 4 * _MAX_CHARACTERS].split())
     if len(words) > _MAX_CHARACTERS:
         words = f"{words[: _MAX_CHARACTERS - 1]}…"
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words).replace("$", r"\$")
+    return escape(words)
+
+
+def escape(text: str) -> str:
+    """Return a text as matplotlib shows it letter by letter."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text).replace("$", r"\$")
 
 
 def merge_small(counts: Mapping[str, float], most: int = MAX_NAMES) -> list[tuple[str, float]]:
