@@ -14,7 +14,7 @@ PARALLEL = -n $(WORKERS)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)# in a container; it listens on loopback and asks for a token
 QUICK := not slow and not cluster and not browser and not bench
 
-.PHONY: demo test test-cluster test-all test-sglang test-sglang-arguments test-newest-openai lab lint bench chaos lock help
+.PHONY: demo test test-cluster test-browser test-all test-sglang test-sglang-arguments test-newest-openai lab lint bench chaos lock help
 help:                     ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ /'
 
@@ -33,8 +33,12 @@ test: $(VENV)/installed   ## what is quick and needs no cluster and no browser, 
 test-cluster: $(VENV)/installed  ## what needs Slurm: starts a private one; needs root, slurm-wlm and munge
 	$(BIN)/python -m pytest -m cluster
 
-test-all: $(VENV)/installed  ## all of these and the slow ones, as CI runs them: 25 minutes on 2 cores
-	$(BIN)/python -m pytest $(PARALLEL) -m "not bench"
+test-browser: $(VENV)/installed  ## pages in a real browser, with pictures in screenshots/; needs chromium
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(BIN)/python -m pytest -m browser tests/browser
+
+test-all: $(VENV)/installed  ## all but the browser's, and the slow ones, as CI runs them: 25 minutes on 2 cores
+	$(BIN)/python -m pytest $(PARALLEL) -m "not bench and not browser"
 
 test-newest-openai: $(VENV)/installed  ## the client's tests with the newest openai 3, beside the pinned one
 	grep -v '^openai==' constraints.txt > $(VENV)/without-openai.txt

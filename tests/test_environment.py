@@ -36,8 +36,9 @@ def conda_pip():
 
 
 def direct_dependencies():
+    """All of them but the extra that only make test-browser installs."""
     text = (ROOT / "pyproject.toml").read_text()
-    return {canonicalize_name(name) for name in re.findall(r'"([\w-]+)[>=]=[\d.]+', text)}
+    return {canonicalize_name(name) for name in re.findall(r'"([\w-]+)[>=]=[\d.]+', text)} - declared_by("browser")
 
 
 def test_conda_and_pip_have_the_same_pins():
@@ -48,6 +49,10 @@ def test_conda_and_pip_have_the_same_pins():
         name: version for name, version in conda.items() if name not in OF_THE_SERVER
     }
     assert "-c constraints.txt" in conda_pip()
+
+
+def test_what_only_the_browser_tests_need_is_locked_too():
+    assert declared_by("browser") <= pins(constraints()).keys()
 
 
 def test_every_constraint_is_one_exact_version_from_no_particular_host():
@@ -77,10 +82,13 @@ NOT_DECLARED = {"sglang", "torch"}  # imported only by code that runs in SGLang'
 
 def declared(*extras):
     """Names of the distributions that pyproject.toml asks for: the dependencies and these extras."""
+    return declared_by("dependencies", *extras)
+
+
+def declared_by(*names):
+    """Names of the distributions in these lists of pyproject.toml."""
     text = (ROOT / "pyproject.toml").read_text()
-    lists = [
-        re.search(rf"^{name} = \[(.*?)\]", text, re.DOTALL | re.MULTILINE)[1] for name in ("dependencies", *extras)
-    ]
+    lists = [re.search(rf"^{name} = \[(.*?)\]", text, re.DOTALL | re.MULTILINE)[1] for name in names]
     return {canonicalize_name(name) for one in lists for name in re.findall(r'"([\w-]+)[>=]=[\d.]+', one)}
 
 
@@ -94,7 +102,7 @@ def imported(*folders):
                 names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
                 found.update({name.partition(".")[0]: path.relative_to(ROOT) for name in names})
     by_module = metadata.packages_distributions()
-    ours = {*sys.stdlib_module_names, "sdg_helpers", "tests", "__future__", *NOT_DECLARED}
+    ours = {*sys.stdlib_module_names, "sdg_helpers", "tests", "bench", "__future__", *NOT_DECLARED}
     return {canonicalize_name(by_module.get(name, [name])[0]): path for name, path in found.items() if name not in ours}
 
 
@@ -113,6 +121,8 @@ def test_the_package_and_its_notebooks_import_what_they_declare():
 
 def test_the_tests_import_what_they_declare():
     undeclared = {
-        name: str(path) for name, path in imported("tests").items() if name not in declared("demo", "lab", "dev")
+        name: str(path)
+        for name, path in imported("tests").items()
+        if name not in declared("demo", "lab", "dev", "browser")
     }
     assert not undeclared, f"declare these in pyproject.toml: {undeclared}"

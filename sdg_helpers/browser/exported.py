@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
 
 import numpy as np
+import xxhash
 
 from sdg_helpers.browser.sources import Sources
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.verdicts import Verdict
 from sdg_helpers.lineage.finding import row_maker
-from sdg_helpers.solutions.rows import Solution
+from sdg_helpers.solutions.rows import Solution, answer_start
 
 
 class Exported:
-    """Repeat the decisions of a finished export. `unknown`: why that cannot be done, "" if it can."""
+    """Repeat the decisions of a finished export. `unknown`: why that cannot be done, "" if it can.
+
+    Duplicates are found in two steps, because trimming an answer as the export does takes as long as all other filters
+    together: solutions whose thinking has the same hash are candidates, and only their exported texts are compared.
+    """
 
     def __init__(self, sources: Sources, problems: int):
         self.unknown = "" if sources.exported else "not exported yet"
-        self._earlier: list[np.ndarray] = []  # by seed: a hash of each problem's exported text, 0 for none
-        self._texts = np.zeros(problems, dtype=np.uint64)
+        self._earlier: dict[int, np.ndarray] = {}  # seed -> a hash of each problem's thinking, 0 for none
+        self._hashes = np.zeros(problems, dtype=np.uint64)
         if not self.unknown:
             try:
                 self._maker = row_maker(sources.track)
@@ -27,18 +32,21 @@ class Exported:
                 self.unknown = f"cannot tell what the export dropped: {error}"
 
     def reason(self, position: int, solution: Solution, verdict: Verdict | None) -> str:
-        """Return why a solution was dropped, "" if it was not, duplicates apart. Seeds must come in order."""
+        """Return why a solution was dropped, "" if it was not, duplicates apart."""
         reason = self._maker.reason_to_drop(solution, verdict)
         if reason is None and self._maker.filters.deduplicate:
-            digest = hashlib.blake2b(self._maker.text(solution), digest_size=8).digest()
-            self._texts[position] = int.from_bytes(digest, "big") or 1
+            start = answer_start(solution.text)
+            compared = solution.text[:start].strip() if start >= 0 else self.text(solution)
+            self._hashes[position] = xxhash.xxh3_64_intdigest(compared) or 1
         return reason or ""
 
-    def duplicates(self) -> list[int]:
-        """Return the positions of the seed's solutions that repeat one of an earlier seed. Call it after each seed."""
-        repeated = np.zeros(len(self._texts), dtype=bool)
-        for texts in self._earlier:
-            repeated |= (texts == self._texts) & (texts > 0)
-        self._earlier.append(np.where(repeated, np.uint64(0), self._texts))
-        self._texts = np.zeros_like(self._texts)
-        return [int(position) for position in np.flatnonzero(repeated)]
+    def text(self, solution: Solution) -> bytes:
+        """Return a solution's text as it was exported."""
+        return self._maker.text(solution)
+
+    def candidates(self, seed: int) -> Iterator[tuple[int, list[int]]]:
+        """Yield (position, earlier seeds) where a solution of this seed may repeat one of those. Ends the seed."""
+        alike = [(one, (hashes == self._hashes) & (hashes > 0)) for one, hashes in self._earlier.items()]
+        self._earlier[seed], self._hashes = self._hashes, np.zeros_like(self._hashes)
+        for position in np.flatnonzero(np.any([same for _, same in alike], axis=0)) if alike else ():
+            yield int(position), [one for one, same in alike if same[position]]

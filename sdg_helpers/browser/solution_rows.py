@@ -36,6 +36,7 @@ class SolutionRows:
         self._database, self._positions, self._table = database, positions, sources.verdicts
         self.tallies, self.exported = Tallies(len(positions)), Exported(sources, len(positions))
         self.unreadable = 0
+        self._paths: dict[int, Path] = {}
         self._batch: list[tuple[object, ...]] = []
 
     def begin_seed(self, seed: int) -> None:
@@ -46,6 +47,7 @@ class SolutionRows:
 
     def add_file(self, path: Path, file: int, lines: Iterable[tuple[int, bytes]]) -> None:
         """Add the solutions of one file of the seed. lines: (offset, line); file: its number in the index."""
+        self._paths[file] = path
         for number, (offset, line) in enumerate(lines, 1):
             try:
                 solution = parse_solution(line, path, number)
@@ -77,12 +79,24 @@ class SolutionRows:
     def _flush(self) -> None:
         self._database.executemany("INSERT INTO solutions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._batch)
         self._batch.clear()
+        self.tallies.add_up()
 
     def end_seed(self) -> None:
         """Find the seed's duplicates, once all its files were added."""
-        for position in self.exported.duplicates():
-            self._kept[position] = False
-            number = self.tallies.drop(position, "duplicate")
-            key = solution_key(self._seed, position)
-            self._database.execute("UPDATE solutions SET dropped = ? WHERE key = ?", (number, key))
+        if self.exported.unknown:
+            return
+        for position, earlier in self.exported.candidates(self._seed):
+            text = self._exported_text(self._seed, position)
+            if any(self._exported_text(seed, position) == text for seed in earlier):
+                self._kept[position] = False
+                number = self.tallies.drop(position, "duplicate")
+                key = solution_key(self._seed, position)
+                self._database.execute("UPDATE solutions SET dropped = ? WHERE key = ?", (number, key))
         self.tallies.keep(self._kept)
+
+    def _exported_text(self, seed: int, position: int) -> bytes:
+        sql = "SELECT file, offset, length FROM solutions WHERE key = ?"
+        file, offset, length = self._database.execute(sql, (solution_key(seed, position),)).fetchone()
+        with open(self._paths[file], "rb") as source:
+            source.seek(offset)
+            return self.exported.text(parse_solution(source.read(length), self._paths[file], offset))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from sdg_helpers.judging.verdicts import Verdict
 from sdg_helpers.solutions.rows import Solution
 
 _MAX_NAMES = 62  # bits of an integer in SQLite
+_OUTCOMES = {True: 1, False: 2, None: 3}  # correct -> row of the counts
+_is_cut = lru_cache(maxsize=64)(is_cut)
 
 
 class Names:
@@ -39,17 +42,26 @@ class Tallies:
         self.tokens = np.zeros(problems, dtype=np.int64)
         self.dropped, self.tiers = np.zeros(problems, dtype=np.int64), np.zeros(problems, dtype=np.int64)
         self.reasons, self.how = Names(), Names()
+        self._added: list[tuple[int, int, bool, int, int]] = []
 
     def add(self, position: int, solution: Solution, verdict: Verdict | None) -> None:
-        """Count one solution."""
-        counts = self.counts[:, position]
-        counts[0] += 1
-        self.tokens[position] += solution.tokens
-        if is_cut(solution.finish_reason):
-            counts[4] += 1
-        if verdict is not None:
-            counts[{True: 1, False: 2, None: 3}[verdict.correct]] += 1
-            self.tiers[position] |= 1 << self.how.number(verdict.how)
+        """Count one solution of the seed."""
+        tier = 0 if verdict is None else 1 << self.how.number(verdict.how)
+        outcome = 0 if verdict is None else _OUTCOMES[verdict.correct]
+        self._added.append((position, solution.tokens, _is_cut(solution.finish_reason), outcome, tier))
+
+    def add_up(self) -> None:
+        """Add the latest solutions to the sums. They are of one seed: every problem has one of them at most."""
+        if not self._added:
+            return
+        positions, tokens, cut, outcomes, tiers = (np.array(column) for column in zip(*self._added, strict=True))
+        self._added.clear()
+        self.counts[0, positions] += 1
+        self.counts[4, positions] += cut
+        for outcome in _OUTCOMES.values():
+            self.counts[outcome, positions] += outcomes == outcome
+        self.tokens[positions] += tokens
+        self.tiers[positions] |= tiers
 
     def keep(self, kept: np.ndarray) -> None:
         """Count exported solutions. kept: bool, by position."""

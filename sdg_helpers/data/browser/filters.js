@@ -46,7 +46,7 @@
       search,
       sdg.el("details", { open: !matchMedia("(max-width: 60rem)").matches || active.some((name) => name !== "text") },
         sdg.el("summary", {}, "Filters"),
-        run.totals.right + run.totals.wrong + run.totals.undecided ? histogram(run, state, change) : null,
+        run.totals.right + run.totals.wrong ? histogram(run, state, change) : null,
         run.columns.map((column) => field(column, run, state, change)),
         sdg.el("button", {
           type: "button", id: "clear", disabled: !active.length,

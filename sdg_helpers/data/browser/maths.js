@@ -72,7 +72,7 @@
     const element = sdg.el("span", { class: display ? "formula display" : "formula" });
     try {
       katex.render(formula, element, {
-        displayMode: display, throwOnError: true, strict: "ignore", trust: false, maxExpand: 200, maxSize: 20,
+        displayMode: display, throwOnError: true, strict: "ignore", trust: false, maxExpand: 200, maxSize: 10,
       });
     } catch { // a mistake in the formula, or nesting too deep for the stack
       return null;

@@ -18,7 +18,7 @@
   sdg.badge = badge;
 
   const rateCell = (row) => {
-    if (row.pass_rate === null) return row.solutions ? [sdg.el("span", { class: "soft" }, `${row.solutions} solutions`)] : [];
+    if (row.pass_rate === null) return row.solutions ? [sdg.el("span", { class: "soft" }, sdg.plural(row.solutions, "solution"))] : [];
     const meter = sdg.el("span", { class: "meter", "aria-hidden": "true" }, sdg.el("span"));
     meter.firstChild.style.width = `${row.pass_rate * 100}%`;
     return [meter, `${row.right}/${row.solutions}`];
