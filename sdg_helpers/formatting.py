@@ -51,3 +51,25 @@ def plain_line(text: Any, limit: int = 200) -> str:
 
 def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii") if letter != "\r" else "\n"
+
+
+def progress_text(progress: dict[str, Any]) -> str:
+    """Return a stage's progress report as text, such as "40/96 rows  42%  31 tok/s  ETA 1m27s  2 failed"."""
+    done, total = progress.get("done", 0), progress.get("total")
+    parts = [f"{done:,}/{total:,} rows" if total else f"{done:,} rows"]
+    if total:
+        parts.append(f"{done / total:.0%}")
+    if progress.get("tokens_per_s"):
+        parts.append(f"{progress['tokens_per_s']:,.0f} tok/s")
+    rate = progress.get("requests_per_s") or progress.get("rows_per_s")
+    if rate and not progress.get("tokens_per_s"):
+        parts.append(f"{format_number(rate)} rows/s")
+    if rate and total and done < total:
+        parts.append(f"ETA {format_duration((total - done) / rate)}")
+    if progress.get("note"):
+        parts.append(str(progress["note"]))
+    if progress.get("failed"):
+        parts.append(f"{progress['failed']:,} failed")
+    if progress.get("jobs"):
+        parts.append(f"jobs: {progress['jobs']}")
+    return "  ".join(parts)

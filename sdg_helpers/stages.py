@@ -17,8 +17,10 @@ from sdg_helpers import files, growth, manifests
 from sdg_helpers.changes import Change, find_changes
 from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.fingerprints import fingerprint_output, write_hashes
+from sdg_helpers.formatting import format_duration, progress_text
 from sdg_helpers.locks import Lock
 from sdg_helpers.manifests import run_folder_of
+from sdg_helpers.notebooks.cells import CellBar
 
 _PACKAGES = ("sdg-helpers", "openai", "datasets", "pandas", "pyarrow", "transformers", "xllamacpp")
 
@@ -142,7 +144,7 @@ class Work:
     def __init__(self, stage: Stage, begun: dict[str, Any], manifest: dict[str, Any] | None):
         self.stage, self.folder = stage, stage.folder
         self._manifest, self._begun = manifest, begun
-        self._start, self._reported = time.time(), 0.0
+        self._start, self._reported, self._bar = time.time(), 0.0, CellBar()
 
     @property
     def done(self) -> bool:
@@ -177,6 +179,7 @@ class Work:
                     **more,
                 },
             )
+            self._bar.show(f"{self.stage.name}: {progress_text({'done': done, 'total': total, **more})}", done, total)
 
     def forget(self) -> None:
         """Forget that the stage was begun, or that it was to grow, after an error that changed no results: other
@@ -218,6 +221,7 @@ class Work:
         growth.finish(self.folder)
         self.forget()
         self._manifest = files.read_json(self.folder / "manifest.json")
+        self._bar.close(f"{self.stage.name}: complete after {format_duration(manifest['seconds'])}")
         return self.manifest
 
     def _record(self, path: Path) -> dict[str, Any]:

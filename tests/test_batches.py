@@ -20,8 +20,8 @@ from sdg_helpers.budgets.ledger import Ledger
 from sdg_helpers.completions.replies import RETRY, FailedAttempt
 from sdg_helpers.completions.types import Completion, Limits, Request, Sampling
 from sdg_helpers.errors import SdgError
+from sdg_helpers.formatting import progress_text
 from sdg_helpers.profiles import load_profile
-from sdg_helpers.runs.status import progress_text
 from sdg_helpers.serving.engines import open_server
 from sdg_helpers.serving.server_specs import parse_server_spec
 from tests.helpers.batch_provider import KEY, BatchProvider

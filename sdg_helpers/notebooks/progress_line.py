@@ -13,9 +13,9 @@ from sdg_helpers import files
 from sdg_helpers.budgets.ledger import Ledger
 from sdg_helpers.budgets.reports import spending_text
 from sdg_helpers.errors import SdgError
-from sdg_helpers.formatting import format_duration
+from sdg_helpers.formatting import format_duration, progress_text
 from sdg_helpers.notebooks.discovery import Notebook
-from sdg_helpers.runs.status import progress_text, rows_text
+from sdg_helpers.runs.status import rows_text
 
 _POLL_S = 0.5
 _PLAIN_EVERY_S = 30  # between two lines where the output is not a terminal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.formatting import format_duration
+from sdg_helpers.notebooks.cells import CellBar, explain_interrupts
 from sdg_helpers.paths import outputs_root
 from sdg_helpers.runs.tracks import STAGES, StageInfo
 from sdg_helpers.stages import Stage
@@ -127,7 +130,11 @@ class Run:
             serving.follow(spec, self.servers)
             return None
         account = Account(self.folder, role, spec.gpus, spec.prices)
-        server = serving.open_server(spec, self.servers, on_progress)
+        bar, begun = CellBar(), time.monotonic()
+        if spec.engine != "endpoint":
+            bar.show(f"loading the model {spec.served_model}")
+        server = serving.open_server(spec, self.servers, on_progress or bar.downloading)
+        bar.close(f"model {spec.served_model} ready after {format_duration(time.monotonic() - begun)}")
         server.account = account
         return server
 
@@ -158,6 +165,7 @@ def open_run(name: str, profile: str = "demo") -> Run:
     from sdg_helpers.runs import history
     from sdg_helpers.runs.injected import reject_unknown_parameters
 
+    explain_interrupts()
     warnings.filterwarnings("ignore", message="IProgress not found")  # the hub's libraries then show text bars
     reject_unknown_parameters()
     run = Run(name, run_folder(name), load_profile(profile))

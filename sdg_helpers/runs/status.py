@@ -12,7 +12,7 @@ from typing import Any
 
 from sdg_helpers import files, growth, runs
 from sdg_helpers.errors import SdgError
-from sdg_helpers.formatting import format_duration, format_number
+from sdg_helpers.formatting import format_duration, format_number, progress_text
 from sdg_helpers.locks import Lock
 from sdg_helpers.manifests import find_damage, read_manifest, run_folder_of
 from sdg_helpers.runs import history
@@ -137,28 +137,6 @@ def jobs_text(stage: Path) -> str:
 def rows_text(counts: dict[str, Any]) -> str:
     """Return rows out of rows in, such as "96/96 rows"."""
     return f"{counts['rows_out']:,}/{counts['rows_in']:,} rows"
-
-
-def progress_text(progress: dict[str, Any]) -> str:
-    """Return a stage's progress report as text, such as "40/96 rows  42%  31 tok/s  ETA 1m27s  2 failed"."""
-    done, total = progress.get("done", 0), progress.get("total")
-    parts = [f"{done:,}/{total:,} rows" if total else f"{done:,} rows"]
-    if total:
-        parts.append(f"{done / total:.0%}")
-    if progress.get("tokens_per_s"):
-        parts.append(f"{progress['tokens_per_s']:,.0f} tok/s")
-    rate = progress.get("requests_per_s") or progress.get("rows_per_s")
-    if rate and not progress.get("tokens_per_s"):
-        parts.append(f"{format_number(rate)} rows/s")
-    if rate and total and done < total:
-        parts.append(f"ETA {format_duration((total - done) / rate)}")
-    if progress.get("note"):
-        parts.append(str(progress["note"]))
-    if progress.get("failed"):
-        parts.append(f"{progress['failed']:,} failed")
-    if progress.get("jobs"):
-        parts.append(f"jobs: {progress['jobs']}")
-    return "  ".join(parts)
 
 
 def runs_table() -> list[dict[str, Any]]:
