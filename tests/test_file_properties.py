@@ -16,7 +16,8 @@ from sdg_helpers.completions.types import Completion
 from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.lease_locks import Lease
 from sdg_helpers.prompts import Prompt
-from sdg_helpers.row_files import BadRow, read_rows, unmarked
+from sdg_helpers.row_files.reading import read_rows
+from sdg_helpers.row_files.values import BadRow, unmarked
 from sdg_helpers.sft.shuffling import ShuffledRows
 from sdg_helpers.solutions.rows import (
     GENERATED_KEYS,

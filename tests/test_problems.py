@@ -454,3 +454,65 @@ def test_conflicting_labels_are_counted_and_most_labelled_copies_decide(tmp_path
     (row,) = files.read_jsonl(tmp_path / "of own.jsonl" / "problems.jsonl")
     assert row.get("conflicting_answers") == conflicting
     assert manifest["counts"] == {"rows_in": len(rows), "rows_out": 1, "dropped": {"repeated": len(rows) - 1}}
+
+
+def test_a_name_is_preferred_as_we_spell_it(tmp_path):
+    assert read_own(tmp_path, '{"Problem": "Title", "problem": "2+2?", "answer": "4"}\n')[1] == [("2+2?", "4")]
+
+
+def test_a_chat_whose_content_is_in_parts(tmp_path):
+    content = [{"type": "text", "text": "What is"}, {"type": "text", "text": "2+2?"}]
+    row = {"prompt": [{"role": "user", "content": content}], "answer": "4"}
+    assert read_own(tmp_path, files.dumps(row).decode())[1] == [("What is\n2+2?", "4")]
+    picture = {"prompt": [{"role": "user", "content": [*content, {"type": "image"}]}], "answer": "4"}
+    with pytest.raises(SdgError, match="no column of problems"):
+        read_own(tmp_path, files.dumps(picture).decode(), name="picture.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"value": "4", "unit": ""}, r"Did you mean the column 'answer.value'\? .*\"answer.value\""),
+        ([["4"]], "no row has a reference answer: 'answer' must hold a text, a number or a list of them"),
+    ],
+)
+def test_answers_of_a_form_that_is_not_read_are_refused(tmp_path, answer, said):
+    text = files.dumps({"problem": "2+2?", "answer": answer}).decode()
+    with pytest.raises(SdgError, match=said):
+        read_own(tmp_path, text)
+    assert read_own(tmp_path, text, columns={"expected_answer": ""})[1] == [("2+2?", "")]
+    if isinstance(answer, dict):
+        found = read_own(tmp_path, text, "by-key.jsonl", columns={"expected_answer": "answer.value"})
+        assert found[1] == [("2+2?", "4")]
+
+
+OPTIONS = ["three", "four"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"choices": OPTIONS, "answer": 1},
+        {"Options": OPTIONS, "answer": "B"},
+        {"options": {"A": "three", "B": "four"}, "answer": "B"},
+        {"choices": {"label": ["A", "B"], "text": OPTIONS}, "answer": "B"},
+        {"A": "three", "B": "four", "answer": "B"},
+        {"option_a": "three", "option_b": "four", "answer": "B"},
+        {"opa": "three", "opb": "four", "answer": "B"},
+    ],
+)
+def test_options_that_the_problem_does_not_show_are_not_lost_silently(tmp_path, more):
+    rows = [
+        {"problem": "How many?", **more},
+        {"problem": "How many, four or three?", **more},  # named, but not as these options
+        {"problem": "How many?\n\nA) Three\nB) four", **more},
+    ]
+    manifest, found = read_own(tmp_path, "".join(files.dumps(row).decode() for row in rows))
+    assert [text for text, _ in found] == [rows[2]["problem"]] and manifest["counts"]["dropped"] == {"unreadable": 2}
+    assert "has options that the problem does not show" in manifest["bad_rows"][0]
+
+
+@pytest.mark.parametrize("options", [None, [], ["one"], {"temperature": 0.5}, "A) 1 B) 2", [["x"], ["y"]], 7])
+def test_what_is_no_list_of_options_does_not_matter(tmp_path, options):
+    row = {"problem": "2+2?", "answer": "4", "options": options}
+    assert read_own(tmp_path, files.dumps(row).decode())[1] == [("2+2?", "4")]

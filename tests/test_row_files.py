@@ -1,16 +1,19 @@
 """Rows of users' files in every format, with their places, their numbers as written, and bad rows named."""
 
+import bz2
 import datetime
 import decimal
 import gzip
 import json
+import lzma
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
 from sdg_helpers.errors import SdgError
-from sdg_helpers.row_files import BadRow, Number, read_rows, unmarked
+from sdg_helpers.row_files.reading import read_rows
+from sdg_helpers.row_files.values import BadRow, Number, unmarked
 
 ROW = {"problem": "A?", "answer": "4"}
 
@@ -34,6 +37,18 @@ def rows_of(tmp_path, name, data):
         ("a.csv", "\ufeffproblem;answer\r\n\r\nA?;4\r\n", "line 3"),
         ("a.csv", "problem,answer\nA?,4".encode("utf-16"), "line 2"),
         ("a.tsv", "problem\tanswer\nA?\t4\n", "line 2"),
+        ("a.csv", "problem|answer\nA?|4\n", "line 2"),
+        ("a.csv", "\n \nproblem , answer,\nA?,4,\n", "line 4"),
+        ("a.csv", "sep=;\r\nproblem;answer\r\nA?;4\r\n", "line 3"),
+        ("a.csv", '"problem","answer"\n"A?","4"\n', "line 2"),
+        ("a.jsonl", json.dumps([ROW], indent=1), "row 1"),
+        ("a.jsonl", json.dumps([ROW]), "row 1"),
+        ("a.json", json.dumps({"notes": ["x"], "items": [ROW]}), "row 1"),
+        ("a.jsonl.bz2", bz2.compress(json.dumps(ROW).encode()), "line 1"),
+        ("a.csv.xz", lzma.compress(b"problem,answer\nA?,4"), "line 2"),
+        ("a.jsonl.zst", pa.Codec("zstd").compress(json.dumps(ROW).encode(), asbytes=True), "line 1"),
+        ("a.jsonl", gzip.compress(json.dumps(ROW).encode(), mtime=0), "line 1"),
+        ("a.jsonl.gz", json.dumps(ROW), "line 1"),
     ],
 )
 def test_text_formats(tmp_path, name, data, place):
@@ -81,6 +96,7 @@ def test_a_number_that_cannot_be_kept_is_refused(text):
         ("a.csv", b"a,b\n1,caf\xe9", "not UTF-8"),
         ("a.csv", b"a,b\n1,2,3", "3 cells, but the header has 2"),
         ("a.csv", b"a,b\n1", "1 cells, but the header has 2"),
+        ("a.csv", b'a,b\n"1,2\n3,4\n"x"y,4', "',' expected after '\"', in a row of 3 lines"),
     ],
 )
 def test_a_bad_row_has_its_reason_and_the_next_one_is_read(tmp_path, name, data, reason):
@@ -130,7 +146,16 @@ def test_tables_give_json_values(tmp_path):
         ("a.csv", b"caf\xe9,b\n1,2", "a.csv: cannot be read as .csv .*its header: not UTF-8"),
         ("a.csv", "problem\n\ud800".encode("utf-16", "surrogatepass"), "a.csv: cannot be read as .csv"),
         ("a.json", '{"a": 1}', "expected a list of objects, or an object with such a list"),
-        ("a.jsonl.gz", "no", "a.jsonl.gz: cannot be read as .jsonl"),
+        ("a.jsonl.gz", gzip.compress(b'{"a": 1}', mtime=0)[:-4], "a.jsonl.gz: cannot be read as .jsonl .*EOFError"),
+        ("a.jsonl.bz2", bz2.compress(b'{"a": 1}')[:-4], "cannot be read as .jsonl .*EOFError"),
+        ("a.jsonl.xz", lzma.compress(b'{"a": 1}')[:-4], "cannot be read as .jsonl .*EOFError"),
+        ("a.jsonl", b"PAR1\x15\x04", "by its first bytes it is a Parquet file"),
+        ("a.csv", b"PK\x03\x04rest", "by its first bytes it is a zip archive or a spreadsheet"),
+        ("a.json", '[{"a": 1}]\n[{"a": 2}]', "text after the end of the list"),
+        ("a.jsonl", '[{"a": 1}]\n{"a": 2}', "text after the end of the list"),
+        ("a.json", '{"train": [{"a": 1}], "test": [{"a": 2}]}', "has several lists of objects: train, test"),
+        ("a.csv", "a,b,a\n1,2,3\n", "its header has the column 'a' twice"),
+        ("a.csv", 'a,b\n1,2\n"x,3\n4,5\n', "line 3: a quote is opened and never closed"),
         ("a.parquet", "no", "cannot be read as .parquet"),
         ("a.arrow", "no", "cannot be read as .arrow"),
     ],
@@ -138,3 +163,36 @@ def test_tables_give_json_values(tmp_path):
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, data, said):
     with pytest.raises(SdgError, match=said):
         rows_of(tmp_path, name, data)
+
+
+def test_narrow_floats_have_the_digits_that_they_were_written_with(tmp_path):
+    narrow = pa.float32()
+    table = pa.table(
+        {
+            "a": pa.array([0.1, None, 3e-5, float("nan")], narrow),
+            "list": pa.array([[0.1, 2.5], None, [], [None]], pa.list_(narrow)),
+            "object": pa.array(
+                [{"x": 0.1, "y": "b"}, None, {}, {"x": 7}], pa.struct([("x", narrow), ("y", pa.string())])
+            ),
+            "half": pa.array([0.1, None, 1, 2], pa.float16()),
+        }
+    )
+    parquet.write_table(table, tmp_path / "a.parquet")
+    rows = [row for _, row in read_rows(tmp_path / "a.parquet")]
+    assert [row["a"] for row in rows] == ["0.1", None, "0.00003", None]
+    assert [row["list"] for row in rows] == [["0.1", "2.5"], None, [], [None]]
+    assert [row["object"] for row in rows] == [
+        {"x": "0.1", "y": "b"},
+        None,
+        {"x": None, "y": None},
+        {"x": "7.0", "y": None},
+    ]
+    assert [row["half"] for row in rows] == ["0.1", None, "1.0", "2.0"]
+
+
+def test_a_table_with_a_repeated_column_is_refused(tmp_path):
+    table = pa.table([[1], [2]], names=["a", "a"])
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as out, pa.ipc.new_file(out, table.schema) as file:
+        file.write_table(table)
+    with pytest.raises(SdgError, match="it has the column 'a' twice"):
+        list(read_rows(tmp_path / "a.arrow"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdg_helpers.coding.procedures import COMPARED, Procedure
-from sdg_helpers.row_files import BadRows
+from sdg_helpers.row_files.values import BadRows
 
 
 @dataclass

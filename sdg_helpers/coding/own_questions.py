@@ -7,19 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import files, row_files
+from sdg_helpers import files
 from sdg_helpers.coding.code_question import CodeQuestion, ReadCounts
 from sdg_helpers.coding.example_tests import usable_tests
 from sdg_helpers.coding.procedures import Procedure, own_procedure
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.columns import PROBLEM_NAMES
-from sdg_helpers.row_files import BadRow, Row
+from sdg_helpers.row_files.reading import read_rows
+from sdg_helpers.row_files.values import BadRow, Row, unmarked
 
 
 def questions_of_file(path: Path, parameters: dict[str, Any], read: ReadCounts) -> Iterator[CodeQuestion]:
     """Yield the questions of a file, each once. Raises SdgError for an id that two of them have."""
     seen: dict[str, str] = {}
-    for place, row in row_files.read_rows(path):
+    for place, row in read_rows(path):
         if read.rows - read.repeated - read.bad.count == parameters["max_questions"]:
             return
         read.rows += 1
@@ -45,7 +46,7 @@ def _read_question(row: Row | BadRow, parameters: dict[str, Any]) -> CodeQuestio
     """Return the question in a row of a user's file. Raises ValueError, saying why, when there is none."""
     if isinstance(row, BadRow):
         raise ValueError(row.reason)
-    row = {key: row_files.unmarked(value) for key, value in row.items()}
+    row = {key: unmarked(value) for key, value in row.items()}
     name, tests = next((name for name in PROBLEM_NAMES if isinstance(row.get(name), str)), ""), row.get("tests") or []
     if not name:
         raise ValueError(f"needs a text under the key 'problem' (its keys are {', '.join(row) or 'missing'})")

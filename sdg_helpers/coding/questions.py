@@ -16,7 +16,7 @@ from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.paths import PACKAGE
 from sdg_helpers.problems.appending import grown_files
 from sdg_helpers.problems.sources import source_file
-from sdg_helpers.row_files import BadRows
+from sdg_helpers.row_files.values import BadRows
 from sdg_helpers.sft.chat_templates import ChatTemplate
 from sdg_helpers.stages import Stage, Work
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from sdg_helpers import hub, paths
 from sdg_helpers.errors import SdgError
-from sdg_helpers.row_files import FORMATS, BadRow, Number, read_rows
+from sdg_helpers.row_files.opening import COMPRESSED
+from sdg_helpers.row_files.reading import FORMATS, find_format, read_rows
+from sdg_helpers.row_files.values import BadRow, Number
 
 _KEYS = ("question", "problem", "Question", "Problem", "prompt", "input", "text")
 
@@ -33,7 +35,7 @@ class BenchmarkSource:
         """Parse `path/to/questions.jsonl`, `path/to/questions.parquet#column`, `owner/name`, `owner/name:split` or
         `owner/name@revision:config:split#column`. Raises SdgError for anything else."""
         name, _, key = text.strip().partition("#")
-        if _is_file(name):
+        if find_format(name):
             return cls(name, key=key)
         name, *more = name.split(":")
         repo, _, revision = name.partition("@")
@@ -48,12 +50,14 @@ class BenchmarkSource:
     @property
     def path(self) -> Path | None:
         """The file; None for a dataset on the hub."""
-        return paths.resolve_path(self.name) if _is_file(self.name) else None
+        return paths.resolve_path(self.name) if find_format(self.name) else None
 
     @property
     def label(self) -> str:
         """A short name for reports."""
-        return Path(self.path.name.removesuffix(".gz")).stem if self.path else self.name
+        if not self.path:
+            return self.name
+        return Path(self.path.stem).stem if self.path.suffix.lower() in COMPRESSED else self.path.stem
 
     def questions(self) -> Iterator[str]:
         """Yield the questions in order; rows without one are skipped.
@@ -95,10 +99,6 @@ class BenchmarkSource:
             revision=self.revision or None,
             advice="Or give a file of its questions. Nothing was written.",
         )
-
-
-def _is_file(name: str) -> bool:
-    return name.lower().removesuffix(".gz").endswith((*FORMATS, ".ndjson"))
 
 
 def _file_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sdg_helpers.answers.extraction import find_answer
-from sdg_helpers.answers.no_answer import clean_reference
 from sdg_helpers.errors import SdgError, did_you_mean
-from sdg_helpers.row_files import Number, unmarked
+from sdg_helpers.problems.options import hidden_options
+from sdg_helpers.problems.reading import find_value, read_answer, read_problem
+from sdg_helpers.row_files.values import unmarked
 
 # Names by preference; upper and lower case do not matter. `a.b` is the key b of the object in column a.
 PROBLEM_NAMES = ("problem", "question", "prompt", "instruction", "query", "problem_statement", "statement")
@@ -27,7 +27,6 @@ ANSWER_NAMES = (
 )
 _OUR_NAMES = ("id", "problem", "expected_answer")
 _LIKE_AN_ANSWER = re.compile(r"answer|solution|truth|gold|target|label|result|response|output", re.IGNORECASE)
-_GSM8K = "####"  # GSM8K writes its answer behind this mark, after the solution
 _MAX_NAMES = 30
 
 
@@ -48,11 +47,17 @@ class Columns:
 
         Raises ValueError, saying why, for a row whose problem or answer is no text.
         """
+        text = read_problem(row, self.problem)
+        if hidden := hidden_options(row, text):
+            raise ValueError(
+                f"the column {hidden!r} has options that the problem does not show; write them into its text (A) …), "
+                "and the right letter as the answer, or leave this column out"
+            )
         used = {self.problem, self.expected_answer, self.id} if self.expected_answer != "solution" else {self.problem}
         rest = {key: unmarked(value) for key, value in row.items() if key not in used and key not in _OUR_NAMES}
         return {
             "id": find_value(row, self.id),
-            "problem": read_problem(row, self.problem),
+            "problem": text,
             "expected_answer": read_answer(find_value(row, self.expected_answer), self.expected_answer),
             **rest,
         }
@@ -81,53 +86,34 @@ def choose_columns(rows: Sequence[Mapping[str, Any]], given: Mapping[str, str], 
 
 
 def unused_answers(rows: Sequence[Mapping[str, Any]], columns: Columns) -> list[str]:
-    """Return other columns that may hold answers, the most likely first: for a source without a single answer."""
+    """Return other columns that may hold answers, the most likely first: for a source without a single answer.
+
+    Of a column of objects, the keys that hold answers are meant: `answer.value`.
+    """
     names = dict.fromkeys(name for row in rows for name in row)
     found = [name for name in names if _LIKE_AN_ANSWER.search(name) and name not in columns.as_row().values()]
-    filled = [name for name in found if any(clean_reference(row.get(name)) for row in rows)]
+    filled = [
+        name for column in found for name in _with_keys(rows, column) if any(_has_answer(row, name) for row in rows)
+    ]
     return sorted(filled, key=lambda name: not re.search("answer|truth", name, re.IGNORECASE))
 
 
-def find_value(row: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a column, or of a key of the object in it (`column.key`); None if there is none."""
-    if name in row or not name:
-        return row.get(name)
-    column, _, key = name.partition(".")
-    inner = row.get(column)
-    return inner.get(key) if isinstance(inner, Mapping) else None
+def unread_answers(rows: Sequence[Mapping[str, Any]], columns: Columns) -> str:
+    """Return why no answer is read in a column that is named like one and is not empty, "" if there is none."""
+    for name in dict.fromkeys(name for row in rows for name in row):
+        if name.lower() in ANSWER_NAMES and name not in (columns.problem, columns.expected_answer):
+            for row in rows:
+                try:
+                    read_answer(row.get(name), name)
+                except ValueError as error:
+                    return str(error)
+    return ""
 
 
-def read_problem(row: Mapping[str, Any], name: str) -> str:
-    """Return a problem's text: also that of a chat's last user message, or of an instruction with its input.
-
-    Raises ValueError when there is none.
-    """
-    value = find_value(row, name)
-    if isinstance(value, list):  # a chat, as in verl's data
-        texts = [one.get("content") for one in value if isinstance(one, Mapping) and one.get("role") == "user"]
-        value = texts[-1] if texts else None
-    if not isinstance(value, str) or isinstance(value, Number):
-        raise ValueError(f"{name!r} must hold a text, not {_short(value)}")
-    if name.lower() == "instruction" and isinstance(more := row.get("input"), str) and more.strip():
-        return f"{value}\n\n{more}"
-    return str(value)
-
-
-def read_answer(value: Any, name: str = "") -> str:
-    """Return a reference answer as text, "" for none. A list is joined by commas; of a solution, the box counts.
-
-    Raises ValueError for an object and for a list of anything but plain values.
-    """
-    if isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(one, (list, dict)) for one in value)):
-        raise ValueError(f"{name!r} must hold a text, a number or a list of them, not {_short(value)}")
-    if isinstance(value, list):
-        return ", ".join(text for text in map(clean_reference, value) if text)
-    text = clean_reference(value)
-    if _GSM8K in text:
-        return clean_reference(text.rpartition(_GSM8K)[2])
-    if name == "solution":
-        return clean_reference(find_answer(text).answer)
-    return text
+def _with_keys(rows: Sequence[Mapping[str, Any]], column: str) -> list[str]:
+    """Return a column's name, or for a column of objects the names of its keys."""
+    keys = dict.fromkeys(key for row in rows if isinstance(row.get(column), Mapping) for key in row[column])
+    return [f"{column}.{key}" for key in keys] or [column]
 
 
 def _check_given(
@@ -151,7 +137,7 @@ def _first_name(
     rows: Sequence[Mapping[str, Any]], wanted: Sequence[str], names: Sequence[str], holds: Any = lambda row, name: True
 ) -> str:
     """Return the first wanted column that is there and holds what it should in some row, as its source spells it."""
-    spelled = {name.lower(): name for name in reversed(names)}
+    spelled = {name.lower(): name for name in reversed(names)} | {name: name for name in names}
     for name in wanted:
         column, dot, key = name.partition(".")
         if column in spelled:
@@ -174,8 +160,3 @@ def _has_answer(row: Mapping[str, Any], name: str) -> bool:
         return bool(read_answer(find_value(row, name), name))
     except ValueError:
         return False
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -10,10 +10,10 @@ from typing import Any
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.appending import grown_files
-from sdg_helpers.problems.columns import ANSWER_NAMES, Columns, choose_columns, unused_answers
+from sdg_helpers.problems.columns import ANSWER_NAMES, Columns, choose_columns, unread_answers, unused_answers
 from sdg_helpers.problems.repeats import Repeats
 from sdg_helpers.problems.sources import read_source, source_file
-from sdg_helpers.row_files import BadRow, BadRows
+from sdg_helpers.row_files.values import BadRow, BadRows
 from sdg_helpers.stages import Stage, Work
 
 SOURCE = "nvidia/OpenMathReasoning"
@@ -157,12 +157,18 @@ class _Reader:
                 f"{source}: no problem in {self.rows_by_split.total()} rows (dropped: {dict(self.dropped)})."
                 f"{self.bad_rows.first} Choose another source, or other splits."
             )
-        likely = unused_answers(self._first, self.columns)
-        if not self._answers and likely and "expected_answer" not in self._parameters["columns"]:
+        if self._answers or "expected_answer" in self._parameters["columns"]:
+            return
+        if likely := unused_answers(self._first, self.columns):
             name = self.columns.expected_answer
             why = f"the column {name!r} is empty" if name else f"no column is called {', '.join(ANSWER_NAMES)}"
             raise SdgError(
                 f"{source}: no row has a reference answer ({why}). Did you mean the column {likely[0]!r}? Then set "
                 f'COLUMNS = {{"expected_answer": "{likely[0]}"}}. For problems without answers, set '
                 'COLUMNS = {"expected_answer": ""}.'
+            )
+        if why := unread_answers(self._first, self.columns):
+            raise SdgError(
+                f"{source}: no row has a reference answer: {why}. Write the answers as texts or numbers, or name "
+                'another column with COLUMNS. For problems without answers, set COLUMNS = {"expected_answer": ""}.'
             )

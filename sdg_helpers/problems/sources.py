@@ -7,10 +7,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import files, hub, paths, row_files
+from sdg_helpers import files, hub, paths
 from sdg_helpers.errors import SdgError
 from sdg_helpers.paths import PACKAGE
-from sdg_helpers.row_files import FORMATS, BadRow
+from sdg_helpers.row_files.reading import FORMATS, find_format, format_of, read_rows
+from sdg_helpers.row_files.table_rows import plain_row
+from sdg_helpers.row_files.values import BadRow
 
 # The columns of OpenMathReasoning that describe a problem. The others describe one solution of it (generation_model,
 # generated_solution, inference_mode, used_in_kaggle) and are not downloaded.
@@ -31,7 +33,7 @@ def read_source(source: str, splits: Sequence[str], revision: str | None = None)
             for number, row in enumerate(files.read_jsonl(_demo_file(split)), 1):
                 yield split, f"row {number}", {name: row[name] for name in COLUMNS}
     elif path := source_file(source):
-        yield from (("file", place, row) for place, row in row_files.read_rows(path))
+        yield from (("file", place, row) for place, row in read_rows(path))
     else:
         for split in splits:
             for number, row in enumerate(_hub_rows(source, split, revision), 1):
@@ -46,8 +48,7 @@ def source_file(source: str) -> Path | None:
     path = paths.resolve_path(source)
     if source == "demo":
         return None
-    named_as_file = source.lower().removesuffix(".gz").endswith(FORMATS)
-    if not (named_as_file or path.exists() or source.startswith((".", "/", "~"))):
+    if not (find_format(source) or path.exists() or source.startswith((".", "/", "~"))):
         return None
     if path.is_dir():
         raise SdgError(f"{path}: is a folder. Set SOURCE to one file in it ({', '.join(FORMATS)}).")
@@ -56,7 +57,7 @@ def source_file(source: str) -> Path | None:
             f"{path}: no such file. Set SOURCE to an existing file of problems: an absolute path, or one relative to "
             "the root of the clone."
         )
-    row_files.format_of(path)
+    format_of(path)
     return path
 
 
@@ -89,4 +90,4 @@ def _hub_rows(source: str, split: str, revision: str | None) -> Iterator[dict[st
     except hub.MissingColumnError:
         rows, first = stream(None), []
     for row in chain(first, rows):
-        yield row_files.plain_row(row)
+        yield plain_row(row)
