@@ -1,6 +1,7 @@
 """Code 01: questions from references (each dataset in its layout and schema on the hub, served by a stand-in on
 loopback), from your own file, and from the demo."""
 
+import json
 import os
 import subprocess
 import sys
@@ -489,6 +490,62 @@ def test_how_questions_are_tested_is_counted_and_stored(tmp_path):
         assert tests.find_with_procedure("none") == ([], Procedure())
 
 
+PAIRS = [{"input": "1", "output": "2"}, {"input": "3", "output": "6"}]
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        ({"Question": "A?", "Test_Cases": PAIRS}, {}),
+        ({"problem": "A?", "tests": json.dumps(PAIRS)}, {}),
+        ({"problem": "A?", "tests": [{"input": one["input"], "expected_output": one["output"]} for one in PAIRS]}, {}),
+        ({"problem": "A?", "input_output": {"inputs": ["1", "3"], "outputs": ["2", "6"]}}, {}),
+        ({"problem": "A?", "input_output": json.dumps({"inputs": ["1", "3"], "outputs": ["2", "6"]})}, {}),
+        ({"problem": "A?", "public_tests": {"input": ["1", "3"], "output": ["2", "6"]}}, {}),
+        ({"problem": "A?", "tests": [], "examples": PAIRS}, {}),
+        ({"riddle": "A?", "checks": {"all": PAIRS}}, {"problem": "riddle", "tests": "checks.all"}),
+        ({"prompt": [{"role": "user", "content": "A?"}], "tests": PAIRS}, {}),
+    ],
+)
+def test_tests_of_your_own_file_in_all_common_forms(tmp_path, row, columns):
+    own(tmp_path, files.dumps(row).decode(), columns=columns)
+    with TestIndex(tmp_path / "q" / "tests.jsonl") as tests:
+        assert tests.find(files.content_id("A?")) == PAIRS
+    assert {row["problem"] for row in read_problems(tmp_path / "q" / "problems.jsonl")} == {"A?"}
+
+
+def test_a_function_may_be_named_among_the_tests(tmp_path):
+    row = {"problem": "Add.", "input_output": {"fn_name": "add", "inputs": [[1, 2]], "outputs": [3]}}
+    own(tmp_path, files.dumps(row).decode())
+    with TestIndex(tmp_path / "q" / "tests.jsonl") as tests:
+        found = tests.find_with_procedure(files.content_id("Add."))
+    assert found == ([{"input": "[1, 2]", "output": "3"}], Procedure(function="add"))
+
+
+def test_a_file_without_tests_is_refused_when_a_column_looks_like_them(tmp_path):
+    row = files.dumps({"problem": "A?", "unit_tests": PAIRS, "n": 1}).decode()
+    with pytest.raises(SdgError, match=r"Did you mean the column 'unit_tests'\? Then set COLUMNS = .*unit_tests"):
+        own(tmp_path, row)
+    with pytest.raises(SdgError, match="'test' is not one of id, problem, tests. Did you mean tests"):
+        own(tmp_path, row, columns={"test": "unit_tests"})
+    assert own(tmp_path, row, columns={"tests": ""})["questions_with_tests"] == 0
+    (tmp_path / "text").mkdir()
+    with pytest.raises(SdgError, match="Did you mean the column 'examples'"):
+        own(tmp_path / "text", files.dumps({"problem": "A?", "examples": "1 gives 2"}).decode())
+
+
+def test_the_first_copy_with_tests_is_kept(tmp_path):
+    rows = [
+        {"id": "a", "problem": "Double $x$."},
+        {"id": "b", "problem": "Double  $ x $. ", "tests": PAIRS[:1], "level": 2},
+        {"id": "c", "problem": "Double $x$.", "tests": PAIRS},
+        {"id": "d", "problem": "Double $x$.", "function": "f"},
+    ]
+    manifest = own(tmp_path, "".join(files.dumps(row).decode() for row in rows), languages=["python"])
+    kept = [(row["question_id"], row["num_tests"]) for row in read_problems(tmp_path / "q" / "problems.jsonl")]
+    assert kept == [("b", 1), ("d", 0)] and manifest["counts"]["dropped"]["repeated"] == 2
+
+
 def test_a_function_is_not_asked_for_in_cpp(tmp_path):
     with pytest.raises(SdgError, match="no question is left of 1 rows .dropped: {'python_only': 1}"):
         own(tmp_path, '{"problem": "A?", "function": "f"}\n', languages=["cpp"])
@@ -500,6 +557,8 @@ def test_a_function_is_not_asked_for_in_cpp(tmp_path):
         ("", "no question is left of 0 rows"),
         ('{"riddle": "A?"}\n', "line 1: needs a text under the key 'problem'"),
         ('{"problem": "A?", "tests": ["1"]}\n', "line 1: 'tests' must be a list of"),
+        ('{"problem": "A?", "tests": "print(1)"}\n', "line 1: its tests are not JSON"),
+        ('{"problem": "A?", "tests": {"inputs": ["1"], "outputs": []}}\n', "line 1: 'tests' must be a list of"),
         ('{"id": 1, "problem": "A?"}\n{"id": 1, "problem": "B?"}\n', "line 2: the id '1' was used before"),
     ],
 )

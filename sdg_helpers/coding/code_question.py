@@ -37,3 +37,4 @@ class ReadCounts:
     bad: BadRows
     rows: int = 0
     repeated: int = 0
+    like_tests: str = ""  # an unused column that may hold tests

@@ -54,12 +54,17 @@ def json_procedure(row: Row) -> Procedure:
 
 
 def _input_output(row: Row) -> dict[str, Any]:
-    """Parse input_output; {} for anything but an object. Integers of any length are read."""
+    """Parse input_output; {} for anything but an object."""
     try:
-        given = json.loads(row.get("input_output") or "{}", parse_int=_integer)
+        given = parse_json(row.get("input_output") or "{}")
     except (ValueError, RecursionError):
         return {}
     return given if isinstance(given, dict) else {}
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON in which integers may have any length. Raises ValueError and RecursionError."""
+    return json.loads(text, parse_int=_integer)
 
 
 def _integer(digits: str) -> int | str:

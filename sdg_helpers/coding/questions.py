@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.coding.blocks import FENCE_NAMES
 from sdg_helpers.coding.code_question import CodeQuestion, ReadCounts
-from sdg_helpers.coding.own_questions import questions_of_file
+from sdg_helpers.coding.own_questions import check_columns, questions_of_file
 from sdg_helpers.coding.references import questions_of_references
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.paths import PACKAGE
@@ -31,6 +31,7 @@ def prepare_questions(
     source: str = SOURCE,
     revision: str | None = None,
     splits: Sequence[str] = ("python", "cpp"),
+    columns: Mapping[str, str] | None = None,
     languages: Sequence[str] = ("python", "cpp"),
     max_tokens: int = 3200,
     tokenizer: str = "chatml",
@@ -46,7 +47,9 @@ def prepare_questions(
     question's), tests (a list of input and output), and how they are run (procedures.Procedure).
 
     source: a hub dataset with OpenCodeReasoning-2's columns, "demo", or your own file (row_files.FORMATS) with
-    `problem` and optionally `id`, `tests` and a Procedure's fields. max_tokens: drop longer questions, counted by the
+    `problem` and optionally `id`, `tests` (see own_tests.read_pairs) and a Procedure's fields. Of copies of a question,
+    the first one with tests is kept. columns: our names (id, problem, tests) -> those of your file; common ones are
+    found. max_tokens: drop longer questions, counted by the
     tokenizer ("chatml" counts characters). max_tests: keep a question's first ones. max_test_bytes: drop longer tests.
     max_bad_rows: rows of your own file that cannot be read and are skipped.
     Return the manifest. Its counts are questions; `tests_by_source` says how each source's are judged, or why not.
@@ -56,6 +59,7 @@ def prepare_questions(
             raise SdgError(
                 f"language {language!r} is not one of {', '.join(FENCE_NAMES)}.{did_you_mean(language, FENCE_NAMES)}"
             )
+    check_columns(columns or {})
     path = DEMO if source == "demo" else source_file(source)
     hub = {} if path else {"revision": revision, "splits": list(splits)}
     parameters = {
@@ -68,6 +72,7 @@ def prepare_questions(
         "max_test_bytes": max_test_bytes,
         "max_bad_rows": max_bad_rows,
         **hub,
+        **({"columns": dict(columns)} if columns else {}),
     }
     inputs = {"source": path} if path else {}
     with stage.work(parameters, inputs, may_grow=("max_questions", "source")) as work:
