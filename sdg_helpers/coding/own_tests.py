@@ -27,10 +27,10 @@ def read_pairs(value: Any) -> tuple[list[tuple[Any, Any]], str]:
     if not value:
         return [], ""
     if isinstance(value, Mapping):
-        lists = [next((value[key] for key in (f"{name}s", name) if key in value), None) for name in ("input", "output")]
-        if all(isinstance(one, list) for one in lists) and len(lists[0]) == len(lists[1]):
+        given, results = (value.get(f"{name}s", value.get(name)) for name in ("input", "output"))
+        if isinstance(given, list) and isinstance(results, list) and len(given) == len(results):
             function = value.get("fn_name")
-            return list(zip(*lists, strict=True)), function if isinstance(function, str) else ""
+            return list(zip(given, results, strict=True)), function if isinstance(function, str) else ""
     elif isinstance(value, list) and all(isinstance(test, Mapping) and "input" in test for test in value):
         return [(test["input"], next((test[key] for key in _OUTPUT_NAMES if key in test), None)) for test in value], ""
     raise ValueError('\'tests\' must be a list of {"input": …, "output": …}, or {"inputs": […], "outputs": […]}')

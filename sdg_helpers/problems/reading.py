@@ -58,8 +58,9 @@ def _join_parts(content: Any) -> Any:
     """Return the text of a message whose content is a list of parts, if all of them are text."""
     if not isinstance(content, list):
         return content
-    texts = [part.get("text") if isinstance(part, Mapping) else None for part in content]
-    return "\n".join(texts) if all(isinstance(text, str) for text in texts) else None
+    texts = [part.get("text") for part in content if isinstance(part, Mapping)]
+    found = [text for text in texts if isinstance(text, str)]
+    return "\n".join(found) if len(found) == len(content) else None
 
 
 def _short(value: Any) -> str:
