@@ -185,7 +185,7 @@ def curves(figure):
 
 
 def test_pass_at_k_counts_subsets_and_majorities():
-    answers = {"p0": ["1", "1.0", "2", ""], "p1": ["5", "6", "7", "7"], "p2": ["9"] * 4}
+    answers = {"p0": ["1", "1.0", "2", None], "p1": ["5", "6", "7", "7"], "p2": ["9"] * 4}
     rows = [(name, seed, answer) for name, given in answers.items() for seed, answer in enumerate(given)]
     table = pd.DataFrame(rows, columns=["id", "seed", "predicted_answer"])
     table["correct"] = pd.array([True, True, False, False, True, False, False, False] + [False] * 4, "boolean")

@@ -79,7 +79,7 @@ def _majority_rates(problems: list[pd.DataFrame], most: int) -> np.ndarray:
 
 
 def _majority_rate(rows: pd.DataFrame, most: int, random: np.random.Generator) -> np.ndarray:
-    answers = [canonical(answer) if answer else "" for answer in rows["predicted_answer"]]
+    answers = [canonical(answer) if answer else "" for answer in rows["predicted_answer"].fillna("")]
     names = {answer: number for number, answer in enumerate(dict.fromkeys(answers))}
     groups = np.array([names[answer] for answer in answers])
     right = np.array([rows["correct"].to_numpy(bool)[groups == number].any() for number in range(len(names))])
