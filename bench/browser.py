@@ -1,14 +1,15 @@
 """The sample browser on a made run: `python -m bench.browser` makes 300,000 problems x 16 and measures.
 
 It prints the seconds to build the index, the time of the first page, of filters, sorts and searches, and of a problem,
-each over HTTP as the page asks, and the server's peak memory. `--make FOLDER` only makes the run, for a look at it.
+each over HTTP as the page asks, and the server's peak memory. `--make FOLDER` only makes the run, for a look at it;
+`--measure FOLDER` only measures one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
+import multiprocessing.connection
 import random
 import resource
 import statistics
@@ -142,14 +143,26 @@ def _write_manifests(track: Track, seeds: int) -> None:
         files.write_json(track.folder / stage / "manifest.json", {"parameters": parameters, "counts": counts})
 
 
-def measure(folder: Path, sender: multiprocessing.connection.Connection) -> None:
-    """Index a run, serve it and ask it, in this process; send {what: seconds or MB}."""
+Sender = multiprocessing.connection.Connection
+
+
+def measure_building(folder: Path, sender: Sender) -> None:
+    """Index a run; send {what: seconds or MB} of this process."""
     begun = time.perf_counter()
-    site = Site(Track(folder / "math", "math"))
-    found = {"build the index, s": time.perf_counter() - begun, "memory after building, MB": _memory()}
-    begun = time.perf_counter()
-    site = Site(Track(folder / "math", "math"))
-    with serve(site) as server:
+    Site(Track(folder / "math", "math"))
+    sender.send(
+        {
+            "build the index, s": time.perf_counter() - begun,
+            "of which on the CPU, s": time.process_time(),
+            "peak memory while building, MB": _memory(),
+        }
+    )
+
+
+def measure_serving(folder: Path, sender: Sender) -> None:
+    """Serve a run that has an index, and ask for everything; send {what: seconds or MB} of this process."""
+    begun, found = time.perf_counter(), dict[str, float]()
+    with serve(Site(Track(folder / "math", "math"))) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         ask = _client(server.url)
         ask("api/run")
@@ -203,27 +216,36 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=300_000)
     parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--thinking", type=int, default=300, help="characters of a solution's thinking")
+    parser.add_argument("--measure", type=Path, metavar="RUN", help="only measure this run's folder")
     parser.add_argument("--make", type=Path, metavar="FOLDER", help="only make the run there")
     words = parser.parse_args()
     if words.make:
         make_run(words.make, words.problems, words.seeds, words.thinking)
         return
+    if words.measure:
+        report(words.measure)
+        return
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "made"
         begun = time.perf_counter()
-        context = multiprocessing.get_context("spawn")  # so that each part's memory is its own
-        maker = context.Process(target=make_run, args=(run, words.problems, words.seeds, words.thinking))
-        maker.start()
-        maker.join()
+        make_run(run, words.problems, words.seeds, words.thinking)
         size = files.folder_bytes(run) / 1e9
         print(f"made {words.problems:,} problems x {words.seeds}: {size:.1f} GB in {time.perf_counter() - begun:.0f} s")
+        report(run)
+
+
+def report(run: Path) -> None:
+    """Measure and print; building and serving in processes of their own, so that each has its own memory."""
+    context = multiprocessing.get_context("spawn")
+    for measure in (measure_building, measure_serving):
         receiver, sender = context.Pipe(duplex=False)
-        measuring = context.Process(target=measure, args=(run, sender))
-        measuring.start()
+        process = context.Process(target=measure, args=(run, sender))
+        process.start()
+        sender.close()  # so that a process that fails is noticed
         for name, value in receiver.recv().items():
-            print(f"{value:10.3f}  {name}")
-        measuring.join()
-        print(f"{(run / '.browser' / 'math.sqlite').stat().st_size / 1e6:10.0f}  size of the index, MB")
+            print(f"{value:10.3f}  {name}", flush=True)
+        process.join()
+    print(f"{(run / '.browser' / 'math.sqlite').stat().st_size / 1e6:10.0f}  size of the index, MB")
 
 
 if __name__ == "__main__":

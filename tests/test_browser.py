@@ -12,6 +12,7 @@ import pytest
 from sdg_helpers import files
 from sdg_helpers.audit import labels as audit_labels
 from sdg_helpers.browser.folder import write_folder
+from sdg_helpers.browser.notebook import show
 from sdg_helpers.browser.pages import FOLDER, page_files
 from sdg_helpers.browser.site import Site
 from sdg_helpers.browser.sources import begun_track
@@ -294,6 +295,13 @@ def test_the_page_loads_nothing_from_elsewhere():
     fonts = set(re.findall(r"url\((fonts/[^)]+woff2)\)", texts["katex/katex.min.css"]))
     assert fonts and {f"katex/{name}" for name in fonts} <= page_files().keys()
     assert "MIT License" in (FOLDER / "katex" / "LICENSE").read_text()
+
+
+def test_a_notebook_shows_the_page_in_a_frame(tmp_path):
+    court_track(tmp_path / "r")
+    frame = show(tmp_path / "r", height=500)
+    assert request(frame.src)[0] == 200 and (frame.width, frame.height) == ("100%", 500)
+    assert request(frame.src + "api/docket")[0] == 200
 
 
 # -- the court ---------------------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def _state_of(path: Path) -> list[Any] | None:
 def _create(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(f"{path.absolute().as_uri()}?nolock=1", uri=True)  # locks fail on some network drives
     database.executescript("""
-        PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536; PRAGMA page_size = 8192;
+        PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16384; PRAGMA page_size = 8192;
         CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT);
         CREATE TABLE files (number INTEGER PRIMARY KEY, path TEXT);
         CREATE TABLE problems (

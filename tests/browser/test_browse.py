@@ -74,13 +74,13 @@ def test_a_sample_opens_by_click_and_by_keys(made, visit):
     assert "I get" not in page.locator("#detail .solution").first.inner_text()
     seen.shot("problem")
     page.keyboard.press("t")
-    page.wait_for_function("() => document.querySelector('#detail .thinking .text')?.innerText.includes('I get')")
+    page.wait_for_function("() => document.querySelector('#detail .thinking .prose')?.innerText.includes('I get')")
     seen.shot("thinking")
     page.keyboard.press("j")
     page.wait_for_function("() => document.querySelector('#detail h2').innerText === 'Problem 4'")
     assert page.locator(f"{ROWS}[aria-selected=true]").get_attribute("data-position") == "3"
     page.keyboard.press("r")
-    page.wait_for_function("() => document.querySelector('#detail .solution .text').innerText.includes('\\\\sum')")
+    page.wait_for_function("() => document.querySelector('#detail .solution .prose').innerText.includes('\\\\sum')")
     page.keyboard.press("Escape")
     page.wait_for_selector("#detail", state="hidden")
     page.keyboard.press("ArrowRight")
@@ -178,9 +178,9 @@ def look_at_everything(seen):
         page.locator(ROWS).nth(number).click()
         page.wait_for_function(f"() => document.querySelector('#detail h2')?.innerText === 'Problem {number + 1}'")
         page.evaluate("document.querySelectorAll('#detail details').forEach((one) => { one.open = true; })")
-        for part in page.locator("#detail .text").all():
+        for part in page.locator("#detail .prose").all():
             part.scroll_into_view_if_needed()
-        page.wait_for_function("() => document.querySelector('#detail .thinking .text')")
+        page.wait_for_function("() => document.querySelector('#detail .thinking .prose')")
         seen.shot(f"hostile-{list(HOSTILE)[number]}")
         page.keyboard.press("r")
         page.keyboard.press("r")
@@ -197,9 +197,9 @@ def test_hostile_texts_do_nothing(tmp_path, visit):
         page = seen.page
         page.locator(ROWS).nth(0).click()
         more = page.locator("#detail .solution > .long-text > .more")
-        before = page.locator("#detail .solution > .long-text .text").inner_text()
+        before = page.locator("#detail .solution > .long-text .prose").inner_text()
         more.click()
-        longer = "n => document.querySelector('#detail .solution > .long-text .text').innerText.length > n"
+        longer = "n => document.querySelector('#detail .solution > .long-text .prose').innerText.length > n"
         page.wait_for_function(longer, arg=len(before) + 90_000)
         page.click("#to-court")
         for _ in HOSTILE:
@@ -213,7 +213,7 @@ def test_hidden_characters_are_shown_and_directions_stay_inside(tmp_path, visit)
     with served(hostile_track(tmp_path / "r")) as server:
         page = visit(f"{server.url}#position={list(HOSTILE).index('bidi')}").page
         page.wait_for_selector("#detail .question .hidden-character")
-        said = page.locator("#detail .question .text").inner_text()
+        said = page.locator("#detail .question .prose").inner_text()
         assert said == "safe U+202E txet neddih U+2066U+200B end U+0007"
         assert "\u202e" not in page.locator("body").inner_text()
 
@@ -238,7 +238,7 @@ def test_a_folder_opens_from_disk_and_filters_as_the_server_does(made, tmp_path,
     page.locator(ROWS).nth(1).click()
     page.wait_for_selector("#detail .solution .katex-display")
     page.keyboard.press("t")
-    page.wait_for_function("() => document.querySelector('#detail .thinking .text')?.innerText.includes('I get')")
+    page.wait_for_function("() => document.querySelector('#detail .thinking .prose')?.innerText.includes('I get')")
     assert page.evaluate("document.fonts.check('16px KaTeX_Main')")
     seen.shot("folder")
     assert seen.trouble == [] and seen.elsewhere(address.removesuffix("index.html")) == []

@@ -17,7 +17,7 @@
   // Return an element with a text {text, length}. more(start): promises its next piece {text, length}.
   sdg.longText = (first, more) => {
     let shown = first.text;
-    const body = sdg.el("div", { class: "text", dir: "auto" });
+    const body = sdg.el("div", { class: "prose", dir: "auto" });
     const element = sdg.el("div", { class: "long-text" }, body);
     const draw = () => body.replaceChildren(...(raw ? sdg.visible(shown) : rendered(shown)));
     const watch = () => {
@@ -55,7 +55,7 @@
   sdg.toggleRaw = () => {
     raw = !raw;
     document.body.classList.toggle("raw", raw);
-    for (const body of document.querySelectorAll(".text")) body.dispatchEvent(new Event("redraw"));
+    for (const body of document.querySelectorAll(".prose")) body.dispatchEvent(new Event("redraw"));
   };
 
   // Return nodes of a whole text: code between fences, and prose with formulas.
