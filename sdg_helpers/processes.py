@@ -1,12 +1,16 @@
-"""Processes of this machine: whether one is alive, which ones own a server, usable cores and free ports."""
+"""Processes of this machine: whether one is alive, which ones own a server, usable cores, free ports and signals."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -109,3 +113,22 @@ def free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+class SignalReceived(KeyboardInterrupt):
+    """A signal other than Ctrl-C asked the driver to stop (from Slurm, `kill` or a closed terminal)."""
+
+
+@contextmanager
+def interrupt_on_signals() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP like Ctrl-C, so that what is open is closed."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise SignalReceived(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -13,10 +13,10 @@ import nbformat
 import psutil
 import pytest
 
-from sdg_helpers import files, notebooks, runs
+from sdg_helpers import files, notebooks, processes, runs
 from sdg_helpers.cli.main import main as cli_main
 from sdg_helpers.errors import SdgError
-from sdg_helpers.notebooks import chain, discovery, execution, freshness, progress_line
+from sdg_helpers.notebooks import discovery, execution, freshness, progress_line
 from sdg_helpers.paths import PACKAGE
 from sdg_helpers.runs.status import run_status
 from tests.helpers.clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
@@ -325,7 +325,7 @@ def test_a_notebook_whose_stage_is_half_done_is_not_complete(clone):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_stop_the_driver_like_ctrl_c(number):
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt, match=number.name), chain._interrupt_on_signals():
+    with pytest.raises(KeyboardInterrupt, match=number.name), processes.interrupt_on_signals():
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert signal.getsignal(number) is before

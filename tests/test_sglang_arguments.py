@@ -5,13 +5,18 @@ lines with them and sees to it that the record is the present one.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from sdg_helpers.cluster.jobs import Jobs, JobSpec
+from sdg_helpers.cluster.server_checks import find_misfit
 from sdg_helpers.errors import SdgError
+from sdg_helpers.profiles import Profile, Servers
+from sdg_helpers.runs.run import Run
 from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import command_lines
 from sdg_helpers.serving.sglang.command_lines import Part, layout
@@ -45,6 +50,36 @@ def test_layout_of_servers_on_nodes(servers, nodes, tp_size, expected):
 def test_layouts_that_do_not_fit_the_job_are_rejected(servers, nodes, tp_size, said):
     with pytest.raises(SdgError, match=said):
         layout(SglangSpec(model="m", num_servers=servers, tp_size=tp_size), nodes)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "server", "said"),
+    [
+        ({"nodes": 2, "gpus_per_node": 8}, {"tp_size": 16}, ""),
+        ({"nodes": 2, "gpus_per_node": 8}, {"tp_size": 4, "num_servers": 4}, ""),
+        ({"nodes": 2}, {"tp_size": 16}, ""),  # a whole node, however many GPUs it has
+        (
+            {"nodes": 1, "gpus_per_node": 8},
+            {"tp_size": 16},
+            "tp_size 16 × num_servers 1 on 1 nodes needs 16 GPUs a node, but gpus_per_node is 8.",
+        ),
+        (
+            {"nodes": 2, "gpus_per_node": 8},
+            {"tp_size": 4, "num_servers": 3},
+            "num_servers must divide, or be a multiple of, the job's 2 nodes; it is 3.",
+        ),
+    ],
+)
+def test_servers_that_do_not_fit_their_job_are_refused_early(jobs, server, said, tmp_path):
+    spec, jobs = SglangSpec(model="m", **server), {"where": "slurm", **jobs}
+    assert find_misfit(JobSpec(**jobs), spec) == said
+    profile = Profile(servers=Servers(solver=spec), jobs=Jobs(generate=JobSpec(**jobs)))
+    run = Run("run", tmp_path, profile)
+    if said:
+        with pytest.raises(SdgError, match=re.escape(f"jobs of generate: {said} Nothing was submitted")):
+            run.jobs("generate")
+    else:
+        assert run.jobs("generate") == profile.jobs.spec("generate")
 
 
 @pytest.mark.parametrize("name", commands("key.yaml"))

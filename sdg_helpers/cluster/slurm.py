@@ -110,7 +110,7 @@ def list_jobs(names: Sequence[str]) -> list[SlurmJob]:
     """
     if not names:
         return []
-    output = _run(
+    output = run_command(
         "squeue",
         "--noheader",
         "--array",
@@ -134,7 +134,7 @@ def list_ended_jobs(names: Sequence[str], since: float) -> list[SlurmJob]:
     """
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 86400))
     try:
-        output = _run(
+        output = run_command(
             "sacct",
             "--noheader",
             "--allocations",
@@ -172,7 +172,7 @@ def cancel(job_ids: Sequence[str]) -> None:
     """Cancel jobs; those that have ended in the meantime are skipped."""
     for start in range(0, len(job_ids), _CANCEL_BATCH):
         try:
-            _run("scancel", "--quiet", *job_ids[start : start + _CANCEL_BATCH])
+            run_command("scancel", "--quiet", *job_ids[start : start + _CANCEL_BATCH])
         except SlurmUnavailable as error:
             if "Invalid job id" not in str(error):
                 raise
@@ -180,7 +180,7 @@ def cancel(job_ids: Sequence[str]) -> None:
 
 def partitions() -> dict[str, str]:
     """Return the cluster's partitions with their limits: name -> "time limit 10-00:00:00, 4 nodes, 64 CPUs, gpu:8"."""
-    output = _run("sinfo", "--noheader", "--format=%R|time limit %l, %D nodes, %c CPUs, %m MB, %G")
+    output = run_command("sinfo", "--noheader", "--format=%R|time limit %l, %D nodes, %c CPUs, %m MB, %G")
     return dict(line.split("|", 1) for line in output.splitlines())
 
 
@@ -191,11 +191,26 @@ def accounts() -> dict[str, set[str]]:
     """
     associations = ["show", "associations", f"user={_user_name()}", "format=account,qos"]
     try:
-        output = _run("sacctmgr", "--noheader", "--parsable2", *associations)
+        output = run_command("sacctmgr", "--noheader", "--parsable2", *associations)
     except SdgError:
         return {"account": set(), "qos": set()}
     rows = [line.split("|") for line in output.splitlines()]
     return {"account": {row[0] for row in rows}, "qos": {name for row in rows for name in row[1].split(",") if name}}
+
+
+def run_command(*command: str) -> str:
+    """Return what a Slurm command prints. Raises SlurmUnavailable when it fails: the answer is then unknown."""
+    try:
+        done = subprocess.run(
+            command, env=clean_environment(), capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S
+        )
+    except FileNotFoundError:
+        raise _command_not_found(command[0]) from None
+    except subprocess.TimeoutExpired:
+        raise SlurmUnavailable(f"{command[0]} took more than {_COMMAND_TIMEOUT_S} s") from None
+    if done.returncode == 0:
+        return done.stdout
+    raise SlurmUnavailable(f"{command[0]}: {(done.stderr or done.stdout).strip()}")
 
 
 def clean_environment() -> dict[str, str]:
@@ -221,25 +236,10 @@ def _user_name() -> str:
 def _show_job(job_id: str) -> dict[str, str]:
     """Return the fields of `scontrol show job`; {} when Slurm has forgotten the job."""
     try:
-        output = _run("scontrol", "--oneliner", "show", "job", job_id)
+        output = run_command("scontrol", "--oneliner", "show", "job", job_id)
     except SdgError:
         return {}
     return dict(re.findall(r"\b(\w+)=(\S*)", output.splitlines()[0] if output else ""))
-
-
-def _run(*command: str) -> str:
-    """Return what a Slurm command prints. Raises SlurmUnavailable when it fails: the answer is then unknown."""
-    try:
-        done = subprocess.run(
-            command, env=clean_environment(), capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S
-        )
-    except FileNotFoundError:
-        raise _command_not_found(command[0]) from None
-    except subprocess.TimeoutExpired:
-        raise SlurmUnavailable(f"{command[0]} took more than {_COMMAND_TIMEOUT_S} s") from None
-    if done.returncode == 0:
-        return done.stdout
-    raise SlurmUnavailable(f"{command[0]}: {(done.stderr or done.stdout).strip()}")
 
 
 def _command_not_found(command: str) -> SdgError:

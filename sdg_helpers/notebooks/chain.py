@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,14 +17,11 @@ from sdg_helpers.notebooks import freshness
 from sdg_helpers.notebooks.discovery import Notebook
 from sdg_helpers.notebooks.execution import NotebookFailed, SharedKernel, execute, kernel_environment
 from sdg_helpers.notebooks.progress_line import ProgressLine
+from sdg_helpers.processes import interrupt_on_signals
 from sdg_helpers.runs.executed import is_readable_notebook, read_record
 from sdg_helpers.runs.run import Run
 
 _ORPHANED_KERNEL_S = 10  # a kernel notices within a second or two that its driver was killed, and exits
-
-
-class SignalReceived(KeyboardInterrupt):
-    """A signal other than Ctrl-C asked the driver to stop (from Slurm, `kill` or a closed terminal)."""
 
 
 def run_notebooks(
@@ -47,7 +43,7 @@ def run_notebooks(
     """
     width = max(len(notebook.title) for notebook in selected)
     lock = Lock(run.folder / ".lock", f"run {run.name!r}")
-    with lock, _kernel_environment(), _interrupt_on_signals(), at_work(run.folder):
+    with lock, _kernel_environment(), interrupt_on_signals(), at_work(run.folder):
         try:
             for notebook in selected:
                 before_each(notebook)
@@ -140,21 +136,6 @@ def _kernel_environment() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-@contextmanager
-def _interrupt_on_signals() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP like Ctrl-C: interrupt the kernel, stop the servers."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise SignalReceived(signal.Signals(number).name)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _stop_servers(run: Run) -> None:

@@ -139,9 +139,21 @@ class Run:
         return server
 
     def jobs(self, role: str) -> JobSpec | None:
-        """Return the settings of a role's Slurm jobs ("generate", "judge", …); None when its work runs here."""
+        """Return the settings of a role's Slurm jobs ("generate", "judge", …); None when its work runs here.
+
+        Raises SdgError when jobs of this size cannot run the role's servers.
+        """
+        from sdg_helpers.cluster.server_checks import SERVER_ROLES, find_misfit
+
         spec = self.profile.jobs.spec(role)
-        return spec if spec.where == "slurm" else None
+        if spec.where != "slurm":
+            return None
+        if role in SERVER_ROLES and (misfit := find_misfit(spec, self.profile.server(SERVER_ROLES[role]))):
+            raise SdgError(
+                f"{self.profile.path}: jobs of {role}: {misfit} Nothing was submitted; `sdg cluster check` shows "
+                "everything else that cannot run."
+            )
+        return spec
 
     def model(self, role: str) -> str:
         """Return the name of a role's model; starts nothing."""

@@ -1,0 +1,48 @@
+"""What a partition allows: Slurm accepts jobs beyond it, which then never start."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.jobs import JobSpec
+
+
+def find_partition_misfit(spec: JobSpec) -> str:
+    """Return why jobs would be accepted but never start in their partition; "" when they would."""
+    found = _settings_of(spec.partition)
+    name, allowed, denied = (
+        found.get("PartitionName", ""),
+        found.get("AllowAccounts", "ALL"),
+        found.get("DenyAccounts", ""),
+    )
+    if found.get("State", "UP") in ("DOWN", "INACTIVE"):
+        return f"partition {name} is {found['State']}"
+    if spec.time_limit_min > to_minutes(limit := found.get("MaxTime", "")):
+        return f"time limit {spec.time_limit_min} min is over that of partition {name}, {limit}"
+    if (most := found.get("MaxNodes", "")).isdigit() and spec.nodes > int(most):
+        return f"{spec.nodes} nodes are more than the {most} that partition {name} allows a job"
+    mine = {spec.account} if spec.account else slurm.accounts()["account"]
+    if mine and (allowed != "ALL" and not mine & {*allowed.split(",")} or mine <= {*denied.split(",")}):
+        return f"partition {name} is not open to account {', '.join(sorted(mine))}; it allows {allowed}"
+    return ""
+
+
+def to_minutes(limit: str) -> float:
+    """Return the minutes of a time limit as Slurm writes it: "10-00:00:00", "00:05:00"; infinity for UNLIMITED."""
+    days, _, clock = limit.rpartition("-")
+    parts = clock.split(":")
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        return math.inf
+    hours, minutes, seconds = map(int, parts)
+    return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
+
+
+def _settings_of(name: str | None) -> dict[str, str]:
+    """Return the settings of a partition, by default the default one; {} when there is none."""
+    lines = slurm.run_command("scontrol", "--oneliner", "show", "partition").splitlines()
+    for row in (dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines):
+        if row.get("PartitionName") == name if name else row.get("Default") == "YES":
+            return row
+    return {}
