@@ -5,8 +5,9 @@
 FOLDER holds clones of repositories with packages in the Kattis format, for example github.com/mzuenni/icpc-problems,
 github.com/mzuenni/kattis-export and github.com/Kodsport/swedish-olympiad-2019: each package has a problem.yaml,
 data/{sample,secret}/*.in with *.ans, and submissions/{accepted,wrong_answer,run_time_error}/. Packages with their own
-output validator or with scores are left out, and programs that are only slow are not run. The programs are chosen in
-turn from all packages, half of them accepted.
+output validator or with scores are left out, and so are those with a missing input; programs that are only slow are
+not run. What the format's own validator allows (any case, an error) is said in the question. The programs are chosen
+in turn from all packages, half of them accepted.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sdg_helpers.coding.sandboxed_process import RunLimits
 LANGUAGES = {".py": "python", ".cpp": "cpp", ".cc": "cpp"}
 VERDICTS = {"accepted": True, "wrong_answer": False, "run_time_error": False}
 MIN_SECRET_TESTS, MAX_TESTS, MAX_TEST_BYTES = 5, 80, 8_000_000
+_TOLERANCE = re.compile(r"float_(?:absolute_|relative_)?tolerance\s+(\S+)")
 _OTHER_JUDGES = re.compile(r"^\s*(?:validation:\s*custom|type:\s*(?:scoring|interactive|multi-pass))", re.MULTILINE)
 
 
@@ -64,21 +66,26 @@ def _judged_by_default(package: Path) -> bool:
 def read_tests(package: Path) -> list[dict[str, str]]:
     """Return the tests; [] if one of them is incomplete or too long."""
     tests = []
-    for path in sorted((package / "data").rglob("*.in")):
+    names = {path.with_suffix("") for suffix in ("*.in", "*.ans") for path in (package / "data").rglob(suffix)}
+    for path in sorted(name.with_name(f"{name.name}.in") for name in names):
         answer = path.with_suffix(".ans")
-        if not answer.exists() or max(path.stat().st_size, answer.stat().st_size) > MAX_TEST_BYTES:
+        if not (path.exists() and answer.exists()) or max(path.stat().st_size, answer.stat().st_size) > MAX_TEST_BYTES:
             return []
         tests.append({"input": path.read_text("utf-8", "replace"), "output": answer.read_text("utf-8", "replace")})
     return tests
 
 
 def read_question(package: Path) -> str:
-    """Return the statement, in English if there is one, as LaTeX."""
+    """Return the statement, in English if there is one, as LaTeX, and what the default validator allows."""
     texts = sorted(
         (path for name in ("problem_statement", "statement") for path in (package / name).glob("problem*.tex")),
         key=lambda path: (path.name not in ("problem.en.tex", "problem.tex"), path.name),
     )
-    return texts[0].read_text("utf-8", "replace") if texts else ""
+    statement = texts[0].read_text("utf-8", "replace") if texts else ""
+    flags = (package / "problem.yaml").read_text(encoding="utf-8", errors="replace")
+    case = "" if "case_sensitive" in flags else "The output is compared in a case-insensitive way."
+    tolerance = _TOLERANCE.search(flags)
+    return f"{statement}\n\n{case}" + (f" An error of at most {tolerance[1]} is allowed." if tolerance else "")
 
 
 def choose(packages: list[Path], count: int) -> list[Submission]:
