@@ -7,13 +7,15 @@ from typing import Literal
 
 OPEN, CLOSE = "<think>", "</think>"
 
-# Other tags around inline thinking: Gemini's thought, Magistral's [THINK], Seed-OSS, Kimi-VL.
+# Other tags around inline thinking: Gemini's thought, Magistral's [THINK], Seed-OSS, Kimi-VL, gpt-oss.
 _FOREIGN_TAGS = (
     ("<thought>", "</thought>"),
     ("<thinking>", "</thinking>"),
+    ("<THINK>", "</THINK>"),
     ("[THINK]", "[/THINK]"),
     ("<seed:think>", "</seed:think>"),
     ("◁think▷", "◁/think▷"),
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
 )
 _BROKEN_START = re.compile(rf"[\s\ufeff\ufffd\u200b]+(?={OPEN})")  # white space and bytes that were no text
 _REPEATED_OPEN = re.compile(rf"(?:{OPEN}\s*){{2,}}")

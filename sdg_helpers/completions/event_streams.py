@@ -13,6 +13,7 @@ from sdg_helpers.completions.replies import (
     load_json,
     malformed,
     read_message,
+    read_refusal,
     read_usage,
     reported_error,
 )
@@ -33,6 +34,7 @@ class EventStream:
         self._buffer, self._searched, self._cap, self._size = bytearray(), 0, cap_bytes, 0
         self._content: list[str] = []
         self._reasoning: list[str] = []
+        self._refusal: list[str] = []
         self._finish: Any = None
         self._usage = (0, 0)
         self._closed = self._begun = False
@@ -73,7 +75,8 @@ class EventStream:
             return FailedAttempt(
                 RETRY, "disconnected", f"the event stream ended early, after {self._size} bytes of text"
             )
-        reply = Reply("".join(self._content), "".join(self._reasoning), self._finish, *self._usage)
+        refusal = "".join(self._refusal)
+        reply = Reply("".join(self._content), "".join(self._reasoning), self._finish, *self._usage, refusal)
         return conclude(reply, seconds)
 
     def _read_event(self, event: bytes) -> None:
@@ -102,7 +105,9 @@ class EventStream:
             self._failure = reported_error(part)
         elif choices and choices[0].get("index") in (0, None):
             choice = choices[0]
-            content, reasoning = read_message(choice.get("delta") or choice.get("message") or {})
+            message = choice.get("delta") or choice.get("message") or {}
+            content, reasoning = read_message(message)
+            self._refusal.append(read_refusal(message))
             if content:
                 self._content.append(content)
             if reasoning:

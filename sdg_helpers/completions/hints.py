@@ -9,7 +9,10 @@ _REFUSED = (
     r"unsupported|not\s+support|does(?:n't| not) support|not\s+permitted|not\s+allowed|forbidden|unknown|unrecognized|"
     r"unexpected|extra inputs|invalid|cannot both|can't both|only one|deprecated|must be|should be|no longer"
 )
-_INSTEAD = re.compile(r"\buse\s+[`'\"]?(?P<name>[a-z_]+)[`'\"]?(?:\s+\w+)?\s+instead", re.IGNORECASE)
+_INSTEAD = re.compile(
+    r"\buse\s+[`'\"]?(?P<name>[a-z_]+)[`'\"]?(?:\s+\w+)?\s+instead|\bdid you mean\s+[`'\"]?(?P<meant>[a-z_]+)",
+    re.IGNORECASE,
+)
 _TOO_MANY = re.compile(
     r"(?:at most|less than or equal to|maximum(?: value)?(?: of| is)?|no more than|<=)\s+(?P<most>\d{3,7})"
     r"|range (?:of|is) \[\d+, ?(?P<top>\d{3,7})\]",
@@ -59,8 +62,8 @@ def _suggest(message: str, fields: Sequence[str]) -> str:
         return "request: {stream: true}"
     if re.search(r"\bstream", message, re.IGNORECASE) and re.search(_REFUSED, message, re.IGNORECASE):
         return "request: {stream: false}"
-    if named and (instead := _INSTEAD.search(message)) and instead["name"] not in named:
-        return f"request: {{rename: {{{named[0]}: {instead['name']}}}}}"
+    if named and (found := _INSTEAD.search(message)) and (instead := found["name"] or found["meant"]) not in named:
+        return f"request: {{rename: {{{named[0]}: {instead}}}}}"
     if _THINKING.search(message):
         return "request: {extra_body: {chat_template_kwargs: {enable_thinking: true}}}"
     if "subscription key" in message.lower():

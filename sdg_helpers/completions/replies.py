@@ -46,13 +46,17 @@ class FailedAttempt:
 
 @dataclass(slots=True)
 class Reply:
-    """What a server has written so far, in one piece or in many. finish: its finish reason, None without one."""
+    """What a server has written so far, in one piece or in many. finish: its finish reason, None without one.
+
+    refusal: what the model said instead of an answer.
+    """
 
     content: str
     reasoning: str
     finish: Any
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    refusal: str = ""
 
 
 def read_reply(data: bytes, seconds: float) -> Completion | FailedAttempt:
@@ -75,7 +79,8 @@ def read_body(body: Any, seconds: float, data: bytes) -> Completion | FailedAtte
         if (failure := reported_error(body)) is not None:
             return failure
         message, usage = body["choices"][0]["message"], body.get("usage")
-        reply = Reply(*read_message(message), body["choices"][0].get("finish_reason"), *read_usage(usage))
+        finish = body["choices"][0].get("finish_reason")
+        reply = Reply(*read_message(message), finish, *read_usage(usage), read_refusal(message))
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
         return malformed(error, data)
     return conclude(reply, seconds)
@@ -136,6 +141,8 @@ def _find_flaw(plain: str, reply: Reply, text: str, shape: Shape) -> FailedAttem
 
 def _explain_empty(finish: str, reply: Reply) -> FailedAttempt:
     said = f"no text (finish_reason {finish!r}, {reply.completion_tokens} tokens)"
+    if reply.refusal:
+        return FailedAttempt(REJECTED, "refused", f"the model refused to answer: {reply.refusal[:200]!r}")
     if finish.lower() in _FILTERED:
         return FailedAttempt(REJECTED, "content_filter", f"the server's filter removed the reply: {said}")
     if ended_by_itself(finish) is False:  # hidden thinking used all the tokens; it would again
@@ -151,6 +158,12 @@ def read_message(message: Any) -> tuple[str, str]:
     if not reasoning and not thinking and isinstance(details := message.get("reasoning_details"), list):
         _text(details, thinking)
     return content, reasoning or "".join(thinking)
+
+
+def read_refusal(message: Any) -> str:
+    """Return what the model says in place of an answer, "" if it does not refuse."""
+    refusal = message.get("refusal")
+    return refusal if isinstance(refusal, str) else ""
 
 
 def read_usage(usage: Any) -> tuple[int, int]:
@@ -199,7 +212,7 @@ def load_json(data: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return replace_lone_surrogates(json.loads(data.decode("utf-8", "replace")))
+        return replace_lone_surrogates(json.loads(data.decode("utf-8-sig", "replace")))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sdg_helpers import files
-from sdg_helpers.answers.finish_reasons import ended_by_itself
+from sdg_helpers.answers.finish_reasons import ended_by_itself, is_cut
 from sdg_helpers.completions.failures import commonest_details, describe_failures
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
@@ -54,10 +54,16 @@ def finish_solutions(
         checksums[:, seed] = seed_files.merge(work.folder, index, seed, summary, outgrown)
     unfinished = sum(n for reason, n in summary.finish_reasons.items() if ended_by_itself(reason) is False)
     if unfinished > max_unfinished_fraction * summary.rows:
+        cut = any(map(is_cut, summary.finish_reasons))
+        remedy = (
+            "Raise MAX_TOKENS: only those that were cut are generated again. Or accept them with"
+            if cut
+            else "The server ended them, and not for their length: change the server or the prompt, or accept them with"
+        )
         raise SdgError(
             f"{work.folder}: {unfinished} of {summary.rows} solutions are unfinished (finish reasons: "
-            f"{dict(summary.finish_reasons)}), so they have no answer. Raise MAX_TOKENS: only those that were cut are "
-            "generated again. Or accept them with MAX_UNFINISHED_FRACTION. No solution is lost."
+            f"{dict(summary.finish_reasons)}), so they have no answer. {remedy} MAX_UNFINISHED_FRACTION. No "
+            "solution is lost."
         )
     manifest = work.finish(
         rows_in=total,

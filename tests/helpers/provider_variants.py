@@ -35,6 +35,13 @@ def max_tokens_renamed(asked: Asked):
     return completion(asked.inline)
 
 
+@variant(ends="'max_tokens'.*`request: {rename: {max_tokens: max_output_tokens}}`")
+def max_tokens_meant(asked: Asked):
+    if "max_tokens" in asked.body:
+        return error(400, "Unknown parameter: 'max_tokens'. Did you mean 'max_output_tokens'?")
+    return completion(asked.inline)
+
+
 @variant(ends=r"does not support 0.6.*`request: {omit: \[temperature\]}`")
 def only_default_temperature(asked: Asked):
     if asked.body.get("temperature", 1) != 1:
@@ -218,6 +225,26 @@ def cut_in_the_thinking(asked: Asked):
     return completion(None, reasoning_content=asked.thinking, finish="length")
 
 
+@variant(ends=r"10 of 10 solutions are unfinished .*'SAFETY': 10.*The server ended them, and not for their length")
+def filtered_in_the_middle(asked: Asked):
+    return completion(asked.inline[:40], finish="SAFETY")
+
+
+@variant(ends="10 × refused: the model refused to answer: \"I can't help with that")
+def refused(asked: Asked):
+    return completion(None, refusal="I can't help with that")
+
+
+@variant(ends="10 × refused: the model refused to answer: \"I can't help with that")
+def refused_in_a_stream(asked: Asked):
+    return streamed(events({"refusal": "I can't help "}, {"refusal": "with that"}))
+
+
+@variant()
+def byte_order_mark(asked: Asked):
+    return web.Response(body=b"\xef\xbb\xbf" + bytes(completion(asked.inline).body), content_type="application/json")
+
+
 @variant(ends="10 × content_filter")
 def filtered(asked: Asked):
     return completion("", finish="content_filter")
@@ -278,6 +305,10 @@ for name, reply in {
     "empty_pair_first": lambda asked: completion("<think>\n\n</think>\n\n" + asked.inline),
     "tags_of_gemini": lambda asked: completion(f"<thought>\n{asked.thinking}\n</thought>{asked.text}"),
     "tags_of_magistral": lambda asked: completion(f"[THINK]{asked.thinking}[/THINK]{asked.text}"),
+    "tags_in_upper_case": lambda asked: completion(f"<THINK>\n{asked.thinking}\n</THINK>\n\n{asked.text}"),
+    "channels_of_gpt_oss": lambda asked: completion(
+        f"<|channel|>analysis<|message|>{asked.thinking}<|end|><|start|>assistant<|channel|>final<|message|>{asked.text}"
+    ),
     "finish_eos": lambda asked: completion(asked.inline, finish="eos"),
     "finish_upper_case": lambda asked: completion(asked.inline, finish="STOP"),
     "no_finish_reason": lambda asked: completion(asked.inline, finish=None),
