@@ -18,7 +18,7 @@ from sdg_helpers.browser.indexing import index_files
 from sdg_helpers.browser.sources import Sources
 from sdg_helpers.temporary_files import temporary_path
 
-_VERSION = 1  # of the tables
+_VERSION = 2  # of the tables
 
 Progress = Callable[[int, int], None]  # (bytes read, bytes in all)
 

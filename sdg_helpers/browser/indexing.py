@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from sdg_helpers import files
+from sdg_helpers.browser.overview import overview
 from sdg_helpers.browser.solution_rows import SolutionRows
 from sdg_helpers.browser.sources import Sources
 from sdg_helpers.errors import SdgError
@@ -70,6 +71,7 @@ def index_files(database: sqlite3.Connection, sources: Sources, on_progress: Cal
     facts = {
         "reasons": tallies.reasons.words,
         "how": tallies.how.words,
+        "overview": overview(database, {"dropped": tallies.reasons.words, "tiers": tallies.how.words}),
         "unreadable": solutions.unreadable,
         "export": exported.unknown,
         "seeds": sorted({seed for seed, _ in sources.solutions}),

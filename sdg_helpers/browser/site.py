@@ -11,7 +11,7 @@ from sdg_helpers.browser import columns
 from sdg_helpers.browser.court import Court
 from sdg_helpers.browser.index import Progress, facts_of, open_index, read_only
 from sdg_helpers.browser.problem import CUT, Problems
-from sdg_helpers.browser.queries import PAGE_ROWS, Query, Values, flags_of, overview
+from sdg_helpers.browser.queries import PAGE_ROWS, Query, Values, flags_of
 from sdg_helpers.browser.request import Requests
 from sdg_helpers.browser.sources import find_sources
 from sdg_helpers.errors import SdgError
@@ -30,14 +30,17 @@ class Site:
     def run(self) -> dict[str, Any]:
         """Return what the page says of the whole track, and the columns of its table."""
         with closing(read_only(self._index)) as database:
-            return {
-                "run": self._run.name,
-                "track": self.track.name,
-                "columns": columns.describe(),
-                "page_rows": PAGE_ROWS,
-                "request": self._requests.settings,
-                **overview(database),
-            }
+            facts = facts_of(database)
+        return {
+            "run": self._run.name,
+            "track": self.track.name,
+            "columns": columns.describe(),
+            "page_rows": PAGE_ROWS,
+            "request": self._requests.settings,
+            "unreadable": facts["unreadable"],
+            "export": facts["export"],
+            **facts["overview"],
+        }
 
     def table(self, values: Values, limit: int = PAGE_ROWS) -> dict[str, Any]:
         """Return {"total", "rows"}: how many problems pass the filters, and one page of them; see `Query`."""

@@ -125,7 +125,7 @@
         sdg.longText(one.content, null))));
 
   const more = (problem) => {
-    const keys = Object.entries(problem.more);
+    const keys = Object.entries(problem.more).filter(([name]) => name !== "options" || !options(problem));
     return keys.length ? sdg.el("details", { class: "card" }, sdg.el("summary", {}, "Other keys of the problem"),
       keys.map(([name, value]) => sdg.el("div", { class: "message" }, sdg.el("b", {}, sdg.bdi(name)),
         sdg.longText(value, null)))) : null;
