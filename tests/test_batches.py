@@ -443,7 +443,7 @@ def test_killed_while_a_batch_of_retries_is_open(tmp_path):
 def test_progress_says_how_far_the_batch_is(provider, tmp_path):
     provider.polls = 3
     _, reports = ask(provider, "openai", tmp_path)
-    assert any("batch of 10 requests, 0 done, submitted 0.0s ago" in one.note for one in reports)
+    assert any("batch of 10 requests, 0 done, submitted " in one.note for one in reports)
     assert reports[-1].note == "" and reports[-1].done == 10
     line = progress_text({"done": 0, "total": 10, "note": "batch of 10 requests, 3 done, submitted 2h00m ago"})
     assert line == "0/10 rows  0%  batch of 10 requests, 3 done, submitted 2h00m ago"
