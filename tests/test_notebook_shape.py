@@ -5,6 +5,7 @@ import copy
 import json
 import re
 import sys
+import textwrap
 
 import nbformat
 import pytest
@@ -51,6 +52,11 @@ def _frame(path, notebook):
         yield "the first cell does not list in three bullets what you learn"
     if second.cell_type != "markdown" or not all(word in second.source.lower() for word in ("|", *TABLE)):
         yield f"the second cell is not the table of {', '.join(TABLE)}"
+    here = (
+        re.findall(r"\*\*(\d\d) ", second.source.splitlines()[0]) if second.source.startswith("You are here: ") else []
+    )
+    if here != [number]:
+        yield f"the second cell does not begin with the line of all stages that shows {number} in bold"
     if last.cell_type != "markdown" or "exercise" not in last.source.lower():
         yield "the last cell has no exercises"
     if "counts" not in "".join(cell.source.lower() for cell in notebook.cells[-4:-1]):
@@ -136,6 +142,29 @@ def _prose(cells):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT / "notebooks").as_posix())
 def test_the_house_style(path):
     assert faults(path) == []
+
+
+def test_all_notebooks_of_a_track_show_the_same_stages():
+    shown = {}
+    for path in NOTEBOOKS:
+        line = nbformat.read(path, 4).cells[1].source.splitlines()[0]
+        shown.setdefault(path.parent.name, set()).add(line.replace("**", ""))
+    assert {track: len(lines) for track, lines in shown.items()} == dict.fromkeys(shown, 1)
+    assert shown["notebooks"] == {line.replace("here: ", "here: 00 start here → ") for line in shown["math"]}
+
+
+ANSWERED = ["00_start_here", *(f"math/{path.stem}" for path in NOTEBOOKS if path.parent.name == "math")]
+
+
+@pytest.mark.parametrize("name", [one for one in ANSWERED if not re.search("/0[28]_", one)])
+def test_every_exercise_has_a_folded_answer_whose_code_can_be_read(name):
+    text = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells[-1].source
+    exercises = re.split(r"^\d\. ", text, flags=re.MULTILINE)[1:]
+    assert len(exercises) == 3
+    for one in exercises:
+        assert one.count("<details><summary>Answer</summary>\n\n") == one.count("\n\n   </details>") == 1, one
+        for code in re.findall(r"```python\n(.*?)```", one, re.DOTALL):
+            ast.parse(textwrap.dedent(code))
 
 
 def test_notebooks_are_numbered_and_produce_the_stages_of_their_track():
