@@ -52,10 +52,8 @@ def _frame(path, notebook):
         yield "the first cell does not list in three bullets what you learn"
     if second.cell_type != "markdown" or not all(word in second.source.lower() for word in ("|", *TABLE)):
         yield f"the second cell is not the table of {', '.join(TABLE)}"
-    here = (
-        re.findall(r"\*\*(\d\d) ", second.source.splitlines()[0]) if second.source.startswith("You are here: ") else []
-    )
-    if here != [number]:
+    line = second.source.partition("\n")[0]
+    if not line.startswith("You are here: ") or re.findall(r"\*\*(\d\d) ", line) != [number]:
         yield f"the second cell does not begin with the line of all stages that shows {number} in bold"
     if last.cell_type != "markdown" or "exercise" not in last.source.lower():
         yield "the last cell has no exercises"
@@ -189,7 +187,8 @@ def good(path):
     )
     notebook = nbformat.read(path, 4)
     notebook.cells[0].source = "# Math 01: a title\nWhat comes out.\n\n- one\n- two\n- three"
-    notebook.cells.insert(1, nbformat.v4.new_markdown_cell("| needs | makes | time and cost | next |\n|-|-|-|-|"))
+    table = "You are here: **01 rows** → 02 more\n\n| needs | makes | time and cost | next |\n|-|-|-|-|"
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(table))
     notebook.cells.append(nbformat.v4.new_markdown_cell("## Exercises\n1. Change a parameter."))
     return notebook
 
@@ -199,6 +198,7 @@ SPOILT = [
     (lambda nb: nb.cells[0].update(source="# A title"), "does not begin with the title '# Math 01: '"),
     (lambda nb: nb.cells[0].update(source="# Math 01: a title\n- one"), "three bullets"),
     (lambda nb: nb.cells[1].update(source="| needs | makes |"), "table of needs"),
+    (lambda nb: nb.cells[1].update(source=nb.cells[1].source.replace("**", "")), "shows 01 in bold"),
     (lambda nb: nb.cells[-1].update(source="Good bye"), "no exercises"),
     (lambda nb: nb.cells[3].update(source="1"), "counts are not shown"),
     (lambda nb: nb.cells[2].metadata.update(tags=[]), "tagged `parameters`"),
