@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.held_jobs import HeldJobs
 from sdg_helpers.cluster.job_failures import JobFailure, explain_failure
 from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.jobs import JobSpec
@@ -90,6 +91,7 @@ class _Driver:
         self.unfinished_chunks, self.on_poll = unfinished_chunks, on_poll
         self.returned: set[int] = set()  # chunks of our own split whose job returned
         self.failures: dict[int, JobFailure] = {}  # chunks of our own split that a retry cannot finish
+        self.held_jobs = HeldJobs(self.spec.max_restarts)
         self.missed: Counter[int] = Counter()  # polls in a row that did not list a chunk's job
 
     def chunks_to_submit(self) -> list[int]:
@@ -151,6 +153,7 @@ class _Driver:
                 self.submitter.submit(chunks)
             if not live:
                 return
+            self.held_jobs.handle(live)
             self._cancel_stuck_jobs(live)
             if self._only_continuations_left(jobs):
                 slurm.cancel([job.job_id for job in live])

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sdg_helpers.cluster.slurm_jobs import SlurmJob
+from sdg_helpers.cluster.slurm_jobs import ENDED, SlurmJob
 from sdg_helpers.errors import SdgError
 
 # parts of messages that mean "the controller cannot be reached now", not "no"
@@ -44,12 +44,17 @@ _COMMAND_TIMEOUT_S = 60
 _CANCEL_BATCH = 200  # job ids per scancel: a command line has a maximum length
 
 
+# parts of messages that mean "not so many jobs at a time": limits of an account, a quality of service, the cluster
+_TOO_MANY_JOBS = ("maxsubmitjob", "job submit limit", "maxjobcount", "slurm_submit_job limit")
+
+
 class SubmissionRefused(SdgError):
-    """sbatch refused the job; `message` is Slurm's own text."""
+    """sbatch refused the job; `message` is Slurm's own text, too_many_jobs: fewer might be accepted."""
 
     def __init__(self, message: str):
         super().__init__(f"Slurm refused the job: {message}")
         self.message = message
+        self.too_many_jobs = any(text in message.lower() for text in _TOO_MANY_JOBS)
 
 
 class SlurmUnavailable(SdgError):
@@ -125,6 +130,23 @@ def list_jobs(names: Sequence[str]) -> list[SlurmJob]:
         number = int(index) if index.isdigit() else 0
         jobs.append(SlurmJob(job_id, number, name, state, nodes, elapsed, "" if reason == "None" else reason))
     return jobs
+
+
+def is_live(job_id: str) -> bool:
+    """Ask for one job, past squeue: whether it is pending or running. Raises SlurmUnavailable."""
+    try:
+        output = run_command("scontrol", "--oneliner", "show", "job", job_id)
+    except SlurmUnavailable as error:
+        if "invalid job id" in str(error).lower():
+            return False
+        raise
+    found = re.search(r"\bJobState=(\w+)", output)
+    return found is not None and found[1] not in ENDED
+
+
+def release(job_id: str) -> None:
+    """Release a held job. Raises SlurmUnavailable when Slurm does not let us, too."""
+    run_command("scontrol", "release", job_id)
 
 
 def list_ended_jobs(names: Sequence[str], since: float) -> list[SlurmJob]:

@@ -56,3 +56,13 @@ class SlurmJob:
     def ended(self) -> bool:
         """Whether Slurm is finished with the job. A requeued job is pending again."""
         return self.state in ENDED
+
+    @property
+    def held(self) -> bool:
+        """Whether it is held: "JobHeldUser", "JobHeldAdmin", or in words, such as "launch failed requeued held"."""
+        return "held" in self.reason.lower()
+
+    @property
+    def held_after_failure(self) -> bool:
+        """Whether Slurm itself holds it, because a node could not launch it."""
+        return self.held and "failed" in self.reason.lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -29,16 +30,36 @@ class Submitter:
         self.names: set[str] = set()  # job names of our own submissions
         self.attempts: Counter[int] = Counter()  # our own submissions by chunk
         self._unanswered_since = 0.0
+        self._live: dict[str, str] = {}  # id -> name of the jobs that were live at the last look
 
     def submit(self, chunks: list[int]) -> None:
         """Submit one array over the chunks, and `dependent_jobs` further arrays, each starting after the last.
 
-        Raises SdgError when Slurm refuses, or when a variable of `pass_environment` is not set.
+        A limit on the number of jobs leaves some chunks, from the last on, for a later call. Raises SdgError when Slurm
+        refuses even one, or when a variable of `pass_environment` is not set.
         """
-        after = None
-        for _ in range(1 + self.spec.dependent_jobs):
-            after = self._submit_array(chunks, after)
+        after, wanted = None, chunks
+        while True:
+            try:
+                after = self._submit_array(chunks, None)
+                break
+            except slurm.SubmissionRefused as error:
+                if not error.too_many_jobs or len(chunks) == 1:
+                    raise explain_refusal(error, self.spec) from None
+                chunks = chunks[: len(chunks) // 2]
         self.attempts.update(chunks)
+        try:
+            for _ in range(self.spec.dependent_jobs):
+                after = self._submit_array(chunks, after)
+        except slurm.SubmissionRefused as error:
+            if not error.too_many_jobs:
+                raise explain_refusal(error, self.spec) from None
+        if len(chunks) < len(wanted):
+            warnings.warn(
+                f"Slurm accepts {len(chunks)} of {len(wanted)} jobs now, because of a limit on the number of jobs. The "
+                "others follow when these have ended.",
+                stacklevel=2,
+            )
 
     def _submit_array(self, chunks: list[int], after: str | None) -> str | None:
         from submitit.core.utils import cloudpickle_dump
@@ -64,7 +85,7 @@ class Submitter:
                 job_id = slurm.submit(script, lock_fd, overriding_variables(self.spec))
             except slurm.SubmissionRefused as error:
                 self.records.append("refused", submission=submission.number, said=error.message)
-                raise explain_refusal(error, self.spec) from None
+                raise
             except slurm.SlurmUnavailable:
                 job_id = None  # Slurm may still have accepted it
             if job_id is not None:
@@ -96,10 +117,14 @@ class Submitter:
             self.records.append("abandoned", submission=submission.number)
 
     def list_jobs(self, names: list[str]) -> list[SlurmJob]:
-        """Ask Slurm for jobs by name, again and again while it does not answer, for up to `slurm_deadline_s`."""
+        """Ask Slurm for jobs by name, again and again while it does not answer, for up to `slurm_deadline_s`.
+
+        A list without a job that was live a moment ago, and still is, is no answer.
+        """
         while True:
             try:
                 jobs = slurm.list_jobs(names)
+                self._reject_omissions(names, jobs)
                 self._unanswered_since = 0.0
                 return jobs
             except slurm.SlurmUnavailable as error:
@@ -111,3 +136,12 @@ class Submitter:
                         "running. When Slurm is back, run again: their work is picked up."
                     ) from None
                 time.sleep(min(self.spec.poll_s, 5))
+
+    def _reject_omissions(self, names: list[str], jobs: list[SlurmJob]) -> None:
+        """Raise SlurmUnavailable when the list lacks a job that is still live; else remember which are."""
+        listed = {job.job_id for job in jobs}
+        for job_id, name in self._live.items():
+            if name in names and job_id not in listed and slurm.is_live(job_id):
+                raise slurm.SlurmUnavailable(f"squeue does not list job {job_id}, which is live")
+        self._live = {one: name for one, name in self._live.items() if name not in names}
+        self._live |= {job.job_id: job.name for job in jobs if not job.ended}
