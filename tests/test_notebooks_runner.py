@@ -16,7 +16,7 @@ import pytest
 from sdg_helpers import files, notebooks, processes, runs
 from sdg_helpers.cli.main import main as cli_main
 from sdg_helpers.errors import SdgError
-from sdg_helpers.notebooks import discovery, execution, freshness, progress_line
+from sdg_helpers.notebooks import discovery, execution, failures, freshness, kernels, progress_line
 from sdg_helpers.paths import PACKAGE
 from sdg_helpers.runs.status import run_status
 from tests.helpers.clone import OPEN, PARAMETERS, command, environment, make_clone, sdg, write_notebook
@@ -197,7 +197,7 @@ def test_a_kernel_whose_port_was_taken_is_started_again(clone, monkeypatch, take
     if taken < starts:
         execution.execute(notebook, clone / "out.ipynb", {})
     else:
-        with pytest.raises(execution.NotebookFailed, match="the kernel died"):
+        with pytest.raises(failures.NotebookFailed, match="the kernel died"):
             execution.execute(notebook, clone / "out.ipynb", {})
     assert len(calls) == starts
 
@@ -209,13 +209,13 @@ def test_notebooks_that_share_a_kernel_see_no_names_of_each_other(clone):
     write_notebook(folder / "03_three.ipynb", PARAMETERS, "1 / 0")
     found = discovery.discover("other")
     printed = []
-    with execution.SharedKernel() as kernel:
+    with kernels.SharedKernel() as kernel:
         for notebook in found[:2]:
             execution.execute(notebook, clone / "out.ipynb", {}, kernel=kernel)
             cells = nbformat.read(clone / "out.ipynb", 4).cells
             printed += [out.text for cell in cells for out in cell.get("outputs", ())]
             assert cells[1].execution_count == 1
-        with pytest.raises(execution.NotebookFailed, match="cell .2., line 1: 1 / 0"):
+        with pytest.raises(failures.NotebookFailed, match="cell .2., line 1: 1 / 0"):
             execution.execute(found[2], clone / "out.ipynb", {}, kernel=kernel)
     assert len(printed) == 2 and printed[0] == printed[1]
     assert not psutil.pid_exists(int(printed[0]))
@@ -228,7 +228,7 @@ def test_all_sdg_errors_are_known():
         for path in PACKAGE.rglob("*.py")
         for name in re.findall(r"^class (\w+)\(SdgError\):", path.read_text(), re.MULTILINE)
     }
-    code = "from sdg_helpers.notebooks.execution import _sdg_error_names; print(*_sdg_error_names())"
+    code = "from sdg_helpers.notebooks.failures import sdg_error_names; print(*sdg_error_names())"
     known = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
     assert set(known.stdout.split()) == defined | {"SdgError"} and "ServerGone" in defined
 

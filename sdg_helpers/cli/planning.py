@@ -88,7 +88,8 @@ def _tolerant(notebook: Notebook) -> dict[str, Any]:
 def _run_preview(run: Run, selected: list[Notebook], given: dict[str, dict[str, Any]], load_early: bool) -> int:
     """Execute the notebooks in one kernel; return the exit code. load_early: the first one needs no server."""
     from sdg_helpers.notebooks import chain
-    from sdg_helpers.notebooks.execution import NotebookFailed, SharedKernel
+    from sdg_helpers.notebooks.failures import NotebookFailed
+    from sdg_helpers.notebooks.kernels import SharedKernel
 
     def before_each(notebook: Notebook) -> None:
         if load_early and notebook is selected[0] and run.profile.server("solver").engine == "embedded":

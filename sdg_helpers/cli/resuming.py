@@ -11,7 +11,7 @@ from sdg_helpers.cli.console import program_name
 from sdg_helpers.cli.main import BUDGET_SPENT, FAILED, INTERRUPTED
 
 if TYPE_CHECKING:
-    from sdg_helpers.notebooks.execution import NotebookFailed
+    from sdg_helpers.notebooks.failures import NotebookFailed
     from sdg_helpers.runs.run import Run
 
 

@@ -67,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from sdg_helpers import notebooks
     from sdg_helpers.budgets.budget import set_budget
     from sdg_helpers.notebooks import chain
-    from sdg_helpers.notebooks.execution import NotebookFailed
+    from sdg_helpers.notebooks.failures import NotebookFailed
     from sdg_helpers.notebooks.values import values_for
     from sdg_helpers.profiles import load_profile
     from sdg_helpers.runs import history

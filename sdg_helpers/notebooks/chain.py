@@ -15,7 +15,9 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.locks import Lock
 from sdg_helpers.notebooks import freshness
 from sdg_helpers.notebooks.discovery import Notebook
-from sdg_helpers.notebooks.execution import NotebookFailed, SharedKernel, execute, kernel_environment
+from sdg_helpers.notebooks.execution import execute
+from sdg_helpers.notebooks.failures import NotebookFailed
+from sdg_helpers.notebooks.kernels import SharedKernel, kernel_environment
 from sdg_helpers.notebooks.progress_line import ProgressLine
 from sdg_helpers.processes import interrupt_on_signals
 from sdg_helpers.runs.executed import is_readable_notebook, read_record
