@@ -11,6 +11,7 @@ import pytest
 
 from sdg_helpers import files
 from sdg_helpers.audit import labels as audit_labels
+from sdg_helpers.browser import serve
 from sdg_helpers.browser.folder import write_folder
 from sdg_helpers.browser.notebook import show
 from sdg_helpers.browser.pages import FOLDER, page_files
@@ -191,6 +192,7 @@ def test_code_and_science_tracks(tmp_path):
     voted = {"id": ["a", "b"], "expected_answer": ["B", "A"], "votes": 1, "seeds": 1, "reason": ["", "unsure"]}
     pd.DataFrame({**voted, "confidence": [0.9, 0.4]}).to_parquet(track.voted / "labels.parquet")
     shown = Site(track).table({})["rows"]
+    assert ids(Site(track), sort="pass_rate") == ids(Site(track), sort="-pass_rate") == ["a", "b"]  # unknown comes last
     assert [(row["decision"], row["reason"], row["pass_rate"]) for row in shown] == [
         ("voted", None, 1.0),
         ("undecided", "unsure", None),
@@ -271,6 +273,14 @@ def test_a_decision_comes_from_the_page_only(court_server):
     path = court_server.site.track.folder.parent / audit_labels.FILE
     assert not path.exists()
     assert ask(court_server, "api/decide", given, Origin=own)[0] == 200 and path.exists()
+
+
+@pytest.mark.parametrize("port", [99_999, -1])
+def test_a_port_that_cannot_be_is_refused(court_server, port):
+    with pytest.raises(SdgError, match=f"cannot listen on port {port}: .*leave out --port"):
+        serve(court_server.site, port)
+    with pytest.raises(SdgError, match="cannot listen on port .*in use"):
+        serve(court_server.site, court_server.server_port)
 
 
 def test_errors_are_told_as_json(court_server):
@@ -400,6 +410,9 @@ def test_a_folder_holds_the_page_and_its_data(tmp_path):
     assert solution["answer"]["text"] == HOSTILE["script"]
     with pytest.raises(SdgError, match="is not an empty folder"):
         write_folder(site, tmp_path / "out")
+    with pytest.raises(SdgError, match="at least one problem, not -1"):
+        write_folder(site, tmp_path / "new", most=-1)
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_command_writes_a_folder_and_names_what_is_missing(tmp_path, monkeypatch, capsys):

@@ -20,8 +20,11 @@ _CHUNK_BYTES = 4 << 20  # of a file of problems, roughly
 def write_folder(site: Site, folder: Path, most: int = MOST) -> Path:
     """Write the page and the first `most` problems of a track with their solutions; return the page's path.
 
-    Texts are cut after 20,000 characters; the page says so. Raises SdgError unless the folder is new or empty.
+    Texts are cut after 20,000 characters; the page says so. Raises SdgError unless the folder is new or empty, and
+    `most` at least 1.
     """
+    if most < 1:
+        raise SdgError(f"a folder needs at least one problem, not {most}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SdgError(f"{folder} is not an empty folder. Give a new one, or remove it first.")
     rows = site.table({}, most)["rows"]

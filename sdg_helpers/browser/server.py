@@ -33,10 +33,9 @@ class BrowserServer(ThreadingHTTPServer):
         self.pages = page_files()
         try:
             super().__init__(("127.0.0.1", port), _Handler)
-        except OSError as error:
-            raise SdgError(
-                f"cannot listen on port {port}: {error.strerror}. Give another one, or leave out --port."
-            ) from None
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise SdgError(f"cannot listen on port {port}: {reason}. Give another one, or leave out --port.") from None
 
     @property
     def url(self) -> str:
