@@ -1,4 +1,10 @@
-"""Data that people reported trouble with, each with its right outcome. Cases of formats and trainers: test_sft_*.py."""
+"""Data that people reported trouble with, each with its right outcome.
+
+Further ones: integers of 6,000 digits in test_program_tests.py; interaction, files, checkers and huge numbers of
+published sources in test_coding.py; fences and other languages in test_code_filter.py; layouts of questions in
+test_science.py; ends, special tokens, dropped thinking and repeated keys in test_sft_trainer_view.py; dates and keys
+that are null at first in test_sft_typed_files.py.
+"""
 
 import json
 
