@@ -66,6 +66,7 @@ lint: $(VENV)/installed   ## style, layout and types; notebooks without outputs
 bench: $(VENV)/installed  ## speed, growth, memory, fault schedules: an hour
 	$(BIN)/python -m bench.completions
 	$(BIN)/python -m bench.completions --slots
+	$(BIN)/python -m bench.servers
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m pytest -m bench -s
 	$(BIN)/python -m bench.chaos --schedules 300

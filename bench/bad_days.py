@@ -26,7 +26,7 @@ CHUNKS, CONCURRENCY, PROBLEMS, SEEDS = 3, 4, 90, 2
 JOBS = {
     "where": "slurm",
     "time_limit_min": 10,
-    "num_chunks": CHUNKS,
+    "servers": CHUNKS,
     "poll_s": 0.3,
     "stop_before_limit_s": 60,
     "partition": "low",

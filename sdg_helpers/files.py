@@ -46,7 +46,7 @@ def read_jsonl(path: Path | str) -> Iterator[dict[str, Any]]:
 
     Raises SdgError, with file and line number, for a missing file and for a line that is not a JSON object.
     """
-    for number, line in enumerate(_open_rows(path), 1):
+    for number, line in enumerate(open_rows(path), 1):
         if line.isspace():
             continue
         yield parse_row(line, path, number)
@@ -83,7 +83,8 @@ def parse_row(line: bytes, path: Path | str, number: int) -> dict[str, Any]:
     return row
 
 
-def _open_rows(path: Path | str) -> BinaryIO:
+def open_rows(path: Path | str) -> BinaryIO:
+    """Open a file of rows to read its lines. Raises SdgError, with what to do, when it cannot be read."""
     try:
         return open(path, "rb")
     except FileNotFoundError:

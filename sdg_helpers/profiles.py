@@ -46,8 +46,8 @@ class Profile(BaseModel):
     def _keep_batches_together(self) -> Profile:
         for role, job in (("solver", "generate"), ("judge", "judge")):
             spec = getattr(self.servers, role) or self.servers.solver
-            if getattr(spec, "batch", None) and self.jobs.spec(job).num_chunks > 1:
-                raise ValueError(f"jobs: {job}: batches are submitted by one process; set num_chunks to 1")
+            if getattr(spec, "batch", None) and self.jobs.spec(job).servers > 1:
+                raise ValueError(f"jobs: {job}: batches are submitted by one process; set servers to 1")
         return self
 
     @property

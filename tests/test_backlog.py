@@ -35,6 +35,29 @@ def test_no_input_is_pulled_while_too_many_requests_wait():
     assert keys(queue, queue.next_due) == [0, *range(3, 10)]
 
 
+def test_an_input_with_nothing_to_send_now_is_asked_again_later():
+    queue = Backlog(iter([Request(0, []), None, None, Request(1, []), None]), 3)
+    now = time.monotonic()
+    first = queue.next(now)
+    assert first.request.key == 0 and queue.next(now) is None and not queue.empty
+    assert now < queue.next_due < now + 1
+    assert queue.next(now) is None  # too early to ask again
+    queue.schedule(first, 0.01)
+    assert queue.next_due < now + 0.1  # the retry comes before that
+    assert keys(queue, now + 0.1) == [0]
+    assert keys(queue, now + 1) == []
+    assert keys(queue, now + 2) == [1] and not queue.empty
+    assert keys(queue, now + 3) == [] and queue.empty
+
+
+def test_while_too_many_requests_wait_the_input_says_nothing_about_the_next_one():
+    queue = Backlog(iter([Request(0, []), None, Request(1, [])]), 1)
+    first = queue.next(0.0)
+    assert queue.next(0.0) is None and queue.next_due > 0
+    queue.schedule(first, 50.0)
+    assert queue.next(1.0) is None and queue.next_due > time.monotonic() + 40
+
+
 def test_lost_connections_are_forgiven_a_bounded_number_of_times():
     queue, now = backlog(0), time.monotonic()
     for key, lost_at, failures in (("lost now", now - 1, 2), ("lost long ago", now - 60, 2), ("failed else", 0.0, 2)):

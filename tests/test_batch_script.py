@@ -13,9 +13,9 @@ def test_a_container_mounts_the_package_the_run_and_what_the_profile_adds(tmp_pa
     monkeypatch.setattr(slurm, "submit", lambda script, lock_fd, ignored: "7")
     stage = tmp_path / "outputs" / "run" / "math" / "solutions"
     stage.mkdir(parents=True)
-    spec = JobSpec(where="slurm", container_image="img.sqsh", container_mounts=["/data:/data"], num_chunks=1)
+    spec = JobSpec(where="slurm", container_image="img.sqsh", container_mounts=["/data:/data"], servers=1)
     with JobRecords.open(stage) as records:
-        Submitter(print, spec, records).submit([0])
+        Submitter(print, spec, records).submit([0], 1)
         folder = records.submissions[0].folder
     mounts = re.search(r"--container-mounts=(\S+)", (folder / "job.sh").read_text())[1].split(",")
     run = stage.parent.parent

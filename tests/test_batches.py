@@ -536,9 +536,9 @@ def test_a_spent_budget_ends_the_run_after_what_was_submitted(provider, tmp_path
 def test_settings_of_a_profile(tmp_path):
     for name in APIS:
         assert load_profile(f"{name}-batch").server("solver").batch.api == name
-    chunks = "jobs: {generate: {num_chunks: 4}}"
+    chunks = "jobs: {generate: {servers: 4}}"
     (tmp_path / "p.yaml").write_text(f"servers: {{solver: {{engine: endpoint, model: m, batch: openai}}}}\n{chunks}\n")
-    with pytest.raises(SdgError, match="set num_chunks to 1"):
+    with pytest.raises(SdgError, match="set servers to 1"):
         load_profile(tmp_path / "p.yaml")
     spec = {"engine": "endpoint", "model": "m", "base_url": "https://models.example/v1"}
     assert parse_server_spec({**spec, "batch": "openai"}).batch == BatchSettings(api="openai")

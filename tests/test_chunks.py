@@ -1,12 +1,13 @@
-"""A stage in jobs, without Slurm: interrupted, resumed and re-split jobs repeat no request and report every row."""
+"""A stage in jobs, without Slurm: interrupted and resumed jobs repeat no request and report every row."""
 
 from collections import Counter
 from contextlib import suppress
+from time import sleep
 
 import pytest
 
 from sdg_helpers import files, solutions
-from sdg_helpers.cluster import chunks
+from sdg_helpers.cluster import chunks, servers
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.completions.meter import Progress
 from sdg_helpers.completions.types import Completion, Limits, Sampling
@@ -26,12 +27,17 @@ class Cut(BaseException):
 class Server:
     """Answers `left` requests, then raises Cut: a job's server until the job is interrupted."""
 
+    batch = None
+
     def __init__(self):
         self.left, self.asked = 0, Counter()
 
     def complete(self, requests, *, on_completion, on_progress, **_):
         done = 0
         for request in requests:
+            if request is None:
+                sleep(0.01)
+                continue
             if done == self.left:
                 on_progress(progress(done))
                 raise Cut
@@ -67,8 +73,8 @@ def problems(tmp_path):
 def drive(monkeypatch, server):
     """drive(stage, driver) runs a stage with `driver(job, left, shown)` instead of Slurm.
 
-    job(chunk, num_chunks, rows) runs a job that is interrupted after that many rows; left(num_chunks) returns the
-    chunks with work left; shown() returns (done, total) as the progress line has them.
+    job(number, count, rows) runs a job that is interrupted after that many rows; left(count) returns the numbers of the
+    jobs with work left; shown() returns (done, total) as the progress line has them.
     """
 
     def drive(stage, driver):
@@ -84,16 +90,20 @@ def drive(monkeypatch, server):
 
             driver(job, left, shown)
 
+        def run_jobs(function, spec, folder, tasks, on_poll):
+            run_chunks(function, spec, folder, lambda count: tasks.unfinished(count, []), on_poll)
+
         reports = []
         monkeypatch.setattr(Work, "progress", lambda self, done, total, **more: reports.append((done, total)))
         monkeypatch.setattr(chunks, "run_chunks", run_chunks)
+        monkeypatch.setattr(servers, "run_jobs", run_jobs)
         monkeypatch.setattr("sdg_helpers.completions.sessions._SAVE_EVERY_S", 0)
         return stage()
 
     return drive
 
 
-def solve(problems, server, num_chunks):
+def solve(problems, server, count):
     return lambda: solutions.generate_solutions(
         problems,
         stage_at(problems.parent / "math" / "solutions"),
@@ -103,18 +113,18 @@ def solve(problems, server, num_chunks):
         prompt=Prompt(name="x", user="{problem}"),
         sampling=Sampling(),
         limits=Limits(),
-        jobs=JobSpec(where="slurm", num_chunks=num_chunks),
+        jobs=JobSpec(where="slurm", servers=count),
     )
 
 
-def test_rows_of_an_earlier_split_are_not_requested_again(problems, server, drive):
+def test_rows_of_an_earlier_driver_are_not_requested_again(problems, server, drive):
     def first(job, left, shown):
         assert left(4) == [0, 1, 2, 3]
         raise Cut  # the driver is killed, its jobs keep running
 
     def second(job, left, shown):
-        for chunk in range(4):
-            job(chunk, 4, rows=8)
+        for number in range(4):
+            job(number, 4, rows=8)
         assert left(1) == [0]
         job(0, 1)
         assert left(1) == []
@@ -139,11 +149,12 @@ def test_progress_counts_the_rows_on_disk_of_every_job(problems, server, drive):
 
     def second(job, left, shown):
         assert shown() == (15, ROWS)
-        job(0, 2)
+        job(0, 2, rows=8)
         assert shown() == (23, ROWS)  # a job of the first driver kept running
         left(3)
-        for chunk in range(3):
-            job(chunk, 3)
+        job(0, 3, rows=9)
+        for number in range(1, 3):
+            job(number, 3)
         assert shown() == (ROWS, ROWS)
         left(3)
 
@@ -194,7 +205,7 @@ def test_judging_in_jobs_counts_every_comparison_and_every_call(problems, server
             problems,
             stage_at(problems.parent / "math" / "judged"),
             judge=asking.Judge(lambda: server, "m", load_prompt("math/judge"), Limits()),
-            jobs=JobSpec(where="slurm", num_chunks=4),
+            jobs=JobSpec(where="slurm", servers=4),
         )
 
     def first(job, left, shown):

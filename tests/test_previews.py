@@ -63,8 +63,8 @@ def test_a_preview_on_a_cluster_uses_one_job_per_stage(tmp_path):
     assert preview_profile(load_profile("demo"), tmp_path).key == "demo"
     whole = load_profile("slurm")
     preview = preview_profile(whole, tmp_path)
-    assert whole.jobs.spec("generate").num_chunks == 16
-    assert preview.jobs.spec("generate") == whole.jobs.spec("generate").model_copy(update={"num_chunks": 1})
+    assert whole.jobs.spec("generate").servers == 16
+    assert preview.jobs.spec("generate") == whole.jobs.spec("generate").model_copy(update={"servers": 1})
     assert preview.servers == whole.servers and preview.parameters == whole.parameters
 
 

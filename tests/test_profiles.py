@@ -221,3 +221,18 @@ def test_a_profile_extends_another(tmp_path):
     (tmp_path / "third.yaml").write_text("extends: endpiont\n")
     with pytest.raises(SdgError, match="Did you mean endpoint"):
         load_profile(tmp_path / "third.yaml")
+
+
+@pytest.mark.parametrize(
+    "keys, servers",
+    [
+        ("num_chunks: 16", 16),
+        ("num_chunks: 64, max_parallel: 8", 8),
+        ("num_chunks: 16, max_parallel: 0", 16),
+        ("servers: 4", 4),
+        ("max_parallel: 0", 1),
+    ],
+)
+def test_earlier_keys_give_the_number_of_servers(clone, keys, servers):
+    profile = load_profile(write(clone, f"servers: {{solver: {{{SERVER}}}}}\njobs: {{generate: {{{keys}}}}}"))
+    assert profile.jobs.spec("generate").servers == servers and profile.jobs.spec("judge").servers == 1

@@ -72,7 +72,8 @@ def test_attempts_sort_by_age_and_are_found_by_writer_name(problems, tmp_path):
     assert names == sorted(names)
     index = ProblemIndex.build(problems)
     assert seed_files.find_done(tmp_path, index, 1).sum() == 13
-    assert seed_files.find_done(tmp_path, index, 1, "solve-0001of0004").nonzero()[0].tolist() == [1, 11, 15, 19]
+    assert seed_files.find_done(tmp_path, index, 1, names[5]).nonzero()[0].tolist() == [1, 15]
+    assert seed_files.writer_bytes(tmp_path, names[5]) == len(row(1, "later") + row(15))
     seed_files.merge(tmp_path, index, 0, seed_files.Summary())
     assert next(files.read_jsonl(tmp_path / "output-rs0.jsonl"))["generation"] == "first"
 

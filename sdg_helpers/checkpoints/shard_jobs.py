@@ -63,7 +63,7 @@ def _download(
     function = partial(_download_in_job, repo=repo, folder=folder, revision=revision)
     cluster.run_chunks(
         function,
-        jobs.model_copy(update={"num_chunks": 1}),
+        jobs.model_copy(update={"servers": 1}),
         beside,
         lambda num_chunks: [] if (folder / downloading.MANIFEST).exists() else [0],
     )
@@ -81,7 +81,7 @@ def _shard(stage: Path, source: Path, folder: Path, spec: SglangSpec, logs: Path
     function = partial(_shard_in_job, source=source.absolute(), folder=folder, spec=spec, logs=logs)
     cluster.run_chunks(
         function,
-        jobs.model_copy(update={"num_chunks": 1}),
+        jobs.model_copy(update={"servers": 1}),
         stage,
         lambda num_chunks: [] if (folder / MANIFEST).exists() else [0],
     )

@@ -1,4 +1,4 @@
-"""`sdg status`, `reset` and `cancel`: commands about an existing run."""
+"""`sdg status`, `reset`, `cancel` and `scale`: commands about an existing run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdg_helpers.errors import SdgError
 
 
 def add_commands(add: Add) -> None:
-    """Add status, reset and cancel."""
+    """Add status, reset, cancel and scale."""
     status = add("status", _status, "show the progress of a run by stage; without RUN, list all runs")
     status.add_argument("run", nargs="?", metavar="RUN")
     status.add_argument("--json", action="store_true", help="print JSON")
@@ -21,6 +21,9 @@ def add_commands(add: Add) -> None:
     reset.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     cancel = add("cancel", _cancel, "cancel a run's jobs on the cluster; its data is kept")
     cancel.add_argument("run", metavar="RUN")
+    scale = add("scale", _scale, "set how many servers generate solutions, also while they do")
+    scale.add_argument("run", metavar="RUN")
+    scale.add_argument("servers", metavar="N", type=int)
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -76,6 +79,22 @@ def _cancel(arguments: argparse.Namespace) -> None:
     for stage, job in cancelled:
         print(f"  cancelled {job.job_id} ({job.state.lower()}) of {stage.relative_to(folder)}")
     print(f"{len(cancelled)} jobs cancelled; the data written so far is kept.")
+
+
+def _scale(arguments: argparse.Namespace) -> None:
+    from sdg_helpers import runs
+    from sdg_helpers.cluster import scaling
+
+    folder = runs.existing_run(arguments.run)
+    stages = [stage for stage in _stages_with_jobs(folder) if scaling.can_scale(stage)]
+    if not stages:
+        raise SdgError(
+            f"{arguments.run}: no stage of this run is shared by servers now, so there is nothing to scale. Set the "
+            "key servers of jobs: in the profile before the run."
+        )
+    for stage in stages:
+        scaling.set_servers(stage, arguments.servers)
+        print(f"{stage.relative_to(folder)}: {arguments.servers} servers, from the driver's next look at its jobs on.")
 
 
 def _stages_with_jobs(run: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sdg_helpers.cluster import this_job
 from sdg_helpers.cluster.exit_codes import RAISED, RETURNED, TERMINATED, TIME_LIMIT
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.paths import PACKAGE
@@ -62,7 +63,7 @@ def _sbatch_parameters(
     """Return the options of sbatch under the names that submitit gives them."""
     gpus = f"{spec.gpu_type}:{spec.gpus_per_node}" if spec.gpu_type else spec.gpus_per_node
     more = {
-        "array": _array_indices(chunks, spec.max_parallel),
+        "array": ",".join(map(str, chunks)),
         "open-mode": "append",
         "output": str(log_folder).replace("%", "%%") + f"/%4a-{_submission_number(name)}.log",
         "requeue" if spec.max_requeues or spec.max_restarts else "no-requeue": True,
@@ -96,15 +97,11 @@ def _submission_number(name: str) -> str:
     return name.rpartition("-")[2]
 
 
-def _array_indices(chunks: list[int], max_parallel: int) -> str:
-    cap = f"%{max_parallel}" if max_parallel else ""
-    return ",".join(map(str, chunks)) + cap
-
-
 def _shell_lines(spec: JobSpec, folder: Path) -> dict[str, list[str]]:
     """Return the lines of shell that run before and after the work, on the first node."""
     package = shlex.quote(str(PACKAGE.parent))
     setup = [f"export {name}={shlex.quote(value)}" for name, value in spec.environment.items()]
+    setup += [f"export {this_job.STOP_BEFORE_LIMIT}={spec.stop_before_limit_s}"]
     setup += [*spec.setup, f"export PYTHONPATH={package}${{PYTHONPATH:+:$PYTHONPATH}}", "unset SDG_OWNER_PID"]
     requeue = _REQUEUE.format(
         max_requeues=spec.max_requeues,

@@ -93,7 +93,7 @@ def refusal_hints(message: str, spec: JobSpec) -> list[str]:
         keys = ("nodes", "gpus_per_node", "cpus_per_task", "memory_gb", "time_limit_min")
         hints.append(f"requested: {', '.join(f'{key}={getattr(spec, key)}' for key in keys)}")
     if "array" in message:
-        hints.append(f"num_chunks is {spec.num_chunks}; the cluster's limit on array indices (MaxArraySize) is lower")
+        hints.append(f"servers is {spec.servers}; the cluster's limit on array indices (MaxArraySize) is lower")
     return hints
 
 

@@ -37,7 +37,10 @@ def jobs_folder_of(submission: Path) -> Path:
 
 @dataclass
 class Submission:
-    """One call of sbatch: an array of jobs over `chunks` of `num_chunks`."""
+    """One call of sbatch: an array of jobs with the numbers `chunks` of `num_chunks`.
+
+    shared: they take their work block by block; otherwise a number is a chunk of the work.
+    """
 
     number: int
     name: str
@@ -46,6 +49,7 @@ class Submission:
     at: float  # seconds since the epoch
     folder: Path
     log_folder: Path
+    shared: bool = False
     fate: str = "submitting"  # then submitted, refused or abandoned
     job_id: str | None = None
 
@@ -96,8 +100,10 @@ class JobRecords:
         self._log.flush()
         self._apply(row)
 
-    def new_submission(self, chunks: Sequence[int], num_chunks: int, log_folder: Path | None) -> Submission:
-        """Record that these chunks are about to be submitted, under a job name that is used once."""
+    def new_submission(
+        self, chunks: Sequence[int], num_chunks: int, log_folder: Path | None, shared: bool = False
+    ) -> Submission:
+        """Record that these jobs are about to be submitted, under a job name that is used once."""
         existing = (self.folder / "submissions").glob("[0-9]*")
         number = 1 + max((int(path.name) for path in existing), default=0)
         folder = self._submission_folder(number)
@@ -113,6 +119,7 @@ class JobRecords:
             chunks=list(chunks),
             num_chunks=num_chunks,
             logs=str(logs),
+            shared=shared,
         )
         return self.submissions[-1]
 
@@ -170,6 +177,7 @@ class JobRecords:
                     at=event["at"],
                     folder=self._submission_folder(number),
                     log_folder=Path(event["logs"]),
+                    shared=event.get("shared", False),
                 )
             )
         elif kind == "state":

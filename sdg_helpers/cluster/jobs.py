@@ -56,9 +56,8 @@ class JobSpec(BaseModel):
     container_image: Annotated[str | None, _Sets("container-image")] = None
     container_mounts: Annotated[list[str], _Sets("container-mounts")] = []
     log_folder: Annotated[str | None, _Sets("output", "error", "open-mode")] = None
-    # how the work is split, and how often it is retried
-    num_chunks: Annotated[int, _Sets("array")] = Field(1, ge=1)
-    max_parallel: Annotated[int, _Sets("array")] = Field(0, ge=0)
+    # how many servers do the work, and how often they are retried
+    servers: Annotated[int, _Sets("array")] = Field(1, ge=1)
     dependent_jobs: Annotated[int, _Sets("dependency")] = Field(0, ge=0)
     max_requeues: Annotated[int, _Sets("requeue", "no-requeue")] = Field(100, ge=0)
     max_restarts: int = Field(3, ge=0)
@@ -67,6 +66,16 @@ class JobSpec(BaseModel):
     pending_deadline_min: float = Field(0, ge=0)
     poll_s: float = Field(15, gt=0)
     slurm_deadline_s: float = Field(600, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_keys(cls, content: Any) -> Any:
+        """num_chunks split the work, and max_parallel said how many of the chunks' jobs run at the same time."""
+        if not isinstance(content, dict) or not {"num_chunks", "max_parallel"} & content.keys():
+            return content
+        others = {key: value for key, value in content.items() if key not in ("num_chunks", "max_parallel")}
+        servers = content.get("max_parallel") or content.get("num_chunks")
+        return {**({"servers": servers} if servers else {}), **others}
 
     @field_validator("sbatch")
     @classmethod

@@ -31,7 +31,7 @@ def check_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) ->
     small = spec.model_copy(
         update={
             "nodes": 1,
-            "num_chunks": 1,
+            "servers": 1,
             "dependent_jobs": 0,
             "exclusive": False,
             "gpus_per_node": min(1, spec.gpus_per_node),

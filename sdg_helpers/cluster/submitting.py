@@ -1,4 +1,4 @@
-"""Submit a stage's chunks to Slurm, and find out what became of a submission that was interrupted."""
+"""Submit a stage's jobs to Slurm, and find out what became of a submission that was interrupted."""
 
 from __future__ import annotations
 
@@ -19,38 +19,41 @@ from sdg_helpers.cluster.slurm_jobs import SlurmJob
 from sdg_helpers.errors import SdgError
 from sdg_helpers.manifests import run_folder_of
 
-ChunkFunction = Callable[[int, int], Any]  # called with (chunk, num_chunks), on every node of a job
+JobFunction = Callable[[int, int], Any]  # called with (number of the job, their count), on every node of a job
 
 
 class Submitter:
-    """Submits one driver's chunks and remembers which submissions are its own."""
+    """Submits one driver's jobs and remembers which submissions are its own."""
 
-    def __init__(self, function: ChunkFunction, spec: JobSpec, records: JobRecords):
-        self.function, self.spec, self.records = function, spec, records
+    def __init__(self, function: JobFunction, spec: JobSpec, records: JobRecords, shared: bool = False):
+        """shared: whether the jobs share the work, rather than having a chunk each."""
+        self.function, self.spec, self.records, self.shared = function, spec, records, shared
         self.names: set[str] = set()  # job names of our own submissions
-        self.attempts: Counter[int] = Counter()  # our own submissions by chunk
+        self.attempts: Counter[int] = Counter()  # our own submissions by number
         self._unanswered_since = 0.0
         self._live: dict[str, str] = {}  # id -> name of the jobs that were live at the last look
 
-    def submit(self, chunks: list[int]) -> None:
-        """Submit one array over the chunks, and `dependent_jobs` further arrays, each starting after the last.
+    def submit(self, chunks: list[int], count: int, may_wait: bool = False) -> list[int]:
+        """Submit one array over these numbers, of `count`, and `dependent_jobs` further arrays, each after the last.
 
-        A limit on the number of jobs leaves some chunks, from the last on, for a later call. Raises SdgError when Slurm
-        refuses even one, or when a variable of `pass_environment` is not set.
+        Return what was accepted: a limit on the number of jobs leaves some, from the last on, for a later call. Raises
+        SdgError when Slurm refuses even one (unless it may wait), or when a variable of `pass_environment` is not set.
         """
         after, wanted = None, chunks
         while True:
             try:
-                after = self._submit_array(chunks, None)
+                after = self._submit_array(chunks, count, None)
                 break
             except slurm.SubmissionRefused as error:
+                if error.too_many_jobs and len(chunks) == 1 and may_wait:
+                    return []
                 if not error.too_many_jobs or len(chunks) == 1:
                     raise explain_refusal(error, self.spec) from None
                 chunks = chunks[: len(chunks) // 2]
         self.attempts.update(chunks)
         try:
             for _ in range(self.spec.dependent_jobs):
-                after = self._submit_array(chunks, after)
+                after = self._submit_array(chunks, count, after)
         except slurm.SubmissionRefused as error:
             if not error.too_many_jobs:
                 raise explain_refusal(error, self.spec) from None
@@ -60,8 +63,9 @@ class Submitter:
                 "others follow when these have ended.",
                 stacklevel=2,
             )
+        return chunks
 
-    def _submit_array(self, chunks: list[int], after: str | None) -> str | None:
+    def _submit_array(self, chunks: list[int], count: int, after: str | None) -> str | None:
         from submitit.core.utils import cloudpickle_dump
 
         if missing := [name for name in self.spec.pass_environment if name not in os.environ]:
@@ -71,10 +75,10 @@ class Submitter:
             )
         with self.records.sbatch_lock() as lock_fd:
             logs = Path(self.spec.log_folder).expanduser() if self.spec.log_folder else None
-            submission = self.records.new_submission(chunks, self.spec.num_chunks, logs)
+            submission = self.records.new_submission(chunks, count, logs, self.shared)
             folder = submission.folder
             self.names.add(submission.name)
-            cloudpickle_dump((self.function, self.spec.num_chunks), folder / "work.pkl")
+            cloudpickle_dump((self.function, count), folder / "work.pkl")
             (folder / "work.pkl").chmod(0o600)
             script = folder / "job.sh"
             run = run_folder_of(self.records.stage)

@@ -1,4 +1,4 @@
-"""What runs on every node of a job: one chunk of a stage's work (`python -m sdg_helpers.cluster.worker FOLDER`)."""
+"""What runs on every node of a job: a part of a stage's work (`python -m sdg_helpers.cluster.worker FOLDER`)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from sdg_helpers import files
-from sdg_helpers.cluster import ranks
+from sdg_helpers.cluster import ranks, this_job
 from sdg_helpers.cluster.exit_codes import CRASHED, RAISED, RETURNED, TERMINATED, TIME_LIMIT, JobStopped, TryAgain
 from sdg_helpers.cluster.job_records import jobs_folder_of
 from sdg_helpers.errors import SdgError
 
 if TYPE_CHECKING:
-    from sdg_helpers.cluster.submitting import ChunkFunction
+    from sdg_helpers.cluster.submitting import JobFunction
 
 _UNWIND_S = 20  # how long the work may take to stop
 _SHARED_FILES_S = 60  # how long a shared file system may take to show a node what the driver wrote
@@ -45,6 +45,8 @@ def main(folder: Path) -> int:
         with ranks.join(folder / "ranks" / f"{job.job_id}-{restart}", job.global_rank, job.num_tasks) as group:
             group.listen(_stop_with_other_rank)
             code = attempt.run(*work)
+            if code == RETURNED and this_job.drains():
+                code = TIME_LIMIT  # what is left goes on after a requeue
             group.end(code)
         return code
     except JobStopped as stop:
@@ -70,7 +72,7 @@ class Attempt:
             "began_at": time.time(),
         }
 
-    def run(self, function: ChunkFunction, num_chunks: int) -> int:
+    def run(self, function: JobFunction, num_chunks: int) -> int:
         """Call the function and return the exit code. An exception is printed, and recorded in the report."""
         self._write(state="at work", num_chunks=num_chunks)
         try:
@@ -99,7 +101,7 @@ class Attempt:
             print(error, file=sys.stderr, flush=True)
 
 
-def _load_work(folder: Path) -> tuple[ChunkFunction, int] | None:
+def _load_work(folder: Path) -> tuple[JobFunction, int] | None:
     """Return a submission's function and num_chunks; None when the submission was abandoned.
 
     Raises SdgError when the file does not appear on this node.
@@ -136,15 +138,21 @@ def _check_private(folder: Path) -> None:
 def _stop_on_signals(first_rank: bool) -> None:
     """Raise JobStopped in the main thread on Slurm's signals: SIGUSR2 before the time limit, SIGTERM to end.
 
-    Other ranks than the first ignore SIGUSR2: they end when the first rank does.
+    Work that can stop by itself is asked to first, and has as long as the time limit allows. Other ranks than the first
+    ignore SIGUSR2: they end when the first rank does.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for handled in (signal.SIGUSR2, signal.SIGTERM):
+        if number == signal.SIGUSR2 and (left_s := this_job.seconds_to_drain()) > 0 and this_job.begin_drain():
+            print(f"The time limit is near: taking no more work, and finishing it for {left_s:.0f} s.", flush=True)
+            signal.signal(signal.SIGALRM, stop)
+            signal.setitimer(signal.ITIMER_REAL, left_s)
+            return
+        for handled in (signal.SIGUSR2, signal.SIGALRM, signal.SIGTERM):
             signal.signal(handled, signal.SIG_IGN)
         if _other_rank_ended:
             why, code = _other_rank_ended[0]
-        elif number == signal.SIGUSR2:
+        elif number in (signal.SIGUSR2, signal.SIGALRM):
             why, code = "the time limit is near", TIME_LIMIT
         else:
             why, code = "Slurm terminated the job", TERMINATED

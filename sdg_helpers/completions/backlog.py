@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from sdg_helpers.completions.types import Request
 
 _DIED_WITHIN_S = 5.0  # a connection lost this shortly before an outage is blamed on the outage
+_ASK_AGAIN_S = 0.2  # after which an input that had nothing to send is asked again
 _MAX_PARDONS = 10  # … up to a limit: this request may be what kills the server
 
 
@@ -25,10 +26,14 @@ class PendingRequest:
 
 
 class Backlog:
-    """Hands out due retries first, then new input. While `max_waiting` requests wait, no new input is pulled."""
+    """Hands out due retries first, then new input. While `max_waiting` requests wait, no new input is pulled.
 
-    def __init__(self, requests: Iterable[Request], max_waiting: int):
+    An input that yields None has nothing to send now, and is asked again.
+    """
+
+    def __init__(self, requests: Iterable[Request | None], max_waiting: int):
         self._input, self._exhausted, self._max_waiting = iter(requests), False, max_waiting
+        self._ask_at = 0.0  # when the input is to be asked again (monotonic clock)
         self._heap: list[tuple[float, int, PendingRequest]] = []
         self._order = itertools.count()
 
@@ -49,16 +54,23 @@ class Backlog:
 
     @property
     def next_due(self) -> float:
-        """When the next retry is due (monotonic clock); 0.0 when none waits."""
-        return self._heap[0][0] if self._heap else 0.0
+        """When there may be something to send (monotonic clock); 0.0 when that is not known."""
+        times = [self._heap[0][0]] if self._heap else []
+        return min([*times, *([self._ask_at] if self._ask_at else [])], default=0.0)
 
     def next(self, now: float) -> PendingRequest | None:
         """Return the next request to send, or None if nothing may be sent now."""
         if self._heap and self._heap[0][0] <= now:
             return heapq.heappop(self._heap)[2]
-        if not self._exhausted and len(self._heap) < self._max_waiting:
+        if self._exhausted or len(self._heap) >= self._max_waiting:
+            self._ask_at = 0.0
+        elif self._ask_at <= now:
+            self._ask_at = 0.0
             for request in self._input:
-                return PendingRequest(request)
+                if request is not None:
+                    return PendingRequest(request)
+                self._ask_at = now + _ASK_AGAIN_S
+                return None
             self._exhausted = True
         return None
 

@@ -31,7 +31,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        requests: Iterable[Request],
+        requests: Iterable[Request | None],
         transport: Transport | Balancer,
         limits: Limits,
         on_completion: Callable[[Request, Completion], None],

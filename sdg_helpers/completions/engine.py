@@ -32,7 +32,7 @@ _AS_IS = RequestFit(stream=False)
 
 
 def complete(
-    requests: Iterable[Request],
+    requests: Iterable[Request | None],
     client: Any,
     *,
     model: str,
@@ -46,7 +46,8 @@ def complete(
 ) -> Progress:
     """Send every request; return when each has completed or failed.
 
-    requests: an iterable, pulled lazily when a slot is free. client: an openai client (sync or async), from which
+    requests: an iterable, pulled lazily when a slot is free; None in it means that there is nothing to send now, and
+    it is asked again. client: an openai client (sync or async), from which
     base_url, api_key, default headers and query, and timeouts are read; or a list of Targets, servers that share the
     requests. The callbacks are called one at a time, in the
     order in which requests end, from the run's thread; on_progress about once a second, and once at the end. fit: how

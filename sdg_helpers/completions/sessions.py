@@ -48,10 +48,10 @@ def progress_fields(progress: Progress) -> dict[str, Any]:
 
 
 def live_totals(folder: Path) -> Counter[str]:
-    """Sum over all sessions: rows and failed; over those running now also in_flight, tokens_per_s, requests_per_s."""
+    """Sum over all sessions: rows and failed; over those at work also in_flight, tokens_per_s, requests_per_s."""
     totals: Counter[str] = Counter()
     for session in _read_all(folder):
-        running = time.time() - session["updated_at"] < _STALE_S
+        running = session["in_flight"] and time.time() - session["updated_at"] < _STALE_S
         totals.update({name: session[name] for name in ("rows", "failed", *(_CURRENT if running else ()))})
     return totals
 

@@ -13,8 +13,8 @@ from sdg_helpers.lineage.finding import Found, find_by_seed
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.runs.run import Run
 from sdg_helpers.serving.server import Server
-from sdg_helpers.solutions.generate import sampling_seed
 from sdg_helpers.solutions.rows import GENERATED_KEYS
+from sdg_helpers.solutions.solving import sampling_seed
 
 
 @dataclass(frozen=True)

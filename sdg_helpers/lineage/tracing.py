@@ -13,8 +13,8 @@ from sdg_helpers.judging.verdicts import Verdict, read_verdicts
 from sdg_helpers.lineage.finding import Found, find_by_row, find_by_seed, sft_file
 from sdg_helpers.runs import history
 from sdg_helpers.runs.run import Track
-from sdg_helpers.solutions.generate import sampling_seed
 from sdg_helpers.solutions.rows import GENERATED_KEYS
+from sdg_helpers.solutions.solving import sampling_seed
 
 _STORES = ("rejudged", "judged")
 _ANSWERS = 40  # of one problem that are listed

@@ -29,7 +29,7 @@ def submit_driver(run: Path, spec: JobSpec, words: Sequence[str]) -> tuple[str, 
             "Set `jobs: driver: {where: slurm}` in the profile, or run without --submit."
         )
     function = partial(run_driver, words=list(words), folder=str(paths.project_root()))
-    return cluster.submit_one(function, spec.model_copy(update={"num_chunks": 1, "nodes": 1}), run / _FOLDER)
+    return cluster.submit_one(function, spec.model_copy(update={"servers": 1, "nodes": 1}), run / _FOLDER)
 
 
 def run_driver(chunk: int, num_chunks: int, words: list[str], folder: str) -> None:

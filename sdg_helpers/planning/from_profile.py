@@ -17,7 +17,7 @@ def scale_from_profile(profile: Profile) -> Scale:
         known["num_seeds"] = by_name["num_seeds"]
     jobs = profile.jobs.spec("generate")
     if jobs.where == "slurm":
-        known |= {"servers": jobs.max_parallel or jobs.num_chunks, "hours_per_job": jobs.time_limit_min / 60}
+        known |= {"servers": jobs.servers, "hours_per_job": jobs.time_limit_min / 60}
     else:
         known |= {"servers": 1, "load_min": 0.0}
     for role, name in (("solver", "gpus_per_server"), ("judge", "judge_gpus")):

@@ -75,7 +75,7 @@ def preview_profile(profile: Profile, folder: Path) -> Profile:
         return profile
     content = profile.model_dump(exclude_unset=True, mode="json", exclude={"extends"})
     for role in jobs:
-        content.setdefault("jobs", {}).setdefault(role, {}).update(num_chunks=1, max_parallel=0)
+        content.setdefault("jobs", {}).setdefault(role, {}).update(servers=1)
     path = folder / "preview" / "profile.yaml"
     with files.atomic_writer(path) as out:
         out.write(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,19 @@ def read_problems(path: Path | str) -> Iterator[dict[str, Any]]:
     """Yield the rows of problems.jsonl. Raises SdgError for an empty file and for a row without `id` or `problem`."""
     number = 0
     for number, row in enumerate(files.read_jsonl(path), 1):
-        for key in ("id", "problem"):
-            if not isinstance(row.get(key), str) or not row[key]:
-                raise SdgError(
-                    f"{path}, row {number}: the key {key!r} must hold a text, not {row.get(key)!r}. Fix this row, or "
-                    "write the file with 01_download_problems."
-                )
-        yield row
+        yield _check_row(row, path, number)
     if not number:
         raise SdgError(f"{path}: this file has no problems. Write it with 01_download_problems, or correct the path.")
+
+
+def _check_row(row: dict[str, Any], path: Path | str, number: int) -> dict[str, Any]:
+    for key in ("id", "problem"):
+        if not isinstance(row.get(key), str) or not row[key]:
+            raise SdgError(
+                f"{path}, row {number}: the key {key!r} must hold a text, not {row.get(key)!r}. Fix this row, or "
+                "write the file with 01_download_problems."
+            )
+    return row
 
 
 def find_problems(path: Path | str, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -42,6 +47,27 @@ def read_texts(path: Path | str, positions: Iterable[int]) -> dict[int, str]:
     if not wanted:
         return {}
     return {place: row["problem"] for place, row in enumerate(read_problems(path)) if place in wanted}
+
+
+class ProblemFile:
+    """Problems by position, read from problems.jsonl when they are needed. Takes 8 bytes per problem."""
+
+    def __init__(self, path: Path | str):
+        """Find where each row begins. Raises SdgError when the file cannot be read."""
+        self._path, self._starts, offset = path, array("q"), 0
+        with files.open_rows(path) as file:
+            for line in file:
+                if not line.isspace():
+                    self._starts.append(offset)
+                offset += len(line)
+
+    def read(self, positions: Iterable[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield (position, problem) for these positions. Raises SdgError for a bad row."""
+        with files.open_rows(self._path) as file:
+            for position in positions:
+                file.seek(self._starts[position])
+                row = files.parse_row(file.readline(), self._path, position + 1)
+                yield position, _check_row(row, self._path, position + 1)
 
 
 class ProblemIndex:

@@ -103,7 +103,7 @@ class Server:
 
     def complete(
         self,
-        requests: Iterable[Request],
+        requests: Iterable[Request | None],
         *,
         sampling: Sampling,
         limits: Limits,
@@ -132,7 +132,8 @@ class Server:
         try:
             if self.batch is not None:
                 assert folder is not None, "hosted batches need a folder"
-                return batches.complete_in_batches(requests, self, folder=folder, **more)
+                given = (request for request in requests if request is not None)
+                return batches.complete_in_batches(given, self, folder=folder, **more)
             if folder is not None:
                 batches.refuse_to_abandon(folder, f"the live API at {self.base_url}")
             return completions.complete(requests, self._targets(limits), fit=self.request, **more)

@@ -30,7 +30,7 @@ from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.solutions.rows import read_id, summarize_row
 
 _NAME = re.compile(r"output-rs([0-9]+)\.jsonl")
-_MAX_OPEN_FILES = 128  # enough for the attempts of one chunk, and far below the limit of a process
+_MAX_OPEN_FILES = 128  # enough for the attempts of many jobs, and far below the limit of a process
 TOKEN_BINS = 2 ** np.arange(0, 21)  # bin edges of the length histogram, tokens
 
 
@@ -71,6 +71,11 @@ class PartialWriter:
             log = self._logs[seed] = files.AppendLog(self.folder / f"rs{seed}" / f"{self.name}.jsonl")
         log.append(line)
 
+    def sync(self) -> None:
+        """Put on disk, against power cuts, what has been appended. May be called from another thread."""
+        for log in list(self._logs.values()):
+            log.flush()
+
     def close(self) -> None:
         """Flush and close every file."""
         for log in self._logs.values():
@@ -84,18 +89,23 @@ def find_done(
     writer: str | None = None,
     outgrown: Container[Path] = frozenset(),
 ) -> np.ndarray:
-    """Return which solutions are on disk: a bool array of shape (problems, seeds), for any split into chunks.
+    """Return which solutions are on disk: a bool array of shape (problems, seeds), whoever wrote them.
 
-    writer: count only the rows of writers with this name. outgrown: files whose cut rows do not count.
+    writer: count only the rows of the PartialWriter of this name. outgrown: files whose cut rows do not count.
     """
     done = np.zeros((len(index), num_seeds), dtype=bool)
     for seed in range(num_seeds):
         for path in _sources(Path(folder), seed):
-            if writer is not None and f"-{writer}-" not in path.name:
+            if writer is not None and path.stem != writer:
                 continue
             for _, _, position in _lines(path, index, path in outgrown):
                 done[position, seed] = True
     return done
+
+
+def writer_bytes(folder: Path, writer: str) -> int:
+    """Return how many bytes the PartialWriter of this name has written."""
+    return sum(path.stat().st_size for path in (folder / "partial").glob(f"rs*/{writer}.jsonl"))
 
 
 def write_done(folder: Path, done: np.ndarray) -> None:
@@ -188,7 +198,7 @@ def _read_again(path: Path) -> Iterator[bytes]:
 
 class _FilePool:
     """Read from many files while keeping only the most recently used ones open: a seed may have a file for each
-    attempt of each chunk, more than a process may open."""
+    attempt of each job, more than a process may open."""
 
     def __init__(self, paths: list[Path]):
         self._paths = paths

@@ -29,7 +29,7 @@ def accounting(tmp_path, monkeypatch):
 def test_forgotten_jobs_are_known_from_the_database(accounting, tmp_path):
     stage = tmp_path / "run" / "math" / "solutions"
     stage.mkdir(parents=True)
-    driver = in_background(run, stage, {"num_chunks": 2}, row_s=0.5)
+    driver = in_background(run, stage, {"servers": 2}, row_s=0.5)
     job = when_running(stage)[0]
     os.system(f"scancel {job.job_id}")
     driver.join(60)
@@ -39,7 +39,7 @@ def test_forgotten_jobs_are_known_from_the_database(accounting, tmp_path):
     found = {one.job_id: one for one in slurm.list_ended_jobs(names, time.time() - 60)}
     assert found[job.job_id].state == "CANCELLED" and found[job.job_id].reason == f"by {os.getuid()}"
     assert sorted(one.state for one in found.values()) == ["CANCELLED", "COMPLETED"]
-    run(stage, {"num_chunks": 2})
+    run(stage, {"servers": 2})
     assert work.rows_of(stage) == list(range(work.ROWS)) and cluster.live_jobs(stage) == []
 
 

@@ -12,7 +12,7 @@ from tests.helpers.standin import StandIn
 JOBS = """\
 jobs:
   all: {where: slurm, time_limit_min: 10, poll_s: 0.5, stop_before_limit_s: 30, pass_environment: [STANDIN_KEY]}
-  generate: {nodes: 1, num_chunks: 4, max_parallel: 2}
+  generate: {nodes: 1, servers: 2}
 """
 
 
@@ -23,7 +23,7 @@ def test_jobs_stop_at_the_budget_and_the_run_goes_on(slurm, tmp_path):
         "STANDIN_KEY": "x",
         "SLURM_CONF": os.environ["SLURM_CONF"],
     }
-    with StandIn(accuracy=0.6, latency="0.05", size=300) as server:
+    with StandIn(accuracy=0.6, latency="0.5", size=300) as server:
         (tmp_path / "p.yaml").write_text(PROFILE.format(url=server.base_url) + JOBS)
         words = command("run", "math", "--profile", str(tmp_path / "p.yaml"), "--run", "a", "--to", "03")
         words += ["-p", "MAX_TOKENS", "400"]

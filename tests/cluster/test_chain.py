@@ -19,8 +19,8 @@ parameters:
 JOBS = """\
 jobs:
   all: {where: slurm, time_limit_min: 10, poll_s: 0.5, stop_before_limit_s: 30, pass_environment: [STANDIN_KEY]}
-  generate: {nodes: 2, num_chunks: 4, gpus_per_node: 8}
-  judge: {nodes: 1, num_chunks: 2}
+  generate: {nodes: 2, servers: 4, gpus_per_node: 8}
+  judge: {nodes: 1, servers: 2}
 """
 
 

@@ -111,7 +111,7 @@ JOBS = {
         "pass_environment": ["HF_ENDPOINT"],
     },
     "shard": {"nodes": 2},
-    "generate": {"nodes": 2, "num_chunks": 2},
+    "generate": {"nodes": 2, "servers": 2},
 }
 
 

@@ -34,19 +34,19 @@ def test_chunks_run_as_one_array(stage):
 
 
 def test_on_two_nodes_only_the_first_rank_works(stage):
-    run(stage, {"nodes": 2, "num_chunks": 2})
+    run(stage, {"nodes": 2, "servers": 2})
     assert complete(stage)
 
 
 @pytest.mark.parametrize("trouble", ["killed", "raises"])
 def test_a_crashed_job_is_started_again(stage, trouble):
-    run(stage, {"num_chunks": 2}, trouble=trouble)
+    run(stage, {"servers": 2}, trouble=trouble)
     assert complete(stage)
 
 
 def test_a_dead_job_is_replaced_while_the_others_go_on(stage):
     polls = []
-    run(stage, {"num_chunks": 3, "max_restarts": 0}, polls.append, row_s=2.0, trouble="killed in 0")
+    run(stage, {"servers": 3, "max_restarts": 0}, polls.append, row_s=2.0, trouble="killed in 0")
     assert complete(stage)
     records = JobRecords(stage)
     first, second = records.submissions
@@ -59,20 +59,20 @@ def test_a_dead_job_is_replaced_while_the_others_go_on(stage):
 
 def test_a_chunk_that_cannot_be_finished_is_reported_when_the_others_have_ended(stage):
     polls = []
-    with pytest.raises(SdgError, match="1 of 3 chunks failed(?s:.*)chunk 0: .*fix what the error names"):
-        run(stage, {"num_chunks": 3}, polls.append, row_s=1.0, trouble="bad input in 0")
+    with pytest.raises(SdgError, match="1 of 3 jobs failed(?s:.*)chunk 0: .*fix what the error names"):
+        run(stage, {"servers": 3}, polls.append, row_s=1.0, trouble="bad input in 0")
     assert {1, 2} in [{job.index for job in jobs} for jobs in polls]
     assert len(JobRecords(stage).submissions) == 1 and len(work.rows_of(stage)) == 9
 
 
 def test_an_error_that_a_retry_cannot_fix_fails_at_once_with_its_log(stage):
     with pytest.raises(SdgError) as error:
-        run(stage, {"num_chunks": 1}, trouble="bad input")
+        run(stage, {"servers": 1}, trouble="bad input")
     message = str(error.value)
     for part in ("expected better input, found this", "FAILED", "fix what the error names"):
         assert part in message
     assert len(JobRecords(stage).submissions) == 1
-    run(stage, {"num_chunks": 1})
+    run(stage, {"servers": 1})
     assert complete(stage)
 
 
@@ -93,17 +93,17 @@ def test_a_refusal_by_sbatch_names_the_key_and_submits_nothing(stage, spec, mess
 
 
 def test_scancel_by_hand_is_reported_and_the_next_run_resumes(stage):
-    driver = in_background(run, stage, {"num_chunks": 2}, row_s=0.5)
+    driver = in_background(run, stage, {"servers": 2}, row_s=0.5)
     job = when_running(stage)[0]
     subprocess.run(["scancel", job.job_id], check=True)
     driver.join(60)
     assert "it was cancelled; run again" in str(driver.error)
-    run(stage, {"num_chunks": 2})
+    run(stage, {"servers": 2})
     assert complete(stage)
 
 
 def test_requeue_by_hand_and_preemption_lose_nothing(stage):
-    driver = in_background(run, stage, {"num_chunks": 1, "partition": "low", "exclusive": True, "nodes": 2}, row_s=0.5)
+    driver = in_background(run, stage, {"servers": 1, "partition": "low", "exclusive": True, "nodes": 2}, row_s=0.5)
     job = when_running(stage)[0]
     subprocess.run(["scontrol", "requeue", job.job_id], check=True)
     time.sleep(1)
@@ -122,16 +122,16 @@ HELD = {"sbatch": {"hold": True}}
 
 def test_a_job_that_stays_pending_is_cancelled(stage):
     with pytest.raises(SdgError, match="has been pending .*pending_deadline_min.*were cancelled"):
-        run(stage, {"num_chunks": 1, **HELD, "pending_deadline_min": 0.03})
+        run(stage, {"servers": 1, **HELD, "pending_deadline_min": 0.03})
     assert cluster.live_jobs(stage) == []
 
 
 def test_the_next_driver_keeps_counting_how_long_a_job_is_pending(stage):
-    interrupted(stage, {"num_chunks": 1, **HELD}, "PENDING")
+    interrupted(stage, {"servers": 1, **HELD}, "PENDING")
     time.sleep(2)
     polls = []
     with pytest.raises(SdgError, match="pending_deadline_min"):
-        run(stage, {"num_chunks": 1, **HELD, "pending_deadline_min": 0.03}, polls.append)
+        run(stage, {"servers": 1, **HELD, "pending_deadline_min": 0.03}, polls.append)
     assert len(polls) == 1
 
 
@@ -139,11 +139,11 @@ def test_waiting_for_each_other_does_not_count_as_pending(stage):
     reasons = set()
     run(
         stage,
-        {"num_chunks": 2, "max_parallel": 1, "dependent_jobs": 1, "pending_deadline_min": 4 / 60},
+        {"servers": 2, "dependent_jobs": 1, "pending_deadline_min": 4 / 60},
         lambda jobs: reasons.update(job.reason for job in jobs),
         row_s=1.0,
     )
-    assert complete(stage) and reasons >= {"Dependency", "JobArrayTaskLimit"}
+    assert complete(stage) and "Dependency" in reasons
 
 
 def test_a_requeue_restarts_the_count_of_pending_time(stage):
@@ -151,7 +151,7 @@ def test_a_requeue_restarts_the_count_of_pending_time(stage):
     driver = in_background(
         run,
         stage,
-        {"num_chunks": 1, "pending_deadline_min": deadline_s / 60},
+        {"servers": 1, "pending_deadline_min": deadline_s / 60},
         lambda jobs: reasons.update(job.reason for job in jobs),
         row_s=1.0,
     )
@@ -166,7 +166,7 @@ DRIVER = """\
 import sys
 from pathlib import Path
 from tests.helpers.driving import run
-run(Path(sys.argv[1]), {"num_chunks": int(sys.argv[2])}, row_s=0.4)
+run(Path(sys.argv[1]), {"servers": int(sys.argv[2])}, row_s=0.4)
 """
 
 
@@ -215,7 +215,7 @@ def test_a_new_number_of_chunks_splits_what_is_left(stage):
     when_running(stage, 2)
     driver.kill()
     driver.communicate()
-    run(stage, {"num_chunks": 2})
+    run(stage, {"servers": 2})
     assert complete(stage)
     assert [one.num_chunks for one in JobRecords(stage).submissions][0] == 3
 
@@ -252,7 +252,7 @@ def test_a_stage_after_a_reset_uses_new_submission_folders(stage):
 
 
 def test_a_job_resumes_after_its_time_limit(stage):
-    driver = in_background(run, stage, {"num_chunks": 1}, row_s=6.0)
+    driver = in_background(run, stage, {"servers": 1}, row_s=6.0)
     job = when_running(stage)[0]
     subprocess.run(["scontrol", "update", f"JobId={job.job_id}", "EndTime=now+31"], check=True)
     driver.join(180)
@@ -261,7 +261,7 @@ def test_a_job_resumes_after_its_time_limit(stage):
 
 
 def test_the_jobs_of_a_node_without_power_move_to_another(slurm, stage):
-    driver = in_background(run, stage, {"num_chunks": 2}, row_s=1.0)
+    driver = in_background(run, stage, {"servers": 2}, row_s=1.0)
     node = when_running(stage, 2)[0].nodes
     slurm.cut_power(node)
     driver.join(150)
@@ -287,5 +287,5 @@ def test_a_failure_that_slurm_forgets_at_once_is_not_retried_for_ever(stage, mon
     monkeypatch.setattr(slurm_commands, "list_jobs", lambda asked: [job for job in real(asked) if not job.ended])
     monkeypatch.setattr(slurm_commands, "_show_job", lambda job_id: {})
     with pytest.raises(SdgError, match="chunk 0: job .* ended as GONE(?s:.*)expected better input"):
-        run(stage, {"num_chunks": 1, "max_attempts": 2}, trouble="bad input always")
+        run(stage, {"servers": 1, "max_attempts": 2}, trouble="bad input always")
     assert len(JobRecords(stage).submissions) == 2

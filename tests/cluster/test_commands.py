@@ -66,7 +66,7 @@ def test_status_shows_rows_and_jobs_and_cancel_ends_the_jobs(clone, tmp_path):
     stage.mkdir(parents=True)
     files.write_json(stage / "begun.json", {"stage": "solutions", "parameters": {}, "inputs": {}})
     files.write_json(stage / "progress.json", {"done": 3, "total": 12})
-    driver = in_background(run, stage, {"num_chunks": 2}, row_s=1.0)
+    driver = in_background(run, stage, {"servers": 2}, row_s=1.0)
     when_running(stage, 2)
     found = {one.stage: one for one in status.run_status(opened.folder)}["solutions"]
     assert found.state == "at work" and found.detail.startswith("3/12 rows") and "jobs: 2 running" in found.detail
@@ -80,7 +80,7 @@ def test_reset_is_refused_while_an_interrupted_drivers_jobs_are_live(clone):
     opened = runs.open_run("a")
     stage = opened.track("math").solutions
     stage.mkdir(parents=True)
-    interrupted(stage, {"num_chunks": 2}, row_s=2.0)
+    interrupted(stage, {"servers": 2}, row_s=2.0)
     job_id = cluster.live_jobs(stage)[0].job_id
     # before asking for confirmation, and also when the live jobs belong to a later stage
     for words in (["math/solutions"], ["math/problems", "--yes"]):

@@ -10,8 +10,8 @@ from tests.helpers.standin import StandIn
 JOBS = """\
 jobs:
   all: {where: slurm, time_limit_min: 10, poll_s: 0.5, stop_before_limit_s: 30}
-  generate: {nodes: 2, num_chunks: 3, gpus_per_node: 8}
-  judge: {nodes: 1, num_chunks: 2}
+  generate: {nodes: 2, servers: 3, gpus_per_node: 8}
+  judge: {nodes: 1, servers: 2}
 """
 WRITTEN = (
     "questions.jsonl",

@@ -9,7 +9,7 @@ from sdg_helpers import cluster
 from sdg_helpers.cluster.jobs import JobSpec
 from tests.helpers import chunk_work as work
 
-SPEC = {"where": "slurm", "time_limit_min": 10, "num_chunks": 4, "poll_s": 0.3, "stop_before_limit_s": 30}
+SPEC = {"where": "slurm", "time_limit_min": 10, "servers": 4, "poll_s": 0.3, "stop_before_limit_s": 30}
 
 
 def run(stage, spec=None, on_poll=None, **more):

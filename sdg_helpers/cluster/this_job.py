@@ -1,0 +1,53 @@
+"""What a job knows about itself: its id, and that its time limit is near."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+STOP_BEFORE_LIMIT = "SDG_STOP_BEFORE_LIMIT_S"  # environment variable: seconds from SIGUSR2 to the time limit
+_UNWIND_S = 30  # of these that work which does not end by itself needs to stop
+_drain: Callable[[], None] | None = None
+_drains = False
+
+
+def attempt_name() -> str:
+    """Return JOB-RESTART, as in 123_4-0; outside Slurm the process's id takes the place of a job's."""
+    array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID", str(os.getpid()))
+    job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job
+    return f"{job}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
+
+
+@contextmanager
+def stops_by(drain: Callable[[], None]) -> Iterator[None]:
+    """While the body runs, it can be drained: after a call of `drain` it ends by itself when what it has begun is done.
+
+    drain is called in a signal handler.
+    """
+    global _drain
+    _drain = drain
+    try:
+        yield
+    finally:
+        _drain = None
+
+
+def seconds_to_drain() -> float:
+    """Return for how long work may go on after SIGUSR2; 0 when there is no time for that."""
+    return max(0.0, float(os.environ.get(STOP_BEFORE_LIMIT, 0)) - _UNWIND_S)
+
+
+def begin_drain() -> bool:
+    """Ask the work to stop by itself; return False when it cannot, or was asked before."""
+    global _drains
+    if _drain is None or _drains:
+        return False
+    _drains = True
+    _drain()
+    return True
+
+
+def drains() -> bool:
+    """Return whether the work was asked to stop by itself."""
+    return _drains
