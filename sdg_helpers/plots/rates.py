@@ -84,7 +84,8 @@ def agreement(labels: pd.DataFrame, title: str, by: str, names: Mapping[Any, str
         counts = _count_nearest(voted.loc[voted[by] == value, "agreement"], shares)
         axes.bar(shares, counts, 0.9 * shares[1], below, color=colour, label=label(name))
         below += counts
-    axes.legend(frameon=False)
+    if names:
+        axes.legend(frameon=False)
     _set_share_ticks(axes, shares)
     alike = int((voted["agreement"] == 1).sum())
     finding = f"All solutions agree on {alike:,} of {len(voted):,} problems with a vote" if len(voted) else ""
