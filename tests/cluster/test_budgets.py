@@ -23,17 +23,18 @@ def test_jobs_stop_at_the_budget_and_the_run_goes_on(slurm, tmp_path):
         "STANDIN_KEY": "x",
         "SLURM_CONF": os.environ["SLURM_CONF"],
     }
-    with StandIn(accuracy=0.6, latency="0.5", size=300) as server:
+    with StandIn(accuracy=0.6, latency="1", size=300) as server:
         (tmp_path / "p.yaml").write_text(PROFILE.format(url=server.base_url) + JOBS)
         words = command("run", "math", "--profile", str(tmp_path / "p.yaml"), "--run", "a", "--to", "03")
-        words += ["-p", "MAX_TOKENS", "400"]
-        done = subprocess.run([*words, "--budget", "5k tokens"], cwd=ROOT, env=env, capture_output=True, text=True)
+        words += ["-p", "MAX_TOKENS", "400", "-p", "CONCURRENCY", "4"]
+        done = subprocess.run([*words, "--budget", "2500 tokens"], cwd=ROOT, env=env, capture_output=True, text=True)
         assert done.returncode == 3, done.stdout + done.stderr
         assert "no room for another request" in done.stderr and "Left in math/solutions: " in done.stderr
         run = tmp_path / "outputs" / "a"
         assert cluster.live_jobs(run / "math" / "solutions") == []
         spent, asked = Ledger(run).spent().completion_tokens, server.stats()
-        assert spent == asked["completion_tokens"] and 2500 < spent < 5000 + 2 * 8 * 400
+        assert spent == asked["completion_tokens"]
+        assert 1250 < spent < 5000  # two servers see each other's use within a second or two: 700 tokens each
         done = subprocess.run([*words, "--budget", "none"], cwd=ROOT, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         counts = files.read_json(run / "math" / "solutions" / "manifest.json")["counts"]
