@@ -39,6 +39,7 @@ _KEPT_VARIABLES = {
     "SBATCH_CLUSTERS",
 }
 _SLURM_VARIABLE = re.compile(r"(SLURM|SLURMD|SBATCH|SQUEUE|SACCT|SINFO|SCANCEL|SUBMITIT|SRUN)_")
+_NO_SUCH_JOB = re.compile(r"invalid job id|job \S+ not found", re.IGNORECASE)  # the second: a task of an array
 _SQUEUE_FORMAT = "%i|%A|%K|%j|%T|%N|%M|%r"
 _COMMAND_TIMEOUT_S = 60
 _CANCEL_BATCH = 200  # job ids per scancel: a command line has a maximum length
@@ -137,7 +138,7 @@ def is_live(job_id: str) -> bool:
     try:
         output = run_command("scontrol", "--oneliner", "show", "job", job_id)
     except SlurmUnavailable as error:
-        if "invalid job id" in str(error).lower():
+        if _NO_SUCH_JOB.search(str(error)):
             return False
         raise
     found = re.search(r"\bJobState=(\w+)", output)

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from sdg_helpers.cluster import slurm as slurm_commands
 from sdg_helpers.cluster.held_jobs import HeldJobs
 from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.slurm_jobs import SlurmJob
@@ -91,3 +92,13 @@ def test_a_job_that_slurm_holds_is_released_a_few_times(slurm, wrap, tmp_path):
     with pytest.raises(SdgError, match=r"job 7_1 was released 2 times .* held again: launch failed requeued held"):
         held.handle([job])
     assert (tmp_path / "said").read_text().splitlines() == ["release 7_1"] * 2 + ["cancel --quiet 7_1"]
+
+
+def test_a_task_of_a_pending_array_that_was_cancelled_is_not_live(slurm):
+    """Slurm forgets the tasks and keeps the array; its answer differs from that to an unknown job."""
+    sbatch = ["sbatch", "--parsable", "--hold", "--array=0-1", "--wrap", "true"]
+    job = subprocess.run(sbatch, check=True, capture_output=True, text=True).stdout.strip()
+    assert slurm_commands.is_live(f"{job}_0") and slurm_commands.is_live(f"{job}_1")
+    subprocess.run(["scancel", job], check=True)
+    assert not slurm_commands.is_live(f"{job}_0") and not slurm_commands.is_live(f"{job}_7")
+    assert not slurm_commands.is_live("999999")
