@@ -22,7 +22,7 @@ BYTES = {
     "solutions/output-rs3.jsonl": "d27eabc10873bee72c7dd044e0593e18dddb4ef7e9eee0c24c2df5c17e2c604d",
     "sft/sft-data-math.jsonl": "84a7da6e96dcd55823e948fa92c07476747426634fd67c96e3b9777b1db342e8",
     "sft/sft-data-math-messages.jsonl": "5c2294fb18342f8ac62b49ae98c2f3e2536513c57798119ea34091b0dede21a7",
-    "sft/rl-data-math.jsonl": "d00a878fa82ff3bc7a6d277c40cd33b82681084ceeca0447a98a130178351b5a",
+    "sft/rl-data-math.jsonl": "b9078384c84ee7de67dbe36ad37876b6fd1d9975c5f7fd89050cb99b00cbd5ca",
     "genselect_sft/sft-data-genselect.jsonl": "513c20065a7003fe687af35ce30428234dc3ac82882d2d4847f4067de320bf51",
 }
 pytestmark = pytest.mark.slow

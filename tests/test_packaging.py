@@ -70,7 +70,7 @@ def test_a_workspace_is_all_that_the_commands_need(installed, tmp_path):
     listed = sdg(installed, tmp_path / "work", "notebooks")
     assert "math/07_export_sft" in listed.stdout and "science/05_vote_and_export" in listed.stdout
     explained = sdg(installed, tmp_path / "work" / "notebooks", "params", "math/03")
-    assert "Parameters of math/03_generate_solutions (math/03_generate_solutions.ipynb)" in explained.stdout
+    assert "math/03_generate_solutions  (math/03_generate_solutions.ipynb)\n" in explained.stdout
     code = "from sdg_helpers.prompts import prompt_path; print(prompt_path('math/solve'))"
     asked = subprocess.run(
         [sys.executable, "-c", code],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 from sdg_helpers.cluster import slurm
 from sdg_helpers.cluster.jobs import JobSpec
@@ -42,7 +41,7 @@ def to_minutes(limit: str) -> float:
 def _settings_of(name: str | None) -> dict[str, str]:
     """Return the settings of a partition, by default the default one; {} when there is none."""
     lines = slurm.run_command("scontrol", "--oneliner", "show", "partition").splitlines()
-    for row in (dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines):
+    for row in (dict(field.split("=", 1) for field in line.split() if "=" in field) for line in lines):
         if row.get("PartitionName") == name if name else row.get("Default") == "YES":
             return row
     return {}
