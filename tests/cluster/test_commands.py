@@ -114,7 +114,7 @@ def test_the_check_covers_slurm_and_a_node(clone, tmp_path):
     model.mkdir()
     (model / "config.json").write_text("{}")
     text = (
-        f"servers:\n  solver: {{engine: sglang, model: {model}, python: {sys.executable}}}\n"
+        f"servers:\n  solver: {{engine: sglang, model: {model}, python: {sys.executable}, tp_size: 16}}\n"
         + JOBS
         + ("  generate: {nodes: 2, gpus_per_node: 8}\nparameters: {math/03: {NUM_SEEDS: 1}}\n")
     )
