@@ -12,6 +12,7 @@ from sdg_helpers.cli.main import Add
 
 if TYPE_CHECKING:
     from sdg_helpers.notebooks.discovery import Notebook
+    from sdg_helpers.notebooks.parameters import Parameter
 
 _INDENT = " " * 6
 _WIDEST = 100  # columns of running text
@@ -41,19 +42,19 @@ def _params(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(
             {
-                notebook.key: {one.name: {"default": one.default, "help": one.help} for one in parameters(notebook)}
+                notebook.key: {one.name: {"default": one.default, "help": one.help} for one in _parameters(notebook)}
                 for notebook in selected
             }
         )
         return
     for number, notebook in enumerate(selected):
         print("\n" * bool(number) + f"{notebook.key}  ({display_path(notebook.path)})")
-        for one in parameters(notebook):
+        for one in _parameters(notebook):
             print(f"  {one.name} = {one.default}")
             print(textwrap.fill(one.help, _width(), initial_indent=_INDENT, subsequent_indent=_INDENT))
 
 
-def parameters(notebook: Notebook) -> list:
+def _parameters(notebook: Notebook) -> list[Parameter]:
     """The parameters of a notebook, without those that every notebook has and `sdg run` sets."""
     return [one for one in notebook.parameters.values() if one.name not in ("RUN", "PROFILE")]
 
