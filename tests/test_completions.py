@@ -473,7 +473,7 @@ def test_error_in_a_callback_stops_the_run_and_is_raised(plain, where):
     with watchdog(), pytest.raises(OSError) as error:
         ask(plain, requests(), limits={"concurrency": 20, "timeout_s": 600.0}, **callbacks)
     assert error.value is full and calls == [1]
-    assert plain.stats()["in_flight"] == 0  # nothing is left running
+    assert eventually(lambda: plain.stats()["in_flight"] == 0)  # nothing is left running
 
 
 def no_run_is_left():
