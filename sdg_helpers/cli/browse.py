@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from sdg_helpers.cli.commands import Add
 from sdg_helpers.cli.console import display_path
-from sdg_helpers.cli.main import Add
 
 
 def add_commands(add: Add) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from sdg_helpers.cli.commands import Add
 from sdg_helpers.cli.console import program_name
-from sdg_helpers.cli.main import Add
 from sdg_helpers.errors import SdgError
 
 

@@ -6,8 +6,8 @@ import argparse
 import shlex
 from pathlib import Path
 
+from sdg_helpers.cli.commands import Add
 from sdg_helpers.cli.console import display_path, program_name
-from sdg_helpers.cli.main import Add
 
 
 def add_commands(add: Add) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sdg_helpers.cli.main import Add
+from sdg_helpers.cli.commands import Add
 from sdg_helpers.errors import SdgError
 
 

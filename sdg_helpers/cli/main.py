@@ -8,11 +8,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from sdg_helpers import __version__
+from sdg_helpers.cli.commands import BAD_INPUT, INTERRUPTED
 from sdg_helpers.cli.parsing import START, Parser
 from sdg_helpers.errors import SdgError
-
-BAD_INPUT, FAILED, BUDGET_SPENT, INTERRUPTED = 2, 1, 3, 130
-Add = Callable[..., argparse.ArgumentParser]  # (name, function, help text) -> the command's parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

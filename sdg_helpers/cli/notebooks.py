@@ -7,8 +7,8 @@ import shutil
 import textwrap
 from typing import TYPE_CHECKING
 
+from sdg_helpers.cli.commands import Add
 from sdg_helpers.cli.console import display_path, print_json, print_table
-from sdg_helpers.cli.main import Add
 
 if TYPE_CHECKING:
     from sdg_helpers.notebooks.discovery import Notebook

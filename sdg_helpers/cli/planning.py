@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sdg_helpers.cli.commands import FAILED, INTERRUPTED, Add
 from sdg_helpers.cli.console import display_path, print_table, program_name
-from sdg_helpers.cli.main import FAILED, INTERRUPTED, Add
 from sdg_helpers.errors import SdgError, did_you_mean
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdg_helpers.cli.commands import FAILED, Add
 from sdg_helpers.cli.console import print_table, program_name
-from sdg_helpers.cli.main import FAILED, Add
 
 if TYPE_CHECKING:
     from sdg_helpers.notebooks.discovery import Notebook

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from sdg_helpers.cli.commands import Add
 from sdg_helpers.cli.console import display_path
-from sdg_helpers.cli.main import Add
 
 
 def add_commands(add: Add) -> None:

@@ -7,8 +7,8 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from sdg_helpers.cli.commands import BUDGET_SPENT, FAILED, INTERRUPTED
 from sdg_helpers.cli.console import program_name
-from sdg_helpers.cli.main import BUDGET_SPENT, FAILED, INTERRUPTED
 
 if TYPE_CHECKING:
     from sdg_helpers.notebooks.failures import NotebookFailed

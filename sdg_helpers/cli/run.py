@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from sdg_helpers.cli.commands import Add
 from sdg_helpers.cli.console import display_path, program_name
-from sdg_helpers.cli.main import Add
 from sdg_helpers.cli.resuming import report_budget, report_stop, words_of
 from sdg_helpers.cli.tools import fetch_weights
 from sdg_helpers.errors import SdgError
@@ -129,7 +129,7 @@ def _profile_of(name: str | None) -> str:
 
 
 def _submit(run: Run, arguments: argparse.Namespace, name: str) -> int:
-    from sdg_helpers.notebooks.submitting import submit_driver
+    from sdg_helpers.cli.driver_job import submit_driver
 
     arguments.profile = run.profile.key  # the job starts in another folder
     words = ["run", *words_of(arguments, name), *(["--again"] if arguments.again else [])]

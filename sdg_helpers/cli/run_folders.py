@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sdg_helpers.cli.commands import Add
 from sdg_helpers.cli.console import confirm, display_path, print_json, print_table
-from sdg_helpers.cli.main import Add
 from sdg_helpers.errors import SdgError
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sdg_helpers import cluster, paths
-from sdg_helpers.cli.main import BUDGET_SPENT
+from sdg_helpers.cli.commands import BUDGET_SPENT
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
 
