@@ -57,8 +57,7 @@ def serve(record_path: Path) -> None:
     write_private(record_path, record)
     watch = threading.Thread(target=_watch, args=(paths,), daemon=True)  # so that a failure below exits at once
     watch.start()
-    import xllamacpp
-
+    xllamacpp = _import_xllamacpp()
     try:
         server = xllamacpp.Server(_parameters(record))
     except RuntimeError as error:
@@ -69,6 +68,19 @@ def serve(record_path: Path) -> None:
         sys.exit(1)  # llama.cpp writes its log in a thread, and completes it in an orderly exit only
     write_private(record_path, {**record, "base_url": f"{server.listening_address}/v1"})
     watch.join()
+
+
+def _import_xllamacpp() -> Any:
+    """Import llama.cpp's Python package, or exit with what to install: slim images lack a library that it needs."""
+    try:
+        import xllamacpp
+    except ImportError as error:
+        missing = str(error).split(":")[0]
+        print(f"The package xllamacpp does not load: {error}.", file=sys.stderr)
+        if missing == "libgomp.so.1":
+            print("Install the system's libgomp: apt-get install libgomp1, or dnf install libgomp.", file=sys.stderr)
+        sys.exit(1)
+    return xllamacpp
 
 
 def _watch(paths: ServerFiles) -> None:
