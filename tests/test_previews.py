@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from sdg_helpers import files
+from sdg_helpers import files, notebooks
 from sdg_helpers.budgets.ledger import Entry
 from sdg_helpers.budgets.prices import Prices
 from sdg_helpers.cli.main import main
@@ -223,3 +223,20 @@ def test_previews_of_the_other_tracks(tmp_path, capsys, track, whole, solving):
     assert re.search(rf"{solving} +2,000 +", planned) and "rejudged" not in planned
     tokens = float(re.search(rf"{solving} +2,000 +([\d.,]+)k", planned)[1].replace(",", "")) * 1000
     assert tokens == pytest.approx(solved["generated_tokens"] / solved["counts"]["rows_out"] * 2000, rel=0.01)
+
+
+def test_a_preview_of_code_takes_questions_of_all_lengths_with_their_tests(tmp_path):
+    source = tmp_path / "mine.jsonl"
+    rows = [
+        {"name": f"q{number}", "problem": "Print the sum. " * (1 + number), "tests": [{"input": "1", "output": "1"}]}
+        for number in range(20)
+    ]
+    source.write_bytes(b"".join(files.dumps(row) for row in [*rows, {"problem": 7}, rows[-1]]))
+    first = "code/01_prepare_questions"
+    values = {name: one.value for name, one in notebooks.find(first, notebooks.discover()).parameters.items()}
+    values |= {"SOURCE": str(source), "COLUMNS": {"id": "name"}}
+    preview = prepare_preview("code", tmp_path / "run", {first: values}, 8)
+    changes = preview.changes[first]
+    kept = list(files.read_jsonl(changes["SOURCE"]))
+    assert changes["MAX_QUESTIONS"] == 0 and [row["name"] for row in kept] == ["q2", "q7", "q12", "q17"]
+    assert all(row["tests"] == rows[0]["tests"] for row in kept)

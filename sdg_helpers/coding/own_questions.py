@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,18 @@ def questions_of_file(path: Path, parameters: dict[str, Any], read: ReadCounts) 
             f'{read.like_tests!r}? Then set COLUMNS = {{"tests": "{read.like_tests}"}}. For questions without tests, '
             'set COLUMNS = {"tests": ""}.'
         )
+
+
+def copy_rows(path: Path, parameters: dict[str, Any], ids: Collection[str], target: Path) -> None:
+    """Write the rows of a user's file whose questions have these ids to target, a JSONL file, as they are."""
+    with files.atomic_writer(target) as out:
+        for _, row in read_rows(path):
+            try:
+                question = _read_question(row, parameters)
+            except ValueError:
+                continue
+            if question.id in ids and not isinstance(row, BadRow):
+                out.write(files.dumps(unmarked(row)))
 
 
 def _choose_copies(path: Path, parameters: dict[str, Any]) -> dict[int, int]:

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sdg_helpers.coding.questions import prepare_questions
+from sdg_helpers import files
+from sdg_helpers.coding.own_questions import copy_rows
+from sdg_helpers.coding.questions import DEMO, prepare_questions
 from sdg_helpers.errors import SdgError
-from sdg_helpers.previews.sample import draw_sample, is_local
+from sdg_helpers.previews.sample import draw_sample, is_local, spread_evenly
+from sdg_helpers.problems.sources import source_file
 from sdg_helpers.runs.run import Track
 from sdg_helpers.science import plan
 from sdg_helpers.stages import Stage
@@ -51,22 +54,32 @@ def _math(folder: Path, values: Values, count: int) -> Preview:
 
 
 def _code(folder: Path, values: Values, count: int) -> Preview:
-    """Take the first questions of the source: their checkers and limits make them hard to write to another file."""
+    """Take questions of all lengths from a file, and the first ones of a dataset on the hub."""
     first = "code/01_prepare_questions"
     known, languages = values[first], max(1, len(values[first]["LANGUAGES"]))
-    changes = {first: {"MAX_QUESTIONS": max(2, count // languages)}}
+    wanted = max(2, count // languages)
     if not is_local(known["SOURCE"]):
-        return Preview(changes, lambda track: known["MAX_QUESTIONS"] * languages or None)
+        return Preview({first: {"MAX_QUESTIONS": wanted}}, lambda track: known["MAX_QUESTIONS"] * languages or None)
+    source = Stage(folder / "preview" / "source", "source")
     manifest = prepare_questions(
-        Stage(folder / "preview" / "source", "source"),
+        source,
         source=known["SOURCE"],
+        columns=known["COLUMNS"],
         languages=known["LANGUAGES"],
         max_tokens=known["MAX_TOKENS"],
         tokenizer=known["TOKENIZER"],
         max_questions=known["MAX_QUESTIONS"] or None,
+        max_tests=known["MAX_TESTS"],
+        max_test_bytes=known["MAX_TEST_BYTES"],
         max_bad_rows=known["MAX_BAD_ROWS"],
     )
-    return Preview(changes, lambda track: manifest["problems"])
+    lengths = {row["question_id"]: len(row["problem"]) for row in files.read_jsonl(source.folder / "problems.jsonl")}
+    ids, chosen = list(lengths), spread_evenly(list(lengths.values()), wanted)
+    sample = folder / "preview" / "sample.jsonl"
+    path = None if known["SOURCE"] == "demo" else source_file(known["SOURCE"])
+    copy_rows(path or DEMO, manifest["parameters"], {ids[number] for number in chosen}, sample)
+    changes = {"SOURCE": str(sample), "MAX_QUESTIONS": 0}
+    return Preview({first: changes}, lambda track: manifest["problems"])
 
 
 def _science(folder: Path, values: Values, count: int) -> Preview:

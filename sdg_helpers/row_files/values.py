@@ -67,7 +67,7 @@ def unmarked(value: Any) -> Any:
 
 
 def find_flaw(text: str) -> str:
-    """Return why a row's text is none, or "": bytes of another encoding, or zeros."""
+    """Return why a row cannot be text, or "": bytes of another encoding, or zeros."""
     if "\0" in text:
         return "NUL bytes, as a power cut leaves them; text in UTF-16 must begin with a byte order mark"
     if not text.isascii() and _NOT_TEXT.search(text):

@@ -63,7 +63,7 @@
       })));
   };
 
-  // One solution with its thinking folded. title: of a witness, whose verdict is not told.
+  // One solution with its thinking folded. title: of a witness, whose verdict is hidden.
   sdg.solution = (problem, solution, title) => {
     const verdict = WORDS[solution.correct];
     const judged = solution.how && !title;
