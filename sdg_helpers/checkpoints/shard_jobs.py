@@ -61,15 +61,10 @@ def _download(
         return
     beside = stage.with_name(f"{stage.name}-download")  # separate from the jobs that shard
     function = partial(_download_in_job, repo=repo, folder=folder, revision=revision)
-    cluster.run_chunks(
-        function,
-        jobs.model_copy(update={"servers": 1}),
-        beside,
-        lambda num_chunks: [] if (folder / downloading.MANIFEST).exists() else [0],
-    )
+    cluster.run_one(function, jobs, beside, (folder / downloading.MANIFEST).exists)
 
 
-def _download_in_job(chunk: int, num_chunks: int, *, repo: str, folder: Path, revision: str) -> None:
+def _download_in_job(number: int, count: int, *, repo: str, folder: Path, revision: str) -> None:
     ranks.idle_unless_first()
     download_checkpoint(repo, folder, revision)
 
@@ -79,13 +74,8 @@ def _shard(stage: Path, source: Path, folder: Path, spec: SglangSpec, logs: Path
         shard_checkpoint(source, folder, spec, logs)
         return
     function = partial(_shard_in_job, source=source.absolute(), folder=folder, spec=spec, logs=logs)
-    cluster.run_chunks(
-        function,
-        jobs.model_copy(update={"servers": 1}),
-        stage,
-        lambda num_chunks: [] if (folder / MANIFEST).exists() else [0],
-    )
+    cluster.run_one(function, jobs, stage, (folder / MANIFEST).exists)
 
 
-def _shard_in_job(chunk: int, num_chunks: int, *, source: Path, folder: Path, spec: SglangSpec, logs: Path) -> None:
+def _shard_in_job(number: int, count: int, *, source: Path, folder: Path, spec: SglangSpec, logs: Path) -> None:
     shard_checkpoint(source, folder, spec, logs)

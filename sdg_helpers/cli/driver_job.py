@@ -32,7 +32,7 @@ def submit_driver(run: Path, spec: JobSpec, words: Sequence[str]) -> tuple[str, 
     return cluster.submit_one(function, spec.model_copy(update={"servers": 1, "nodes": 1}), run / _FOLDER)
 
 
-def run_driver(chunk: int, num_chunks: int, words: list[str], folder: str) -> None:
+def run_driver(number: int, count: int, words: list[str], folder: str) -> None:
     """Run `sdg WORDS` on the job's node, and pass on the signal to stop."""
     child = subprocess.Popen([sys.executable, "-m", "sdg_helpers.cli", *words], cwd=folder)
     try:

@@ -1,4 +1,4 @@
-"""Run a stage's chunks as Slurm jobs: submit, watch, resume, cancel."""
+"""Run a stage's work as Slurm jobs: submit, watch, resume, cancel."""
 
 import lazy_loader
 

@@ -35,7 +35,7 @@ exit $code"""
 
 
 def batch_script(
-    spec: JobSpec, name: str, chunks: list[int], run: Path, folder: Path, log_folder: Path, after: str | None = None
+    spec: JobSpec, name: str, numbers: list[int], run: Path, folder: Path, log_folder: Path, after: str | None = None
 ) -> str:
     """Return the text of a submission's script.
 
@@ -46,7 +46,7 @@ def batch_script(
 
     executor = submitit.SlurmExecutor(folder=folder)
     executor.update_parameters(
-        **_sbatch_parameters(spec, name, chunks, log_folder, after), **_shell_lines(spec, folder)
+        **_sbatch_parameters(spec, name, numbers, log_folder, after), **_shell_lines(spec, folder)
     )
     return executor._make_submission_file_text(_command(spec, run, folder), "")
 
@@ -58,12 +58,12 @@ def overriding_variables(spec: JobSpec) -> list[str]:
 
 
 def _sbatch_parameters(
-    spec: JobSpec, name: str, chunks: list[int], log_folder: Path, after: str | None
+    spec: JobSpec, name: str, numbers: list[int], log_folder: Path, after: str | None
 ) -> dict[str, Any]:
     """Return the options of sbatch under the names that submitit gives them."""
     gpus = f"{spec.gpu_type}:{spec.gpus_per_node}" if spec.gpu_type else spec.gpus_per_node
     more = {
-        "array": ",".join(map(str, chunks)),
+        "array": ",".join(map(str, numbers)),
         "open-mode": "append",
         "output": str(log_folder).replace("%", "%%") + f"/%4a-{_submission_number(name)}.log",
         "requeue" if spec.max_requeues or spec.max_restarts else "no-requeue": True,

@@ -1,8 +1,8 @@
 """Run a stage's work as Slurm jobs: submit them, watch them, replace those that die, explain what failed.
 
 How the work travels:
-1. `Tasks.unfinished` says which jobs, by number, still have work to do; the jobs' states never decide that. In a split
-   stage a job's number is its chunk. In a shared one every job takes from the same work, block by block (servers.py).
+1. `Tasks.unfinished` says which jobs, by number, still have work to do; the jobs' states never decide that. The jobs of
+   a stage that asks a model all take from the same work, block by block (servers.py).
 2. `Submitter` records a submission in the stage's jobs/ folder, pickles the function there, and calls sbatch.
 3. Every node of the job runs `worker`, which loads the function and calls `function(number, count)`.
 4. The job's exit code tells its batch script to end, or to requeue the job: at the time limit, or after a crash.
@@ -24,34 +24,24 @@ from sdg_helpers.cluster.slurm_jobs import SlurmJob
 from sdg_helpers.cluster.submitting import JobFunction, Submitter
 
 
-class _Chunks:
-    """The chunks of a stage that is split among its jobs."""
+class _OneJob:
+    """Work that one job does as a whole."""
 
     shared = False
 
-    def __init__(self, unfinished_chunks: Callable[[int], list[int]]):
-        self._unfinished_chunks = unfinished_chunks
+    def __init__(self, is_done: Callable[[], bool]):
+        self._is_done = is_done
 
     def unfinished(self, count: int, live: list[SlurmJob]) -> list[int]:
-        return self._unfinished_chunks(count)
+        return [] if self._is_done() else [0]
 
     def drain(self, job: SlurmJob) -> None:
-        raise NotImplementedError("a chunk has one job")
+        raise NotImplementedError("one job does all of this work")
 
 
-def run_chunks(
-    function: JobFunction,
-    spec: JobSpec,
-    stage: Path,
-    unfinished_chunks: Callable[[int], list[int]],
-    on_poll: Callable[[list[SlurmJob]], None] | None = None,
-) -> None:
-    """Run `function(chunk, count)` as Slurm jobs, for every chunk that `unfinished_chunks(count)` returns.
-
-    The jobs of an earlier driver are waited for first, however it split the work; what is left is then split again.
-    Otherwise as `run_jobs`.
-    """
-    run_jobs(function, spec, stage, _Chunks(unfinished_chunks), on_poll)
+def run_one(function: JobFunction, spec: JobSpec, stage: Path, is_done: Callable[[], bool]) -> None:
+    """Run `function(0, 1)` as one Slurm job, unless is_done(). Otherwise as `run_jobs`."""
+    run_jobs(function, spec.model_copy(update={"servers": 1}), stage, _OneJob(is_done))
 
 
 def run_jobs(

@@ -85,7 +85,7 @@ class Driver:
             self.unfinished = set(self.tasks.unfinished(self.count, live))
 
     def _is_ours(self, job: SlurmJob) -> bool:
-        """Whether a job does a part of this work: a server of any driver, or a chunk of our own split."""
+        """Whether a job does a part of this work: a server of any driver, or a part of our own split."""
         if self.tasks.shared:
             return self.records.submission(job.name).shared
         return job.name in self.submitter.names
@@ -127,7 +127,7 @@ class Driver:
             for submission in self.records.submissions
             if submission.name in self.submitter.names
             and submission.fate == "submitted"
-            and number in submission.chunks
+            and number in submission.numbers
         ]
         if not submissions:
             return None

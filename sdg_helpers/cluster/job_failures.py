@@ -30,25 +30,25 @@ _SIZE_ERRORS = ("time limit", "node configuration", "requested", "memory")
 
 @dataclass(frozen=True)
 class JobFailure:
-    """Why a chunk's job failed: text for the user, and whether a retry may succeed."""
+    """Why a job failed: text for the user, and whether a retry may succeed."""
 
     text: str
     retry_may_succeed: bool
 
 
-def explain_failure(job: SlurmJob, records: JobRecords, chunk: int) -> JobFailure:
+def explain_failure(job: SlurmJob, records: JobRecords, number: int) -> JobFailure:
     """Explain an ended job from Slurm's state, from what the job itself reported, and from its log."""
     job = slurm.with_end_details(job)
     advice, may_succeed = _ADVICE.get(job.state, ("see its log", True))
     if job.exit_code.partition(":")[0] == str(RAISED):
         advice, may_succeed = "fix what the error names", False
-    report = _last_report(records.folder / "attempts", chunk, job.job_id)
-    log = records.submission(job.name).log(chunk)
+    report = _last_report(records.folder / "attempts", number, job.job_id)
+    log = records.submission(job.name).log(number)
     where = f" on {job.nodes}" if job.nodes else ""
     code = f", exit code {job.exit_code}" if job.exit_code not in ("", "0:0") else ""
     reason = f" ({job.reason})" if job.reason else ""
     lines = [
-        f"chunk {chunk}: job {job.job_id} ended as {job.state}{reason}{where}{code}: {advice}.",
+        f"job {job.job_id} ended as {job.state}{reason}{where}{code}: {advice}.",
         *([f"  it reported: {report}"] if report else []),
         f"  the end of its log, {log}:",
         *([f"  | {line}" for line in files.read_tail(log, _TAIL_LINES)] or ["  (no log: it never started)"]),
@@ -56,9 +56,9 @@ def explain_failure(job: SlurmJob, records: JobRecords, chunk: int) -> JobFailur
     return JobFailure("\n".join(lines), may_succeed)
 
 
-def _last_report(attempts: Path, chunk: int, job_id: str) -> str:
+def _last_report(attempts: Path, number: int, job_id: str) -> str:
     """Return what the job reported last about its end; of reports at the same time, the first rank's."""
-    reports = [files.read_json(path) or {} for path in attempts.glob(f"{chunk:04d}-*-rank*.json")]
+    reports = [files.read_json(path) or {} for path in attempts.glob(f"{number:04d}-*-rank*.json")]
     array_id = job_id.partition("_")[0]
     reports = [report for report in reports if str(report.get("job", "")).partition("_")[0] == array_id]
     last = max(reports, key=lambda report: (report.get("at", 0), -report.get("rank", 0)), default={})

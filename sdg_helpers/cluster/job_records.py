@@ -2,7 +2,7 @@
 
     jobs.jsonl                events, one a line: begun, submitting, submitted, refused, abandoned, state
     submissions/0001/TOKEN/   one call of sbatch: work.pkl, job.sh, and sbatch.out and sbatch.err with its output
-    attempts/                 what each attempt at a chunk reports: when it began and ended, and why
+    attempts/                 what each attempt of a job reports: when it began and ended, and why
     logs/                     one log a job
 
 A submission is recorded under a unique job name before sbatch is called. A driver that finds a submission without a
@@ -37,15 +37,15 @@ def jobs_folder_of(submission: Path) -> Path:
 
 @dataclass
 class Submission:
-    """One call of sbatch: an array of jobs with the numbers `chunks` of `num_chunks`.
+    """One call of sbatch: an array of jobs with these `numbers`, of `count`.
 
-    shared: they take their work block by block; otherwise a number is a chunk of the work.
+    shared: they take their work block by block; otherwise each does its own part.
     """
 
     number: int
     name: str
-    chunks: list[int]
-    num_chunks: int
+    numbers: list[int]
+    count: int
     at: float  # seconds since the epoch
     folder: Path
     log_folder: Path
@@ -53,9 +53,9 @@ class Submission:
     fate: str = "submitting"  # then submitted, refused or abandoned
     job_id: str | None = None
 
-    def log(self, chunk: int) -> Path:
-        """Return the log of a chunk's job; a requeued job appends to it."""
-        return self.log_folder / f"{chunk:04d}-{self.number:04d}.log"
+    def log(self, number: int) -> Path:
+        """Return the log of the job with this number; a requeued job appends to it."""
+        return self.log_folder / f"{number:04d}-{self.number:04d}.log"
 
     def abandon(self) -> None:
         """Mark the submission so that a job of it that still turns up does nothing."""
@@ -101,7 +101,7 @@ class JobRecords:
         self._apply(row)
 
     def new_submission(
-        self, chunks: Sequence[int], num_chunks: int, log_folder: Path | None, shared: bool = False
+        self, numbers: Sequence[int], count: int, log_folder: Path | None, shared: bool = False
     ) -> Submission:
         """Record that these jobs are about to be submitted, under a job name that is used once."""
         existing = (self.folder / "submissions").glob("[0-9]*")
@@ -116,8 +116,8 @@ class JobRecords:
             "submitting",
             submission=number,
             name=f"{self.prefix}-{number:04d}",
-            chunks=list(chunks),
-            num_chunks=num_chunks,
+            chunks=list(numbers),
+            num_chunks=count,
             logs=str(logs),
             shared=shared,
         )
@@ -172,8 +172,8 @@ class JobRecords:
                 Submission(
                     number=number,
                     name=event["name"],
-                    chunks=event["chunks"],
-                    num_chunks=event["num_chunks"],
+                    numbers=event["chunks"],
+                    count=event["num_chunks"],
                     at=event["at"],
                     folder=self._submission_folder(number),
                     log_folder=Path(event["logs"]),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files, paths
-from sdg_helpers.cluster.driver import cancel_jobs, run_chunks
+from sdg_helpers.cluster.driver import cancel_jobs, run_one
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.server_checks import make_row
 from sdg_helpers.errors import SdgError
@@ -48,7 +48,7 @@ def check_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) ->
     stage.mkdir(parents=True)
     try:
         inspect = partial(inspect_node, answer=answer, server=server, gpus=bool(spec.gpus_per_node))
-        run_chunks(inspect, small, stage, lambda num_chunks: [] if answer.exists() else [0])
+        run_one(inspect, small, stage, answer.exists)
         report = files.read_json(answer)
         return [
             make_row(f"{role}, on {report['host']}: {row['what']}", row["found"], row["ok"], row["todo"])
@@ -62,7 +62,7 @@ def check_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) ->
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def inspect_node(chunk: int, num_chunks: int, answer: Path, server: ServerSpec, gpus: bool) -> None:
+def inspect_node(number: int, count: int, answer: Path, server: ServerSpec, gpus: bool) -> None:
     """Write what this node has to `answer`; that it can be written there shows that the file system is shared."""
     rows = [
         {"what": "the outputs folder is shared", "found": str(answer.parent), "ok": True, "todo": ""},

@@ -7,14 +7,16 @@ from collections.abc import Callable
 import numpy as np
 
 from sdg_helpers.budgets.account import check_left
+from sdg_helpers.cluster import ranks, this_job
 from sdg_helpers.cluster.driver import run_jobs
 from sdg_helpers.cluster.job_progress import JobProgress
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.slurm_jobs import SlurmJob
 from sdg_helpers.cluster.submitting import JobFunction
 from sdg_helpers.leases import blocks
-from sdg_helpers.leases.lease_folder import LeaseFolder, job_of
+from sdg_helpers.leases.lease_folder import LeaseFolder, job_of, leases_of
 from sdg_helpers.manifests import run_folder_of
+from sdg_helpers.serving.server import Server
 from sdg_helpers.stages import Work
 
 _MISSED_POLLS = 2  # a job that Slurm does not list as running this often in a row holds nothing any more
@@ -24,7 +26,6 @@ def run_in_servers(
     work: Work,
     function: JobFunction,
     jobs: JobSpec,
-    leases: LeaseFolder,
     find_missing: Callable[[bool], np.ndarray],
     before: int,
     total: int,
@@ -41,8 +42,21 @@ def run_in_servers(
         progress.look(total - int(missing.sum()))
         return missing
 
-    shared = SharedBlocks(leases, look, lambda: check_left(run_folder_of(work.folder)))
+    shared = SharedBlocks(leases_of(work.folder), look, lambda: check_left(run_folder_of(work.folder)))
     run_jobs(function, jobs, work.folder, shared, progress.report)
+
+
+def serve_blocks(
+    leases: LeaseFolder, open_server: Callable[[], Server | None], work_off: Callable[[Server], None]
+) -> None:
+    """Open a server and work off the blocks with it, if there are any: what a job does.
+
+    open_server returns None on a node that only helps to serve, when the server has ended.
+    """
+    if ranks.current().rank == 0 and not leases.has_work(this_job.job_name()):
+        return
+    if (server := open_server()) is not None:
+        work_off(server)
 
 
 class SharedBlocks:

@@ -26,46 +26,46 @@ class Submitter:
     """Submits one driver's jobs and remembers which submissions are its own."""
 
     def __init__(self, function: JobFunction, spec: JobSpec, records: JobRecords, shared: bool = False):
-        """shared: whether the jobs share the work, rather than having a chunk each."""
+        """shared: whether the jobs share the work, rather than do one piece each."""
         self.function, self.spec, self.records, self.shared = function, spec, records, shared
         self.names: set[str] = set()  # job names of our own submissions
         self.attempts: Counter[int] = Counter()  # our own submissions by number
         self._unanswered_since = 0.0
         self._live: dict[str, str] = {}  # id -> name of the jobs that were live at the last look
 
-    def submit(self, chunks: list[int], count: int, may_wait: bool = False) -> list[int]:
+    def submit(self, numbers: list[int], count: int, may_wait: bool = False) -> list[int]:
         """Submit one array over these numbers, of `count`, and `dependent_jobs` further arrays, each after the last.
 
         Return what was accepted: a limit on the number of jobs leaves some, from the last on, for a later call. Raises
         SdgError when Slurm refuses even one (unless it may wait), or when a variable of `pass_environment` is not set.
         """
-        after, wanted = None, chunks
+        after, wanted = None, numbers
         while True:
             try:
-                after = self._submit_array(chunks, count, None)
+                after = self._submit_array(numbers, count, None)
                 break
             except slurm.SubmissionRefused as error:
-                if error.too_many_jobs and len(chunks) == 1 and may_wait:
+                if error.too_many_jobs and len(numbers) == 1 and may_wait:
                     return []
-                if not error.too_many_jobs or len(chunks) == 1:
+                if not error.too_many_jobs or len(numbers) == 1:
                     raise explain_refusal(error, self.spec) from None
-                chunks = chunks[: len(chunks) // 2]
-        self.attempts.update(chunks)
+                numbers = numbers[: len(numbers) // 2]
+        self.attempts.update(numbers)
         try:
             for _ in range(self.spec.dependent_jobs):
-                after = self._submit_array(chunks, count, after)
+                after = self._submit_array(numbers, count, after)
         except slurm.SubmissionRefused as error:
             if not error.too_many_jobs:
                 raise explain_refusal(error, self.spec) from None
-        if len(chunks) < len(wanted):
+        if len(numbers) < len(wanted):
             warnings.warn(
-                f"Slurm accepts {len(chunks)} of {len(wanted)} jobs now, because of a limit on the number of jobs. The "
-                "others follow when these have ended.",
+                f"Slurm accepts {len(numbers)} of {len(wanted)} jobs now, because of a limit on the number of jobs. "
+                "The others follow when these have ended.",
                 stacklevel=2,
             )
-        return chunks
+        return numbers
 
-    def _submit_array(self, chunks: list[int], count: int, after: str | None) -> str | None:
+    def _submit_array(self, numbers: list[int], count: int, after: str | None) -> str | None:
         from submitit.core.utils import cloudpickle_dump
 
         if missing := [name for name in self.spec.pass_environment if name not in os.environ]:
@@ -75,7 +75,7 @@ class Submitter:
             )
         with self.records.sbatch_lock() as lock_fd:
             logs = Path(self.spec.log_folder).expanduser() if self.spec.log_folder else None
-            submission = self.records.new_submission(chunks, count, logs, self.shared)
+            submission = self.records.new_submission(numbers, count, logs, self.shared)
             folder = submission.folder
             self.names.add(submission.name)
             cloudpickle_dump((self.function, count), folder / "work.pkl")
@@ -83,7 +83,7 @@ class Submitter:
             script = folder / "job.sh"
             run = run_folder_of(self.records.stage)
             script.write_text(
-                batch_script(self.spec, submission.name, chunks, run, folder, submission.log_folder, after)
+                batch_script(self.spec, submission.name, numbers, run, folder, submission.log_folder, after)
             )
             try:
                 job_id = slurm.submit(script, lock_fd, overriding_variables(self.spec))

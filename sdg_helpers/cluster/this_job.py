@@ -12,11 +12,15 @@ _drain: Callable[[], None] | None = None
 _drains = False
 
 
-def attempt_name() -> str:
-    """Return JOB-RESTART, as in 123_4-0; outside Slurm the process's id takes the place of a job's."""
+def job_name() -> str:
+    """Return the id of this job, as in 123_4; outside Slurm, that of the process."""
     array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID", str(os.getpid()))
-    job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job
-    return f"{job}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job
+
+
+def attempt_name() -> str:
+    """Return JOB-RESTART, as in 123_4-0."""
+    return f"{job_name()}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
 
 
 @contextmanager

@@ -56,14 +56,14 @@ def main(folder: Path) -> int:
 
 
 class Attempt:
-    """One rank's attempt at a chunk, and its report in attempts/."""
+    """One rank's attempt at a job's work, and its report in attempts/."""
 
-    def __init__(self, folder: Path, chunk: int, job_id: str, restart: int = 0, rank: int = 0):
+    def __init__(self, folder: Path, number: int, job_id: str, restart: int = 0, rank: int = 0):
         """folder: the submission's."""
-        self.chunk = chunk
-        self.path = jobs_folder_of(folder) / "attempts" / f"{chunk:04d}-{job_id}-{restart}-rank{rank}.json"
+        self.number = number
+        self.path = jobs_folder_of(folder) / "attempts" / f"{number:04d}-{job_id}-{restart}-rank{rank}.json"
         self.report: dict[str, Any] = {
-            "chunk": chunk,
+            "chunk": number,
             "job": job_id,
             "restart": restart,
             "rank": rank,
@@ -72,11 +72,11 @@ class Attempt:
             "began_at": time.time(),
         }
 
-    def run(self, function: JobFunction, num_chunks: int) -> int:
+    def run(self, function: JobFunction, count: int) -> int:
         """Call the function and return the exit code. An exception is printed, and recorded in the report."""
-        self._write(state="at work", num_chunks=num_chunks)
+        self._write(state="at work", num_chunks=count)
         try:
-            result = function(self.chunk, num_chunks)
+            result = function(self.number, count)
         except JobStopped as stop:
             self._write(state="stopped", why=stop.why)
             return stop.code
@@ -102,7 +102,7 @@ class Attempt:
 
 
 def _load_work(folder: Path) -> tuple[JobFunction, int] | None:
-    """Return a submission's function and num_chunks; None when the submission was abandoned.
+    """Return a submission's function and the count of jobs; None when the submission was abandoned.
 
     Raises SdgError when the file does not appear on this node.
     """

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files
+from sdg_helpers.cluster.this_job import attempt_name
 from sdg_helpers.completions.failures import WITHOUT_ANSWER
 from sdg_helpers.completions.meter import Progress
 from sdg_helpers.completions.sessions import Session, progress_fields
@@ -19,6 +19,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.comparisons import row_key, row_of
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.judging.steering import as_data
+from sdg_helpers.problems.problem_file import ProblemFile
 from sdg_helpers.prompts import Prompt
 from sdg_helpers.serving.server import Server
 from sdg_helpers.stages import Work
@@ -54,34 +55,23 @@ class Judge:
             )
 
 
-def ask_judge(
-    pending: Path, server: Server, judge: Judge, work: Work | None = None, chunk: int = 0, num_chunks: int = 1
-) -> None:
-    """Ask the questions of a chunk (every num_chunks-th row of pending.jsonl) that have no reply yet.
+def _ignore(request: Request) -> None:
+    """Do nothing."""
 
-    Rows of pending.jsonl: id, problem, predicted_answer, expected_answer. Replies are appended to
-    replies-{writer}.jsonl beside it; each call has its own writer, so calls can run at the same time. Comparisons that
-    fail, or stay unreadable after all rounds, go to failures-{writer}.jsonl with a reason. work: reports the progress;
-    None in a chunk's job, whose session file reports to the driver.
+
+def ask_judge(pending: Path, server: Server, judge: Judge, work: Work) -> None:
+    """Ask the questions of pending.jsonl that have no reply yet, and report the progress.
+
+    Rows of pending.jsonl: id, problem, predicted_answer, expected_answer.
     """
-    with ExitStack() as stack:
-        asking = _Asking(stack, pending, judge, work, chunk, num_chunks)
-        for temperature, seed in _ROUNDS:
-            asking.run_round(server, temperature, seed)
-
-
-def count_unanswered(pending: Path, num_chunks: int) -> Counter[int]:
-    """Count the questions without a reply, by chunk."""
     settled = answered_keys(pending.parent)
-    return Counter(
-        number % num_chunks for number, row in enumerate(files.read_jsonl(pending)) if row_key(row) not in settled
-    )
+    before, total = len(settled), len(settled) + sum(1 for _ in files.read_jsonl(pending))
 
+    def report(progress: Progress, replies: int) -> None:
+        work.progress(before + replies, total, not progress.in_flight, **progress_fields(progress))
 
-def ask_chunk(chunk: int, num_chunks: int, *, pending: Path, judge: Judge) -> None:
-    """Run one job: open a server and ask this chunk's questions, if any has no reply yet."""
-    if chunk in count_unanswered(pending, num_chunks) and (server := judge.open_server()) is not None:
-        ask_judge(pending, server, judge, chunk=chunk, num_chunks=num_chunks)
+    with Asking(pending, judge, settled, report) as asking:
+        asking.run(server, asking.requests())
 
 
 def reply_files(folder: Path) -> list[Path]:
@@ -89,9 +79,9 @@ def reply_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("replies-*.jsonl"))
 
 
-def answered_keys(folder: Path) -> set[int]:
-    """Return the keys of the comparisons that have a reply in the folder."""
-    return {row_key(row) for path in reply_files(folder) for row in files.read_log(path)}
+def answered_keys(folder: Path, writer: str = "*") -> set[int]:
+    """Return the keys of the comparisons that have a reply in the folder, by one writer or by any."""
+    return {row_key(row) for path in folder.glob(f"replies-{writer}.jsonl") for row in files.read_log(path)}
 
 
 def latest_failures(folder: Path) -> dict[int, dict[str, Any]]:
@@ -100,79 +90,123 @@ def latest_failures(folder: Path) -> dict[int, dict[str, Any]]:
     return {row_key(row): row for path in by_age for row in files.read_log(path)}
 
 
-class _Asking:
-    """The state of one ask_judge call."""
+class Asking:
+    """One attempt at pending questions. Replies are appended to replies-{name}.jsonl beside pending.jsonl.
 
-    def __init__(self, stack: ExitStack, pending: Path, judge: Judge, work: Work | None, chunk: int, num_chunks: int):
-        self.pending, self.judge, self.work, self.chunk, self.num_chunks = pending, judge, work, chunk, num_chunks
-        self.settled = answered_keys(pending.parent)
-        self.rows, self.before, self.is_last_round = 0, len(self.settled), False
-        self.total = self.before + sum(1 for _ in files.read_jsonl(pending)) if work else 0
-        writer = f"{chunk:04d}-{secrets.token_hex(4)}.jsonl"
-        self.replies = stack.enter_context(files.AppendLog(pending.with_name(f"replies-{writer}")))
-        self.failures = stack.enter_context(files.AppendLog(pending.with_name(f"failures-{writer}")))
+    Questions that fail, or stay unreadable after all rounds, go to failures-{name}.jsonl with a reason. Names are
+    unique, so attempts can run at the same time. A request's key is (row in pending.jsonl, 0, question).
+    """
 
-    def run_round(self, server: Server, temperature: float, seed: int) -> None:
-        self.is_last_round = seed == len(_ROUNDS) - 1
-        session, before = Session(self.pending.parent), self.rows
+    def __init__(
+        self,
+        pending: Path,
+        judge: Judge,
+        settled: set[int],
+        on_progress: Callable[[Progress, int], None] = lambda progress, replies: None,
+    ):
+        """settled: keys of the questions that are not to be asked; grows. on_progress: called with the replies so far
+        as well."""
+        self.name = f"{time.time_ns()}-judge-{attempt_name()}-{secrets.token_hex(4)}"
+        self.questions, self.settled = ProblemFile(pending), settled
+        self._folder, self._judge, self._on_progress = pending.parent, judge, on_progress
+        self._on_end: Callable[[Request], None] = _ignore
+        self._on_unreadable: Callable[[Request], None] = _ignore
+        self._replied, self._unreadable, self._is_last_round = 0, list[int](), False
+        self._replies = files.AppendLog(self._folder / f"replies-{self.name}.jsonl")
+        self._failures = files.AppendLog(self._folder / f"failures-{self.name}.jsonl")
+
+    def __enter__(self) -> Asking:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._replies.close()
+        self._failures.close()
+
+    def sync(self) -> None:
+        """Put the replies on disk, against power cuts. May be called from another thread."""
+        self._replies.flush()
+
+    def requests(self, rows: Iterable[int] | None = None, seed: int = 0) -> Iterator[Request]:
+        """Yield the questions of these rows (None: of all) that are not settled."""
+        for row, question in self.questions.read(range(len(self.questions)) if rows is None else rows):
+            if row_key(question) not in self.settled:
+                shown = {key: as_data(question[key]) for key in ("predicted_answer", "expected_answer")}
+                yield Request((row, 0, question), self._judge.prompt.messages({**question, **shown}), seed)
+
+    def run(
+        self,
+        server: Server,
+        requests: Iterable[Request | None],
+        on_end: Callable[[Request], None] = _ignore,
+        on_unreadable: Callable[[Request], None] = _ignore,
+    ) -> None:
+        """Ask in rounds. on_end: called when a question is settled, and its reply or failure is written; on_unreadable:
+        when it has to be asked again in the next round, after all others."""
+        self._on_end, self._on_unreadable = on_end, on_unreadable
+        for temperature, seed in _ROUNDS:
+            again, self._unreadable = self._unreadable, []
+            self._is_last_round = seed == len(_ROUNDS) - 1
+            if seed == 0 or again:
+                self._run_round(server, self.requests(sorted(again), seed) if seed else requests, temperature)
+
+    def _run_round(self, server: Server, requests: Iterable[Request | None], temperature: float) -> None:
+        session, before = Session(self._folder), self._replied
 
         def on_progress(progress: Progress) -> None:
-            session.save(progress, self.rows - before)
-            if self.work:
-                done, force = self.before + self.rows, not progress.in_flight
-                self.work.progress(done, self.total, force, **progress_fields(progress))
+            session.save(progress, self._replied - before)
+            self._on_progress(progress, self._replied)
 
         progress = server.complete(
-            self._requests(seed),
-            folder=self.pending.parent / "batches",
-            model=self.judge.model,
-            sampling=Sampling(temperature=temperature, max_tokens=self.judge.max_tokens),
-            limits=replace(self.judge.limits, max_regenerations=0),  # the next round asks again, otherwise
+            requests,
+            folder=self._folder / "batches",
+            model=self._judge.model,
+            sampling=Sampling(temperature=temperature, max_tokens=self._judge.max_tokens),
+            limits=replace(self._judge.limits, max_regenerations=0),  # the next round asks again, otherwise
             on_completion=self._save_reply,
             on_failure=self._save_failure,
             on_progress=on_progress,
         )
-        session.save(progress, self.rows - before, force=True)
-
-    def _requests(self, seed: int) -> Iterator[Request]:
-        for number, row in enumerate(files.read_jsonl(self.pending)):
-            if number % self.num_chunks == self.chunk and row_key(row) not in self.settled:
-                shown_row = {**row, **{key: as_data(row[key]) for key in ("predicted_answer", "expected_answer")}}
-                yield Request(row, self.judge.prompt.messages(shown_row), seed)
+        session.save(progress, self._replied - before, force=True)
 
     def _save_reply(self, request: Request, completion: Completion) -> None:
-        reply, row = completion.text, request.key
+        reply, row = completion.text, request.key[2]
         judgement = read_judgement(reply)
-        if judgement is not None:
-            self.rows += 1
-            self.settled.add(row_key(row))
-            self.replies.append(
-                row_of(
-                    row["id"],
-                    row["predicted_answer"],
-                    row["expected_answer"],
-                    judgement,
-                    "model",
-                    model=self.judge.model,
-                    prompt=self.judge.prompt.id,
-                    reply=reply[-_REPLY_TAIL:],
-                )
+        if judgement is None:
+            self._ask_again(request, reply[-_REPLY_TAIL:])
+            return
+        self._replies.append(
+            row_of(
+                row["id"],
+                row["predicted_answer"],
+                row["expected_answer"],
+                judgement,
+                "model",
+                model=self._judge.model,
+                prompt=self._judge.prompt.id,
+                reply=reply[-_REPLY_TAIL:],
             )
-        elif self.is_last_round:
-            self._append_failure(row, "unreadable", reply[-_REPLY_TAIL:])
+        )
+        self._replied += 1
+        self._settle(request)
 
     def _save_failure(self, request: Request, failure: Failure) -> None:
-        if failure.reason not in WITHOUT_ANSWER:
-            self.settled.add(row_key(request.key))  # not retried in this call
-            self._append_failure(request.key, failure.reason, failure.detail)
-        elif self.is_last_round:
-            self._append_failure(request.key, "unreadable", failure.detail)
+        if failure.reason in WITHOUT_ANSWER:
+            self._ask_again(request, failure.detail)
+        else:
+            self._give_up(request, failure.reason, failure.detail)
 
-    def _append_failure(self, row: dict[str, Any], reason: str, detail: str) -> None:
-        self.failures.append(
-            {
-                **{key: row[key] for key in ("id", "predicted_answer", "expected_answer")},
-                "reason": reason,
-                "detail": detail,
-            }
-        )
+    def _ask_again(self, request: Request, detail: str) -> None:
+        if self._is_last_round:
+            self._give_up(request, "unreadable", detail)
+        else:
+            self._unreadable.append(request.key[0])
+            self._on_unreadable(request)
+
+    def _give_up(self, request: Request, reason: str, detail: str) -> None:
+        row = {key: request.key[2][key] for key in ("id", "predicted_answer", "expected_answer")}
+        self._failures.append({**row, "reason": reason, "detail": detail})
+        self._settle(request)
+
+    def _settle(self, request: Request) -> None:
+        self.settled.add(row_key(request.key[2]))
+        self._on_end(request)

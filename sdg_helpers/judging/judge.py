@@ -6,24 +6,16 @@ Each distinct comparison is decided once: by rules where they are certain, other
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sdg_helpers.answers.equality import RULES, decide
-from sdg_helpers.cluster.chunks import run_in_jobs
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.completions.sessions import total_usage
-from sdg_helpers.judging.asking import (
-    Judge,
-    answered_keys,
-    ask_chunk,
-    ask_judge,
-    count_unanswered,
-    reply_files,
-)
+from sdg_helpers.judging.asking import Judge, ask_judge, reply_files
 from sdg_helpers.judging.comparisons import Comparisons
 from sdg_helpers.judging.extracted_answers import ExtractedAnswers, JudgedAnswers, extract_answers
+from sdg_helpers.judging.in_jobs import ask_in_jobs, has_begun
 from sdg_helpers.judging.pairs import AnswerPairs, Label, read_labels
 from sdg_helpers.judging.settling import (
     apply_rules,
@@ -129,12 +121,14 @@ def _judge(
 ) -> dict[str, Any]:
     """Apply the rules, ask the model, write the table. earlier: comparison stores of previous stages."""
     folder, store = work.folder / "partial", work.folder / "comparisons.jsonl"
+    if jobs is not None and has_begun(work.folder):
+        ask_in_jobs(work, folder / "pending.jsonl", judge, jobs)
     known = Comparisons(judge.model, judge.prompt.id, tiers)
     for path in (*earlier, store, *reply_files(folder), *_existing(decisions).values()):  # the last one counts
         known.read(path)
     counts = apply_rules(work, pairs, known, store, folder / "pending.jsonl")
     if counts["pending"]:
-        _ask(work, folder / "pending.jsonl", judge, jobs, counts["pending"])
+        _ask(work, folder / "pending.jsonl", judge, jobs)
         for path in (*reply_files(folder), *_existing(decisions).values()):
             known.read(path)
     undecided, asked = mark_undecided(work, known, folder, max_failed_fraction), total_usage(folder)
@@ -159,13 +153,9 @@ def _existing(decisions: Path | None) -> dict[str, Path]:
     return {"decisions": decisions} if decisions is not None and decisions.exists() else {}
 
 
-def _ask(work: Work, pending: Path, judge: Judge, jobs: JobSpec | None, count: int) -> None:
+def _ask(work: Work, pending: Path, judge: Judge, jobs: JobSpec | None) -> None:
     """Ask the pending questions, in this process or in jobs."""
-    if jobs is None:
-        server = judge.open_server()
-        if server is not None:  # None: not the first rank of a job
-            ask_judge(pending, server, judge, work)
-        return
-    function = partial(ask_chunk, pending=pending.resolve(), judge=judge)
-    before = len(answered_keys(pending.parent))
-    run_in_jobs(work, function, jobs, partial(count_unanswered, pending), before, before + count)
+    if jobs is not None:
+        ask_in_jobs(work, pending, judge, jobs)
+    elif (server := judge.open_server()) is not None:  # None: not the first rank of a job
+        ask_judge(pending, server, judge, work)

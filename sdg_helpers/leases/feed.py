@@ -23,18 +23,20 @@ def _key(request: Request) -> tuple[int, int]:
 
 
 class _Held:
-    """A block in hand: its requests that have not ended, by key."""
+    """A block in hand: its requests that have not ended, by key. Postponed ones are not among the open ones."""
 
     def __init__(self, lease: Lease, requests: Sequence[Request]):
         self.lease = lease
         self.waiting = deque(requests)
         self.open = set(map(_key, requests))
+        self.postponed: set[tuple[int, int]] = set()
 
 
 class Feed:
     """An iterator of requests, and of None while there is nothing to send but may be later.
 
-    It ends when all blocks in hand are finished and nothing can be taken, or when `drain` is called.
+    It ends when no block in hand has an open request and nothing can be taken, or when `drain` is called. Blocks with
+    postponed requests stay in hand until these have ended.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Feed:
         wait_for_others: stay while blocks are in hand, as other owners may die; False: end when nothing is free.
         """
         self._leases, self._owner, self._requests_of, self._sync = leases, owner, requests_of, sync
+        self._job = job_of(owner)
         self._ahead, self._wait_for_others, self._beat_s = ahead, wait_for_others, beat_s
         self._observer = Observer(leases.folder / "beats", expiry_s)
         self._held: list[_Held] = []
@@ -105,12 +108,21 @@ class Feed:
         with self._lock:
             for held in self._held:
                 held.open.discard(_key(request))
+                held.postponed.discard(_key(request))
             self._sort_out()
+
+    def postpone(self, request: Request) -> None:
+        """Note that a request will be sent again by the caller, after the end of this iterator."""
+        with self._lock:
+            for held in self._held:
+                if _key(request) in held.open:
+                    held.open.discard(_key(request))
+                    held.postponed.add(_key(request))
 
     def _sort_out(self) -> None:
         """Move the blocks without open requests to those that have ended."""
-        if ended := [held for held in self._held if not held.open]:
-            self._held = [held for held in self._held if held.open]
+        if ended := [held for held in self._held if not (held.open or held.postponed)]:
+            self._held = [held for held in self._held if held.open or held.postponed]
             self._ended += ended
             self._wake.set()
 
@@ -139,13 +151,12 @@ class Feed:
             if not self._leases.holds(held.lease):
                 self._lose(held)
         dead = self._observer.look({lease.owner for lease in taken} - {self._owner})
-        mine = job_of(self._owner)  # started again: its former processes are dead
-        self._expired = [
+        self._expired = [  # of the same job: it was started again, and its former processes are dead
             lease
             for lease in taken
-            if lease.owner != self._owner and (lease.owner in dead or (mine and job_of(lease.owner) == mine))
+            if lease.owner != self._owner and (lease.owner in dead or (self._job and job_of(lease.owner) == self._job))
         ]
-        if self._leases.is_draining(self._owner):
+        if self._leases.is_draining(self._job):
             self.drain()
 
     # --- in the thread that takes and finishes
@@ -168,12 +179,12 @@ class Feed:
 
     def _take(self) -> bool:
         """Take a block, free or expired; return whether there was one. Without any, and none in hand, it is over."""
-        if self._leases.is_draining(self._owner):
+        if self._leases.is_draining(self._job):
             self.drain()
             return False
         lease = self._leases.take(self._owner) or self._steal() or self._adopt()
         if lease is None:
-            if not (self._wait_for_others and (self._held or self._ended)):
+            if not (self._wait_for_others and (self._ended or any(held.open for held in self._held))):
                 self._over = True
             return False
         held = _Held(lease, self._requests_of(lease))

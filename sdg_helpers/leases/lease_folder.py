@@ -60,6 +60,11 @@ def job_of(owner: str) -> str:
     return found[1] if found else ""
 
 
+def leases_of(stage: Path) -> LeaseFolder:
+    """Return the leases of a stage, given its folder."""
+    return LeaseFolder(stage.resolve() / "partial" / "leases")
+
+
 class LeaseFolder:
     """One process's view of the folder."""
 
@@ -93,11 +98,11 @@ class LeaseFolder:
         """Return the number of blocks whose requests have ended."""
         return sum(map(is_block, self._list("done")))
 
-    def has_work(self, owner: str) -> bool:
-        """Return whether an owner that begins now finds a block: a free one, or one that its own job has lost."""
-        if self.is_draining(owner):
+    def has_work(self, job: str) -> bool:
+        """Return whether a job that begins now finds a block: a free one, or one that it held before a restart."""
+        if self.is_draining(job):
             return False
-        return bool(self.free()) or any(job_of(lease.owner) == job_of(owner) for lease in self.taken())
+        return bool(self.free()) or any(job_of(lease.owner) == job for lease in self.taken())
 
     def take(self, owner: str) -> Lease | None:
         """Take a free block; None when there is none. Raises SdgError when the disk is full."""
@@ -147,9 +152,9 @@ class LeaseFolder:
         with disk_errors(self.folder):
             (self.folder / "drain" / job).touch()
 
-    def is_draining(self, owner: str) -> bool:
-        """Return whether the owner's job was asked to take no more blocks."""
-        return bool(job := job_of(owner)) and (self.folder / "drain" / job).exists()
+    def is_draining(self, job: str) -> bool:
+        """Return whether a job was asked to take no more blocks."""
+        return bool(job) and (self.folder / "drain" / job).exists()
 
     def _move(self, where: str, name: str, lease: Lease) -> Lease | None:
         self._rename(where, name, "taken", lease.name)

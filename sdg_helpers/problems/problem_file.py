@@ -61,6 +61,9 @@ class ProblemFile:
                     self._starts.append(offset)
                 offset += len(line)
 
+    def __len__(self) -> int:
+        return len(self._starts)
+
     def read(self, positions: Iterable[int]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield (position, problem) for these positions. Raises SdgError for a bad row."""
         with files.open_rows(self._path) as file:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sdg_helpers.cluster import ranks, this_job
+from sdg_helpers.cluster import this_job
 from sdg_helpers.cluster.jobs import JobSpec
-from sdg_helpers.cluster.servers import run_in_servers
+from sdg_helpers.cluster.servers import run_in_servers, serve_blocks
 from sdg_helpers.completions.types import Request
 from sdg_helpers.leases.blocks import items_of
 from sdg_helpers.leases.feed import Feed
-from sdg_helpers.leases.lease_folder import Lease, LeaseFolder
+from sdg_helpers.leases.lease_folder import Lease, LeaseFolder, leases_of
 from sdg_helpers.problems.problem_file import ProblemFile, ProblemIndex
 from sdg_helpers.serving.server import Server
 from sdg_helpers.solutions import seed_files
@@ -58,7 +58,7 @@ def solve_in_jobs(
         settings=settings,
     )
     before, total = int((done & ~skipped).sum()), int((~skipped).sum())
-    run_in_servers(work, function, jobs, _leases(work.folder), find_missing, before, total)
+    run_in_servers(work, function, jobs, find_missing, before, total)
 
 
 def solve_blocks(
@@ -76,11 +76,15 @@ def solve_blocks(
     To find what is missing in a block, it reads what the driver saved and what the block's former owners wrote, not all
     files, which may be 200 GB.
     """
-    leases, writer = _leases(folder), seed_files.PartialWriter(folder, f"solve-{this_job.attempt_name()}")
-    if ranks.current().rank == 0 and not leases.has_work(writer.name):
-        return
-    if (server := open_server()) is None:  # a rank that only helped to serve
-        return
+    leases = leases_of(folder)
+    solve_all = partial(_solve_all, problems, folder, num_seeds, settings, leases)
+    serve_blocks(leases, open_server, solve_all)
+
+
+def _solve_all(
+    problems: Path, folder: Path, num_seeds: int, settings: GenerationSettings, leases: LeaseFolder, server: Server
+) -> None:
+    writer = seed_files.PartialWriter(folder, f"solve-{this_job.attempt_name()}")
     done = seed_files.read_done(folder, num_seeds)
     source, former = ProblemFile(problems), _FormerRows(folder, ProblemIndex.build(problems), done)
 
@@ -115,7 +119,3 @@ class _FormerRows:
         if self._sizes.get(owner, 0) != size:
             self._sizes[owner] = size
             self._done[seed_files.find_done(self._folder, self._index, self._done.shape[1], owner)] = True
-
-
-def _leases(folder: Path) -> LeaseFolder:
-    return LeaseFolder(folder.resolve() / "partial" / "leases")

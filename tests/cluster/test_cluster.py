@@ -50,7 +50,7 @@ def test_a_dead_job_is_replaced_while_the_others_go_on(stage):
     assert complete(stage)
     records = JobRecords(stage)
     first, second = records.submissions
-    assert second.chunks == [0]
+    assert second.numbers == [0]
     names = [{job.name for job in jobs} for jobs in polls]
     assert {first.name, second.name} in names
     alone = [jobs for jobs in polls if {job.index for job in jobs} == {1, 2}]
@@ -59,7 +59,7 @@ def test_a_dead_job_is_replaced_while_the_others_go_on(stage):
 
 def test_a_chunk_that_cannot_be_finished_is_reported_when_the_others_have_ended(stage):
     polls = []
-    with pytest.raises(SdgError, match="1 of 3 jobs failed(?s:.*)chunk 0: .*fix what the error names"):
+    with pytest.raises(SdgError, match="1 of 3 jobs failed(?s:.*)job .*_0 ended .*fix what the error names"):
         run(stage, {"servers": 3}, polls.append, row_s=1.0, trouble="bad input in 0")
     assert {1, 2} in [{job.index for job in jobs} for jobs in polls]
     assert len(JobRecords(stage).submissions) == 1 and len(work.rows_of(stage)) == 9
@@ -217,7 +217,7 @@ def test_a_new_number_of_chunks_splits_what_is_left(stage):
     driver.communicate()
     run(stage, {"servers": 2})
     assert complete(stage)
-    assert [one.num_chunks for one in JobRecords(stage).submissions][0] == 3
+    assert [one.count for one in JobRecords(stage).submissions][0] == 3
 
 
 def test_cancel_stops_the_jobs_and_keeps_the_rows(stage):
@@ -286,6 +286,6 @@ def test_a_failure_that_slurm_forgets_at_once_is_not_retried_for_ever(stage, mon
     real = slurm_commands.list_jobs
     monkeypatch.setattr(slurm_commands, "list_jobs", lambda asked: [job for job in real(asked) if not job.ended])
     monkeypatch.setattr(slurm_commands, "_show_job", lambda job_id: {})
-    with pytest.raises(SdgError, match="chunk 0: job .* ended as GONE(?s:.*)expected better input"):
+    with pytest.raises(SdgError, match="job .* ended as GONE(?s:.*)expected better input"):
         run(stage, {"servers": 1, "max_attempts": 2}, trouble="bad input always")
     assert len(JobRecords(stage).submissions) == 2

@@ -9,13 +9,12 @@ import pytest
 from sdg_helpers import cluster, files, runs
 from sdg_helpers.cluster.check import check_cluster
 from sdg_helpers.cluster.job_records import JobRecords
-from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
 from sdg_helpers.profiles import load_profile
 from sdg_helpers.runs import status
 from tests.helpers import chunk_work as work
 from tests.helpers.clone import PROFILE, command, environment, make_clone
-from tests.helpers.driving import SPEC, in_background, interrupted, run, when_running
+from tests.helpers.driving import in_background, interrupted, run, when_running
 from tests.helpers.watching import eventually
 
 JOBS = """
@@ -95,12 +94,7 @@ def test_reset_is_refused_while_an_interrupted_drivers_jobs_are_live(clone):
 
 def test_a_missing_variable_of_pass_environment_is_an_error(stage):
     with pytest.raises(SdgError, match="pass_environment: NO_SUCH_VARIABLE is not set"):
-        cluster.run_chunks(
-            work.work(stage),
-            JobSpec(**SPEC, pass_environment=["NO_SUCH_VARIABLE"]),
-            stage,
-            lambda num_chunks: work.left(stage, num_chunks),
-        )
+        run(stage, {"pass_environment": ["NO_SUCH_VARIABLE"]})
     assert cluster.live_jobs(stage) == []
 
 

@@ -50,7 +50,7 @@ def test_a_limit_on_jobs_leaves_some_for_later(stage, wrap):
     with pytest.warns(UserWarning, match="Slurm accepts 2 of 4 jobs now, because of a limit on the number of jobs"):
         run(stage, {"servers": 4})
     assert work.rows_of(stage) == list(range(work.ROWS))
-    accepted = [one.chunks for one in JobRecords(stage).submissions if one.fate == "submitted"]
+    accepted = [one.numbers for one in JobRecords(stage).submissions if one.fate == "submitted"]
     assert accepted[0] == [0, 1] and sum(accepted, []) == [0, 1, 2, 3]
 
 

@@ -55,5 +55,5 @@ def _meet(folder: Path, chunk: int, trouble: str) -> None:
 
 
 def work(folder: Path, **more):
-    """Return the function for run_chunks."""
+    """Return the function for run_jobs."""
     return partial(write_rows, Path(folder), **more)

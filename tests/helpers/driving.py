@@ -6,20 +6,27 @@ import time
 import pytest
 
 from sdg_helpers import cluster
+from sdg_helpers.cluster.driver import run_jobs
 from sdg_helpers.cluster.jobs import JobSpec
 from tests.helpers import chunk_work as work
 
 SPEC = {"where": "slurm", "time_limit_min": 10, "servers": 4, "poll_s": 0.3, "stop_before_limit_s": 30}
 
 
+class Chunks:
+    """The work of chunk_work, split among the jobs of one driver."""
+
+    shared = False
+
+    def __init__(self, stage):
+        self.stage = stage
+
+    def unfinished(self, count, live):
+        return work.left(self.stage, count)
+
+
 def run(stage, spec=None, on_poll=None, **more):
-    cluster.run_chunks(
-        work.work(stage, **more),
-        JobSpec(**{**SPEC, **(spec or {})}),
-        stage,
-        lambda num_chunks: work.left(stage, num_chunks),
-        on_poll,
-    )
+    run_jobs(work.work(stage, **more), JobSpec(**{**SPEC, **(spec or {})}), stage, Chunks(stage), on_poll)
 
 
 def interrupted(stage, spec=None, state="RUNNING", **more):

@@ -7,12 +7,13 @@ from time import sleep
 import pytest
 
 from sdg_helpers import files, solutions
-from sdg_helpers.cluster import chunks, servers
+from sdg_helpers.cluster import servers
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.completions.meter import Progress
 from sdg_helpers.completions.types import Completion, Limits, Sampling
 from sdg_helpers.judging import asking
 from sdg_helpers.judging.judge import judge_solutions
+from sdg_helpers.leases.lease_folder import leases_of
 from sdg_helpers.prompts import Prompt, load_prompt
 from sdg_helpers.stages import Stage, Work
 from tests.helpers.stages import stage_at
@@ -31,6 +32,7 @@ class Server:
 
     def __init__(self):
         self.left, self.asked = 0, Counter()
+        self.unreadable = Counter()  # id -> further replies about it that are unreadable
 
     def complete(self, requests, *, on_completion, on_progress, **_):
         done = 0
@@ -38,13 +40,15 @@ class Server:
             if request is None:
                 sleep(0.01)
                 continue
-            if done == self.left:
+            if not self.left:
                 on_progress(progress(done))
                 raise Cut
             row = request.key if isinstance(request.key, dict) else request.key[2]
             self.asked[row["id"]] += 1
-            done += 1
-            on_completion(request, Completion("Judgement: Yes", "none", "stop", 1, 2, 0.1))
+            done, self.left = done + 1, self.left - 1
+            self.unreadable[row["id"]] -= 1
+            reply = "Judgement: Yes" if self.unreadable[row["id"]] < 0 else "Who knows?"
+            on_completion(request, Completion(reply, "none", "stop", 1, 2, 0.1))
         return progress(done)
 
 
@@ -78,24 +82,20 @@ def drive(monkeypatch, server):
     """
 
     def drive(stage, driver):
-        def run_chunks(function, spec, folder, left, on_poll):
-            def job(chunk, num_chunks, rows=ROWS):
+        def run_jobs(function, spec, folder, tasks, on_poll):
+            def job(number, count, rows=ROWS):
                 server.left = rows
                 with suppress(Cut):
-                    function(chunk, num_chunks)
+                    function(number, count)
 
             def shown():
                 on_poll([])
                 return reports[-1]
 
-            driver(job, left, shown)
-
-        def run_jobs(function, spec, folder, tasks, on_poll):
-            run_chunks(function, spec, folder, lambda count: tasks.unfinished(count, []), on_poll)
+            driver(job, lambda count: tasks.unfinished(count, []), shown)
 
         reports = []
         monkeypatch.setattr(Work, "progress", lambda self, done, total, **more: reports.append((done, total)))
-        monkeypatch.setattr(chunks, "run_chunks", run_chunks)
         monkeypatch.setattr(servers, "run_jobs", run_jobs)
         monkeypatch.setattr("sdg_helpers.completions.sessions._SAVE_EVERY_S", 0)
         return stage()
@@ -179,7 +179,9 @@ def test_progress_counts_the_rows_on_disk_of_every_job(problems, server, drive):
     }
 
 
-def test_judging_in_jobs_counts_every_comparison_and_every_call(problems, server, drive):
+@pytest.fixture
+def judge(problems, server):
+    """judge(): judge one solution of every problem in 4 jobs; no rule decides any of them."""
     folder = problems.parent / "math" / "solutions"
     with Stage(folder, "solutions").work({}, {}) as work:
         path = folder / "output-rs0.jsonl"
@@ -198,33 +200,50 @@ def test_judging_in_jobs_counts_every_comparison_and_every_call(problems, server
             )
         )
         work.finish(rows_in=ROWS, rows_out=ROWS, outputs=[path])
+    return lambda: judge_solutions(
+        stage_at(folder),
+        problems,
+        stage_at(problems.parent / "math" / "judged"),
+        judge=asking.Judge(lambda: server, "m", load_prompt("math/judge"), Limits()),
+        jobs=JobSpec(where="slurm", servers=4),
+        max_failed_fraction=0,
+    )
 
-    def judge():
-        return judge_solutions(
-            stage_at(folder),
-            problems,
-            stage_at(problems.parent / "math" / "judged"),
-            judge=asking.Judge(lambda: server, "m", load_prompt("math/judge"), Limits()),
-            jobs=JobSpec(where="slurm", servers=4),
-        )
 
+def test_judging_in_jobs_counts_every_comparison_and_every_call(problems, server, drive, judge):
     def first(job, left, shown):
-        for chunk in range(4):
-            job(chunk, 4, rows=4)
-        assert shown() == (16, ROWS) and left(4) == [0, 1, 2, 3]
-        job(0, 4)
+        assert left(4) == [0, 1, 2, 3]
+        for number in range(4):
+            job(number, 4, rows=4)
+        assert shown() == (16, ROWS)
+        job(0, 4, rows=6)
         assert shown() == (22, ROWS)
         raise Cut
 
     def second(job, left, shown):
         assert shown() == (22, ROWS)
-        for chunk in range(4):
-            job(chunk, 4)
-        assert shown() == (ROWS, ROWS)
-        assert left(4) == []
+        job(3, 4)  # of the first driver
+        assert shown() == (ROWS, ROWS) and left(2) == []
 
     with pytest.raises(Cut):
         drive(judge, first)
     manifest = drive(judge, second)
     assert manifest["comparisons_asked"] == manifest["model_calls"] == manifest["requests"]["done"] == ROWS
     assert set(server.asked.values()) == {1} and asking.answered_keys(problems.parent / "math/judged/partial") == set()
+
+
+def test_unreadable_judgements_are_asked_for_again_before_their_blocks_are_done(problems, server, drive, judge):
+    server.unreadable = Counter({"0003": 2, "0015": 9})
+    leases = leases_of(problems.parent / "math" / "judged")
+
+    def first(job, left, shown):
+        left(4)
+        job(0, 4, rows=ROWS + 1)  # it ends in the second round, with both questions in hand
+        assert server.asked == Counter({**dict.fromkeys(server.asked, 1), "0003": 2}) and len(server.asked) == ROWS
+        assert len(leases.free()) == 2 and leases.done() == ROWS - 2
+        job(1, 4)  # asks them from the first round on, and nothing else
+        assert server.asked == Counter({**dict.fromkeys(server.asked, 1), "0003": 3, "0015": 4})
+        assert left(4) == [] and leases.taken() == []
+
+    manifest = drive(judge, first)
+    assert manifest["undecided"] == {"unreadable": 1} and manifest["comparisons_asked"] == ROWS
