@@ -90,6 +90,17 @@ def test_a_block_is_always_in_one_place(leases):
     assert leases.finish(again) and leases.taken() == []
 
 
+def test_a_block_is_split_and_its_second_part_is_free(leases):
+    leases.create(["00000010-00000020"])
+    first = leases.take("a")
+    assert not leases.has_free()
+    rest = leases.split(leases.steal(first, "b"), 13)
+    assert (rest.block, rest.former) == ("00000010-00000013", ("a",)) and leases.holds(rest)
+    assert leases.has_free() and leases.free() == ["00000013-00000020"]
+    assert leases.take("c").former == ("a",)  # b has sent nothing of it
+    assert leases.split(first, 12) is None and leases.free() == []
+
+
 @pytest.mark.parametrize("faults", [{"enoent": 0.5}, {"stale": 20}, {"enoent": 0.5, "stale": 20}, {}])
 def test_owners_share_all_blocks_whatever_the_file_system_answers(leases, monkeypatch, faults):
     monkeypatch.setattr(lease_folder, "os", FaultyFiles(**faults))
@@ -247,6 +258,23 @@ def test_servers_that_join_late_take_over_from_a_slow_one(shared, calm):
     asked = len((shared.folder / f"asked-{slow.pid}").read_text().splitlines())
     assert asked < TOTAL / 3
     check(shared, calm, victims=0)
+
+
+def test_a_slow_server_gives_back_what_it_has_not_sent(shared, calm):
+    shared.leases.create([blocks.block_of(0, PROBLEMS // 2), blocks.block_of(PROBLEMS // 2, PROBLEMS)])
+    slow = shared.start(answer_s=0.3)
+    assert eventually(lambda: shared.asked().total() >= IN_FLIGHT)
+    fast = shared.start(answer_s=0.005)
+    assert [code_of(server) for server in (slow, fast)] == [0, 0]
+    assert len((shared.folder / f"asked-{slow.pid}").read_text().splitlines()) < TOTAL / 4
+    check(shared, calm, victims=0)
+
+
+@pytest.mark.parametrize("die", [f"{when} rename {number}" for number in (2, 3, 4, 5) for when in ("before", "after")])
+def test_a_server_killed_while_it_gives_back_loses_nothing(shared, calm, die):
+    shared.leases.create([blocks.block_of(0, PROBLEMS)])
+    assert code_of(shared.start(die=die, answer_s=0.1)) == -signal.SIGKILL
+    check(shared, calm)
 
 
 def test_a_second_driver_that_sees_no_jobs_makes_new_blocks_and_loses_nothing(shared, calm):

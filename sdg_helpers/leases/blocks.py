@@ -23,7 +23,12 @@ def split(unfinished: np.ndarray, seeds: int, servers: int) -> list[str]:
     large = int(len(items) * (1 - _LAST_SHARE)) // size * size
     starts = [*range(0, large, size), *range(large, len(items))]
     ends = [*starts, len(items)][1:]
-    return [f"{items[start]:08d}-{items[end - 1] + 1:08d}" for start, end in zip(starts, ends, strict=True)]
+    return [block_of(items[start], items[end - 1] + 1) for start, end in zip(starts, ends, strict=True)]
+
+
+def block_of(start: int, stop: int) -> str:
+    """Return the name of the block of the items from start to before stop."""
+    return f"{start:08d}-{stop:08d}"
 
 
 def items_of(name: str) -> range:

@@ -7,6 +7,7 @@ a file system that hangs delays neither the requests in flight nor the heartbeat
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -16,6 +17,7 @@ from sdg_helpers.leases.heartbeats import BEAT_S, EXPIRY_S, Heartbeat, Observer
 from sdg_helpers.leases.lease_folder import Lease, LeaseFolder, job_of
 
 _LOOK_S = 1.0  # between two looks for a free block when there was none
+_LINGER_S = 30.0  # without a block, for what others give back: each second half of what they have not sent
 
 
 def _key(request: Request) -> tuple[int, int]:
@@ -30,13 +32,26 @@ class _Held:
         self.waiting = deque(requests)
         self.open = set(map(_key, requests))
         self.postponed: set[tuple[int, int]] = set()
+        self.moving = False  # the lease is being renamed
+
+    def unsent_half(self) -> int | None:
+        """Return from which item on to give the block back: the later half of the items of which nothing was sent."""
+        first = self.waiting[0].key[0] if self.waiting else 0
+        unsent = sorted({request.key[0] for request in self.waiting} - {first})
+        return unsent[len(unsent) // 2] if unsent else None
+
+    def cut(self, item: int) -> None:
+        """Forget the requests from this item on."""
+        self.open = {key for key in self.open if key[0] < item}
+        self.waiting = deque(request for request in self.waiting if request.key[0] < item)
 
 
 class Feed:
     """An iterator of requests, and of None while there is nothing to send but may be later.
 
     It ends when no block in hand has an open request and nothing can be taken, or when `drain` is called. Blocks with
-    postponed requests stay in hand until these have ended.
+    postponed requests stay in hand until these have ended. When nothing is free, it gives back what it has not sent, so
+    that the other servers, if they are faster, do not wait for it.
     """
 
     def __init__(
@@ -53,7 +68,8 @@ class Feed:
     ):
         """requests_of: the requests that a block still needs; called in a thread. Their keys are tuples that begin with
         the item and the seed. sync: puts on disk what the callbacks have written. ahead: requests to have ready.
-        wait_for_others: stay while blocks are in hand, as other owners may die; False: end when nothing is free.
+        wait_for_others: stay while blocks are in hand, as other owners may die, and for a while when they are done, as
+        others may give some back; False: end when nothing is free.
         """
         self._leases, self._owner, self._requests_of, self._sync = leases, owner, requests_of, sync
         self._job = job_of(owner)
@@ -62,6 +78,7 @@ class Feed:
         self._held: list[_Held] = []
         self._ended: list[_Held] = []  # all requests have ended; not yet finished
         self._expired: list[Lease] = []
+        self._idle_since: float | None = None  # since when there has been nothing to take and nothing in hand
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._over = self._draining = self._closed = False
         self._error: BaseException | None = None
@@ -148,7 +165,8 @@ class Feed:
         """Look for leases that others took from us, for owners that have died, and for a request to drain."""
         taken = self._leases.taken()
         for held in list(self._held):
-            if not self._leases.holds(held.lease):
+            lease = held.lease
+            if not self._leases.holds(lease) and not held.moving and held.lease is lease:
                 self._lose(held)
         dead = self._observer.look({lease.owner for lease in taken} - {self._owner})
         self._expired = [  # of the same job: it was started again, and its former processes are dead
@@ -169,8 +187,8 @@ class Feed:
                 took = False
                 if not (self._draining or self._over) and self._ready() < self._ahead:
                     took = self._take()
-                if not took and not self._closed:
-                    self._wake.wait(_LOOK_S)
+                if not took and not self._closed and not self._wake.wait(_LOOK_S):
+                    self._share()
             self._finish()
             for held in [*self._held]:
                 self._leases.give_back(held.lease)
@@ -184,13 +202,35 @@ class Feed:
             return False
         lease = self._leases.take(self._owner) or self._steal() or self._adopt()
         if lease is None:
-            if not (self._wait_for_others and (self._ended or any(held.open for held in self._held))):
-                self._over = True
+            self._over = not self._has_prospects()
             return False
+        self._idle_since = None
         held = _Held(lease, self._requests_of(lease))
         with self._lock:
             (self._held if held.open else self._ended).append(held)
         return True
+
+    def _has_prospects(self) -> bool:
+        """Return whether to stay without a free block: until ours are done, and a while for what others give back."""
+        if not self._wait_for_others:
+            return False
+        if self._ended or any(held.open for held in self._held):
+            return True
+        now = time.monotonic()
+        self._idle_since = self._idle_since or now
+        return now - self._idle_since < _LINGER_S and any(one.owner != self._owner for one in self._leases.taken())
+
+    def _share(self) -> None:
+        """Let others have what we have not sent yet, when no block is free: a slow server would keep it for long."""
+        if self._ready() and not self._leases.has_free():
+            for held in list(self._held):
+                with self._lock:
+                    if (item := held.unsent_half()) is None:
+                        continue
+                    held.cut(item)
+                held.moving = True
+                held.lease = self._leases.split(held.lease, item) or held.lease
+                held.moving = False
 
     def _steal(self) -> Lease | None:
         while self._expired:

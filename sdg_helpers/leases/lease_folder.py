@@ -7,7 +7,8 @@
     drain/JOB             the servers of JOB take no more blocks
 
 What holds, whatever is killed and whatever a network file system answers:
-1. A block is in one place. Every change is one rename, whose source names the holder, so one process succeeds.
+1. A block is in one place. Every change is one rename, whose source names the holder, so one process succeeds. (The
+   second part of a block that is split is nowhere for a moment; see 3.)
 2. The text of a lease lists the owners that it has had; each adds itself before it sends a request. So a new owner
    knows whose rows to read. (A power cut may lose a name: rows are then written twice.)
 3. A lease is moved to done/ after its rows have been synced. Even so, nobody believes done/: what is missing is found
@@ -27,11 +28,11 @@ import re
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdg_helpers.files import disk_errors
-from sdg_helpers.leases.blocks import is_block
+from sdg_helpers.leases.blocks import block_of, is_block, items_of
 from sdg_helpers.temporary_files import temporary_path
 
 _FOLDERS = ("free", "taken", "done", "beats", "drain")
@@ -135,6 +136,30 @@ class LeaseFolder:
         """Let others take the block."""
         self._rename("taken", lease.name, "free", lease.block)
 
+    def has_free(self) -> bool:
+        """Return whether a block is free, without listing all of them."""
+        with suppress(FileNotFoundError), os.scandir(self.folder / "free") as entries:
+            return any(is_block(entry.name) for entry in entries)
+        return False
+
+    def split(self, lease: Lease, item: int) -> Lease | None:
+        """Give back a block from `item` on, of which nothing has been sent; return the lease on the rest.
+
+        None when the lease is no longer its owner's. If this process dies in between, nobody has the second part until
+        the driver finds that its rows are missing.
+        """
+        items = items_of(lease.block)
+        rest = replace(lease, block=block_of(items.start, item))
+        self._rename("taken", lease.name, "taken", rest.name)
+        if not self.holds(rest):
+            return None
+        block = self.folder / "free" / block_of(item, items.stop)
+        with disk_errors(block), suppress(FileNotFoundError):  # the folder was replaced
+            new = temporary_path(block)
+            new.write_text("".join(f"{owner}\n" for owner in lease.former))
+            os.rename(new, block)
+        return rest
+
     def finish(self, lease: Lease) -> bool:
         """Move the block to done/; its rows must have been synced. Return whether it has left our hands."""
         self._rename("taken", lease.name, "done", lease.block)
@@ -148,8 +173,8 @@ class LeaseFolder:
         return len(dead)
 
     def drain(self, job: str) -> None:
-        """Ask the servers of a job to take no more blocks."""
-        with disk_errors(self.folder):
+        """Ask the servers of a job to take no more blocks. Does nothing between rounds, when there is no folder."""
+        with disk_errors(self.folder), suppress(FileNotFoundError):
             (self.folder / "drain" / job).touch()
 
     def is_draining(self, job: str) -> bool:
