@@ -4,29 +4,20 @@ import os
 import signal
 import sys
 import time
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from sdg_helpers import files, runs
+from sdg_helpers import files
 from sdg_helpers.adaptive import AdaptiveRule, compare_with_uniform, rounds_store, savings, solve_problems
 from sdg_helpers.adaptive.pass_rates import PassRates, read_pass_rates, stopped_path
 from sdg_helpers.adaptive.rule import Prior, fit_prior
-from sdg_helpers.completions.types import Sampling
 from sdg_helpers.errors import SdgError
-from sdg_helpers.judging import Judge, judge_solutions
-from sdg_helpers.problems import download_problems
-from sdg_helpers.prompts import load_prompt
 from sdg_helpers.solutions import generate_solutions, read_solutions
+from tests.helpers.adaptive_run import CAP, RULE, Adaptive
 from tests.helpers.forks import exit_code, run_in_child
-from tests.helpers.solving import endpoint_server
 from tests.helpers.standin import StandIn
-from tests.helpers.whole_run import LIMITS, write_source
-
-RULE = AdaptiveRule(target=3, first=3)
-CAP = 10
 
 
 @pytest.mark.parametrize(
@@ -106,37 +97,6 @@ def test_useful_solutions_cost_less_than_with_uniform_sampling(shape, share):
 def server():
     with StandIn(accuracy=0.5) as server:
         yield server
-
-
-class Adaptive:
-    """A run whose solutions are generated in rounds."""
-
-    def __init__(self, folder, server):
-        self.track, self.server = runs.Track(folder / "math", "math"), server
-        self.problems = self.track.problems / "problems.jsonl"
-        open_server = partial(endpoint_server, server.base_url)
-        self.judge = Judge(open_server, "standin", load_prompt("math/judge"), LIMITS)
-        self.settings = {
-            "open_server": open_server,
-            "model": "standin",
-            "prompt": load_prompt("math/solve"),
-            "num_seeds": CAP,
-            "sampling": Sampling(0.6, 0.95, 200),
-            "limits": LIMITS,
-        }
-        download_problems(self.track.stage("problems"), source=str(write_source(folder / "source.jsonl", 30)))
-
-    def judged(self, stage, **more):
-        return judge_solutions(self.track.stage("solutions"), self.problems, stage, judge=self.judge, **more)
-
-    def solve(self):
-        solutions = self.track.stage("solutions")
-        solve = partial(generate_solutions, self.problems, solutions, **self.settings)
-        return solve_problems("adaptive", solve, self.judged, self.problems, solutions, num_seeds=CAP, rule=RULE)
-
-    def contents(self):
-        paths = sorted(self.track.solutions.glob("output-rs*.jsonl")) + [stopped_path(self.track.stage("solutions"))]
-        return {path.name: path.read_bytes() for path in paths}
 
 
 def test_each_problem_gets_as_many_solutions_as_it_needs(tmp_path, server):

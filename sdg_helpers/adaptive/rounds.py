@@ -23,6 +23,7 @@ import pyarrow.parquet as parquet
 from sdg_helpers import files
 from sdg_helpers.adaptive.pass_rates import PassRates, rounds_folder, write_stopped
 from sdg_helpers.adaptive.rule import AdaptiveRule, Counts, Prior, fit_prior
+from sdg_helpers.cluster.keeping import keep_servers
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.problems.problem_file import ProblemIndex, read_problems
 from sdg_helpers.solutions.allocation import read_allocation, write_allocation
@@ -78,18 +79,21 @@ def solve_in_rounds(
     path, rounds = allocation_path(solutions), Stage(rounds_folder(solutions), "rounds", solutions.notebook)
     index = ProblemIndex.build(problems)
     seeds = read_allocation(path, index, min(rule.first, num_seeds))
-    while True:
-        if not path.exists() or (read_allocation(path, index, -1) != seeds).any():
-            write_allocation(path, list(index), seeds, {})
-        manifest = solve(allocation=path)
-        judge(rounds)
-        found = count_right(rounds.folder / "verdicts.parquet", index, rule.first)
-        prior = fit_prior(Counter(zip(np.minimum(seeds, rule.first).tolist(), found.first_right.tolist(), strict=True)))
-        wanted, stopped = _allocate(seeds, found, rule, num_seeds, prior)
-        if (wanted == seeds).all():
-            write_stopped(solutions, index, seeds, found, stopped, PassRates(rule, num_seeds, prior))
-            return manifest
-        seeds = wanted
+    with keep_servers():
+        while True:
+            if not path.exists() or (read_allocation(path, index, -1) != seeds).any():
+                write_allocation(path, list(index), seeds, {})
+            manifest = solve(allocation=path)
+            judge(rounds)
+            found = count_right(rounds.folder / "verdicts.parquet", index, rule.first)
+            prior = fit_prior(
+                Counter(zip(np.minimum(seeds, rule.first).tolist(), found.first_right.tolist(), strict=True))
+            )
+            wanted, stopped = _allocate(seeds, found, rule, num_seeds, prior)
+            if (wanted == seeds).all():
+                write_stopped(solutions, index, seeds, found, stopped, PassRates(rule, num_seeds, prior))
+                return manifest
+            seeds = wanted
 
 
 def _refuse_uniform(solutions: Stage) -> None:

@@ -38,6 +38,9 @@ class _OneJob:
     def drain(self, job: SlurmJob) -> None:
         raise NotImplementedError("one job does all of this work")
 
+    def may_leave(self, live: list[SlurmJob]) -> bool:
+        return not live
+
 
 def run_one(function: JobFunction, spec: JobSpec, stage: Path, is_done: Callable[[], bool]) -> None:
     """Run `function(0, 1)` as one Slurm job, unless is_done(). Otherwise as `run_jobs`."""

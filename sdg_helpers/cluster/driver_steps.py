@@ -38,6 +38,10 @@ class Tasks(Protocol):
         """Ask a job of a shared stage to end when what it has begun is done."""
         ...
 
+    def may_leave(self, live: list[SlurmJob]) -> bool:
+        """Return whether the driver may return, when nothing is unfinished, although these jobs are live."""
+        ...
+
 
 class Driver:
     """Decides about the jobs of one call of run_jobs."""
@@ -48,6 +52,7 @@ class Driver:
         self.count = self.spec.servers
         self.unfinished: set[int] | None = None  # numbers of jobs with work to do; None: not known yet
         self.returned: set[int] = set()  # numbers of our jobs that have returned
+        self.looked = False  # whether there was a step before: what ended earlier did other work
         self.failures: dict[int, JobFailure] = {}  # numbers of our jobs that a retry cannot help
         self.held_jobs = HeldJobs(self.spec.max_restarts)
         self.most = sys.maxsize  # live jobs that Slurm accepts, once it has refused more
@@ -70,10 +75,13 @@ class Driver:
             self.most = len(live) + len(accepted) if len(accepted) < len(numbers) else sys.maxsize
             self.returned.difference_update(accepted)
             self.missed.clear()
-        self._cancel_useless_jobs(live)
-        if not live and not idle:
+        over = not idle and (not live or (not self.unfinished and self.tasks.may_leave(live)))
+        if over:
             self._report_failures()
-        return bool(live or idle)
+        else:
+            self._cancel_useless_jobs(live)
+        self.looked = True
+        return not over
 
     def _look_for_work(self, live: list[SlurmJob]) -> None:
         """Ask which jobs have work to do."""
@@ -162,7 +170,7 @@ class Driver:
                     nodes=job.nodes,
                     reason=job.reason,
                 )
-            if job.state == "COMPLETED" and changed and self._is_ours(job):
+            if job.state == "COMPLETED" and changed and self.looked and self._is_ours(job):
                 self.returned.add(job.index)
 
     def _cancel_useless_jobs(self, live: list[SlurmJob]) -> None:

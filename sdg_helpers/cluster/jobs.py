@@ -63,6 +63,7 @@ class JobSpec(BaseModel):
     max_restarts: int = Field(3, ge=0)
     max_attempts: int = Field(3, ge=1)
     stop_before_limit_s: Annotated[int, _Sets("signal")] = Field(120, ge=1)
+    keep_idle_min: float = Field(30, ge=0)
     pending_deadline_min: float = Field(0, ge=0)
     poll_s: float = Field(15, gt=0)
     slurm_deadline_s: float = Field(600, gt=0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from sdg_helpers.budgets.account import check_left
-from sdg_helpers.cluster import ranks, this_job
+from sdg_helpers.cluster import keeping, ranks, this_job
 from sdg_helpers.cluster.driver import run_jobs
 from sdg_helpers.cluster.job_progress import JobProgress
 from sdg_helpers.cluster.jobs import JobSpec
@@ -42,21 +43,36 @@ def run_in_servers(
         progress.look(total - int(missing.sum()))
         return missing
 
-    shared = SharedBlocks(leases_of(work.folder), look, lambda: check_left(run_folder_of(work.folder)))
+    stage = work.folder.resolve()
+    kept = keeping.keep(stage)
+
+    def at_rest(live: list[SlurmJob]) -> bool:
+        return not live or (kept and not keeping.busy_jobs(stage, live))
+
+    shared = SharedBlocks(leases_of(stage), look, lambda: check_left(run_folder_of(stage)), at_rest)
     run_jobs(function, jobs, work.folder, shared, progress.report)
 
 
 def serve_blocks(
-    leases: LeaseFolder, open_server: Callable[[], Server | None], work_off: Callable[[Server], None]
+    stage: Path, jobs: JobSpec, open_server: Callable[[], Server | None], work_off: Callable[[Server], None]
 ) -> None:
-    """Open a server and work off the blocks with it, if there are any: what a job does.
+    """Open a server and work off the blocks with it, as long as there are any: what a job does.
 
-    open_server returns None on a node that only helps to serve, when the server has ended.
+    stage: its folder. open_server returns None on a node that only helps to serve, when the server has ended.
     """
-    if ranks.current().rank == 0 and not leases.has_work(this_job.job_name()):
+    leases, job = leases_of(stage), this_job.job_name()
+    if ranks.current().rank == 0:
+        keeping.not_busy(stage)
+        if not leases.has_work(job):
+            return
+    if (server := open_server()) is None:
         return
-    if (server := open_server()) is not None:
-        work_off(server)
+    while True:
+        with keeping.busy(stage):
+            if leases.has_work(job):
+                work_off(server)
+        if this_job.drains() or not keeping.wait_for_work(stage, leases, 60 * jobs.keep_idle_min):
+            return
 
 
 class SharedBlocks:
@@ -64,27 +80,39 @@ class SharedBlocks:
 
     shared = True
 
-    def __init__(self, leases: LeaseFolder, find_missing: Callable[[bool], np.ndarray], check_left: Callable[[], None]):
-        self._leases, self._find_missing, self._check_left = leases, find_missing, check_left
+    def __init__(
+        self,
+        leases: LeaseFolder,
+        find_missing: Callable[[bool], np.ndarray],
+        check_left: Callable[[], None],
+        at_rest: Callable[[list[SlurmJob]], bool] = lambda live: not live,
+    ):
+        """at_rest: whether none of the live jobs works or writes: they wait, or there are none."""
+        self._leases, self._find_missing, self._check_left, self._at_rest = leases, find_missing, check_left, at_rest
         self._missed: dict[str, int] = {}  # job -> polls in a row in which it did not run, though it holds leases
         self._created = False  # whether the blocks are ours, or those of an earlier driver whose jobs are still live
 
     def unfinished(self, servers: int, live: list[SlurmJob]) -> list[int]:
         """Return the numbers of the servers that are of use: all, while a block is left.
 
-        Blocks are made of the missing rows when no job is live that may hold one: at first, and as long as a row is
-        missing that no failure explains. Leases of jobs that have ended are given back.
+        Blocks are made of the missing rows when all jobs are at rest: at first, and as long as a row is missing that no
+        failure explains. Leases of jobs that have ended are given back.
         """
+        at_rest = self._at_rest(live)  # before the look at the blocks: a job is busy before it takes one
         self._release(live)
-        if not live and not (self._created and (self._leases.free() or self._leases.taken())):
+        if at_rest and not (self._created and (self._leases.free() or self._leases.taken())):
             missing = self._find_missing(self._created)
             self._leases.create(blocks.split(np.asarray(missing.any(axis=1)), missing.shape[1], servers))
             self._created = True
         if not (self._leases.free() or self._leases.taken()):
             return []
-        if not live:
+        if at_rest:
             self._check_left()
         return list(range(servers))
+
+    def may_leave(self, live: list[SlurmJob]) -> bool:
+        """Return whether the jobs have nothing to do, and wait for the next round."""
+        return self._at_rest(live)
 
     def drain(self, job: SlurmJob) -> None:
         """Ask a server to take no more blocks and to end."""

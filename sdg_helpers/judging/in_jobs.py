@@ -16,7 +16,7 @@ from sdg_helpers.judging.asking import Asking, Judge, answered_keys, latest_fail
 from sdg_helpers.judging.comparisons import row_key
 from sdg_helpers.leases.blocks import items_of
 from sdg_helpers.leases.feed import Feed
-from sdg_helpers.leases.lease_folder import Lease, LeaseFolder, leases_of
+from sdg_helpers.leases.lease_folder import Lease, leases_of
 from sdg_helpers.serving.server import Server
 from sdg_helpers.stages import Work
 
@@ -37,19 +37,20 @@ def ask_in_jobs(work: Work, pending: Path, judge: Judge, jobs: JobSpec) -> None:
             settled.update(latest_failures(pending.parent))
         return np.array([[key not in settled] for key in keys])
 
-    function = partial(ask_blocks, pending=pending.resolve(), judge=judge)
+    function = partial(ask_blocks, pending=pending.resolve(), judge=judge, jobs=jobs)
     missing = int(find_missing(False).sum())
     before = len(answered_keys(pending.parent))
     run_in_servers(work, function, jobs, find_missing, before, before + missing)
 
 
-def ask_blocks(number: int, count: int, *, pending: Path, judge: Judge) -> None:
+def ask_blocks(number: int, count: int, *, pending: Path, judge: Judge, jobs: JobSpec) -> None:
     """Ask the questions of one block after another until none is left: what one job does."""
+    serve_blocks(pending.parent.parent, jobs, judge.open_server, partial(_ask_all, pending, judge))
+
+
+def _ask_all(pending: Path, judge: Judge, server: Server) -> None:
     leases = leases_of(pending.parent.parent)
-    serve_blocks(leases, judge.open_server, partial(_ask_all, pending, judge, leases))
 
-
-def _ask_all(pending: Path, judge: Judge, leases: LeaseFolder, server: Server) -> None:
     def requests_of(lease: Lease) -> list[Request]:
         for owner in lease.former:
             asking.settled.update(answered_keys(pending.parent, owner))

@@ -15,7 +15,7 @@ from sdg_helpers.cluster.servers import run_in_servers, serve_blocks
 from sdg_helpers.completions.types import Request
 from sdg_helpers.leases.blocks import items_of
 from sdg_helpers.leases.feed import Feed
-from sdg_helpers.leases.lease_folder import Lease, LeaseFolder, leases_of
+from sdg_helpers.leases.lease_folder import Lease, leases_of
 from sdg_helpers.problems.problem_file import ProblemFile, ProblemIndex
 from sdg_helpers.serving.server import Server
 from sdg_helpers.solutions import seed_files
@@ -56,6 +56,7 @@ def solve_in_jobs(
         num_seeds=done.shape[1],
         open_server=open_server,
         settings=settings,
+        jobs=jobs,
     )
     before, total = int((done & ~skipped).sum()), int((~skipped).sum())
     run_in_servers(work, function, jobs, find_missing, before, total)
@@ -70,21 +71,19 @@ def solve_blocks(
     num_seeds: int,
     open_server: Callable[[], Server | None],
     settings: GenerationSettings,
+    jobs: JobSpec,
 ) -> None:
     """Generate the missing solutions of one block after another until none is left: what one job does.
 
     To find what is missing in a block, it reads what the driver saved and what the block's former owners wrote, not all
     files, which may be 200 GB.
     """
-    leases = leases_of(folder)
-    solve_all = partial(_solve_all, problems, folder, num_seeds, settings, leases)
-    serve_blocks(leases, open_server, solve_all)
+    solve_all = partial(_solve_all, problems, folder, num_seeds, settings)
+    serve_blocks(folder, jobs, open_server, solve_all)
 
 
-def _solve_all(
-    problems: Path, folder: Path, num_seeds: int, settings: GenerationSettings, leases: LeaseFolder, server: Server
-) -> None:
-    writer = seed_files.PartialWriter(folder, f"solve-{this_job.attempt_name()}")
+def _solve_all(problems: Path, folder: Path, num_seeds: int, settings: GenerationSettings, server: Server) -> None:
+    leases, writer = leases_of(folder), seed_files.PartialWriter(folder, f"solve-{this_job.attempt_name()}")
     done = seed_files.read_done(folder, num_seeds)
     source, former = ProblemFile(problems), _FormerRows(folder, ProblemIndex.build(problems), done)
 

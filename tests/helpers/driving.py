@@ -24,6 +24,9 @@ class Chunks:
     def unfinished(self, count, live):
         return work.left(self.stage, count)
 
+    def may_leave(self, live):
+        return not live
+
 
 def run(stage, spec=None, on_poll=None, **more):
     run_jobs(work.work(stage, **more), JobSpec(**{**SPEC, **(spec or {})}), stage, Chunks(stage), on_poll)

@@ -10,6 +10,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.servers import SharedBlocks
 from sdg_helpers.completions.meter import Meter
 from sdg_helpers.completions.types import Completion, Limits, Sampling
@@ -133,6 +134,7 @@ def serve(folder, answer_s=0.0, die="", job="", beat_s=0.05, expiry_s=3600.0, cl
         num_seeds=SEEDS,
         open_server=lambda: Model(folder / "math" / "solutions", answer_s),
         settings=settings,
+        jobs=JobSpec(where="slurm"),
     )
 
 
