@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,11 +45,25 @@ def extract_answers(solutions: Path, folder: Path, reasoning: bool = True, *, ju
     for seed, path in seed_files.seed_files(solutions).items():
         target = _table_path(folder, seed, path)
         if not target.exists():
-            with files.atomic_writer(target) as out, parquet.ParquetWriter(out, _SCHEMA) as table:
-                for rows in _batches(path, reasoning, judge_by_form):
-                    columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
-                    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-                    table.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA))
+            write_table(target, _rows(path, reasoning, judge_by_form))
+
+
+def write_table(path: Path, rows: Iterable[tuple[str, str | None, bool]]) -> None:
+    """Write (id, answer, ambiguous) rows as a table of answers."""
+    rows = iter(rows)
+    with files.atomic_writer(path) as out, parquet.ParquetWriter(out, _SCHEMA) as table:
+        while batch := list(islice(rows, _BATCH)):
+            arrays = [
+                pa.array(column, field.type) for column, field in zip(zip(*batch, strict=True), _SCHEMA, strict=True)
+            ]
+            table.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA))
+
+
+def read_table(path: Path) -> Iterator[tuple[str, Extracted]]:
+    """Yield (id, answer) in the order of a table's rows."""
+    for batch in parquet.ParquetFile(path).iter_batches(batch_size=_BATCH, use_threads=False):
+        for problem_id, *answer in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield problem_id, Extracted(*answer)
 
 
 def _table_path(folder: Path, seed: int, solutions: Path) -> Path:
@@ -57,14 +72,9 @@ def _table_path(folder: Path, seed: int, solutions: Path) -> Path:
     return folder / f"answers-rs{seed}-{status.st_size:x}-{status.st_mtime_ns:x}.parquet"
 
 
-def _batches(path: Path, reasoning: bool, judge_by_form: bool) -> Iterator[list[tuple[str, str | None, bool]]]:
-    rows: list[tuple[str, str | None, bool]] = []
+def _rows(path: Path, reasoning: bool, judge_by_form: bool) -> Iterator[tuple[str, str | None, bool]]:
     for solution in scan_solutions(path):
-        rows.append((solution.keys["id"], *answer_of(solution, reasoning, judge_by_form=judge_by_form)))
-        if len(rows) == _BATCH:
-            yield rows
-            rows = []
-    yield rows
+        yield (solution.keys["id"], *answer_of(solution, reasoning, judge_by_form=judge_by_form))
 
 
 class ExtractedAnswers:
@@ -76,10 +86,7 @@ class ExtractedAnswers:
 
     def of_seed(self, seed: int) -> Iterator[tuple[str, Extracted]]:
         """Yield (id, answer) in the order of the seed's file."""
-        file = parquet.ParquetFile(_table_path(self._folder, seed, self._solutions[seed]))
-        for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
-            for problem_id, *answer in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                yield problem_id, Extracted(*answer)
+        return read_table(_table_path(self._folder, seed, self._solutions[seed]))
 
 
 class JudgedAnswers:

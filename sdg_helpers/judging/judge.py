@@ -11,21 +11,11 @@ from typing import Any
 
 from sdg_helpers.answers.equality import RULES, decide
 from sdg_helpers.cluster.jobs import JobSpec
-from sdg_helpers.completions.sessions import total_usage
-from sdg_helpers.judging.asking import Judge, ask_judge, reply_files
-from sdg_helpers.judging.comparisons import Comparisons
+from sdg_helpers.judging.asking import Judge
+from sdg_helpers.judging.deciding import ahead_store, decide_pairs, existing
 from sdg_helpers.judging.extracted_answers import ExtractedAnswers, JudgedAnswers, extract_answers
-from sdg_helpers.judging.in_jobs import ask_in_jobs, has_begun
 from sdg_helpers.judging.pairs import AnswerPairs, Label, read_labels
-from sdg_helpers.judging.settling import (
-    apply_rules,
-    keep_replies,
-    mark_contradictions,
-    mark_undecided,
-    take_over,
-    write_verdicts,
-    yes_of_model,
-)
+from sdg_helpers.judging.settling import mark_contradictions, take_over, write_verdicts, yes_of_model
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage, Work
@@ -58,11 +48,12 @@ def judge_solutions(
     solutions.require()
     seeds = seed_files.seed_files(solutions.folder)
     parameters = {**_parameters(judge, tiers), "reasoning": reasoning, "judge_by_form": judge_by_form}
-    inputs = {"problems": problems, **{path.name: path for path in seeds.values()}, **_existing(decisions)}
+    inputs = {"problems": problems, **{path.name: path for path in seeds.values()}, **existing(decisions)}
     with stage.work(parameters, inputs) as work:
         if work.done:
             return work.manifest
-        take_over(earlier, work.folder / "comparisons.jsonl")
+        for store in (earlier, ahead_store(solutions.folder)):
+            take_over(store, work.folder / "comparisons.jsonl")
         extract_answers(solutions.folder, work.folder / "partial", reasoning, judge_by_form=judge_by_form)
         labels = [Label.of_reference(row.get("expected_answer")) for row in read_problems(problems)]
         pairs = AnswerPairs(ExtractedAnswers(work.folder / "partial", seeds), problems, labels)
@@ -89,7 +80,7 @@ def rejudge_solutions(
     first = judged.require()
     verdicts, store = judged.folder / "verdicts.parquet", judged.folder / "comparisons.jsonl"
     inputs = {"verdicts": verdicts, "comparisons": store, "labels": labels, "problems": problems}
-    inputs |= _existing(decisions)
+    inputs |= existing(decisions)
     with stage.work(_parameters(judge, tiers), inputs) as work:
         if work.done:
             return work.manifest
@@ -120,42 +111,19 @@ def _judge(
     earlier: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Apply the rules, ask the model, write the table. earlier: comparison stores of previous stages."""
-    folder, store = work.folder / "partial", work.folder / "comparisons.jsonl"
-    if jobs is not None and has_begun(work.folder):
-        ask_in_jobs(work, folder / "pending.jsonl", judge, jobs)
-    known = Comparisons(judge.model, judge.prompt.id, tiers)
-    for path in (*earlier, store, *reply_files(folder), *_existing(decisions).values()):  # the last one counts
-        known.read(path)
-    counts = apply_rules(work, pairs, known, store, folder / "pending.jsonl")
-    if counts["pending"]:
-        _ask(work, folder / "pending.jsonl", judge, jobs)
-        for path in (*reply_files(folder), *_existing(decisions).values()):
-            known.read(path)
-    undecided, asked = mark_undecided(work, known, folder, max_failed_fraction), total_usage(folder)
-    decided = keep_replies(store, folder)
+    store = work.folder / "comparisons.jsonl"
+    decided = decide_pairs(work, pairs, judge, tiers, max_failed_fraction, jobs, decisions, earlier)
     stores = (*earlier, store)
-    contradicted = mark_contradictions(known, stores, yes_of_model(stores, pairs.problems))
+    contradicted = mark_contradictions(decided.known, stores, yes_of_model(stores, pairs.problems))
     return write_verdicts(
         work,
         pairs,
-        known,
+        decided.known,
         outputs=[work.folder / "verdicts.parquet", store],
-        undecided=dict(undecided),
+        undecided=dict(decided.undecided),
         contradicted=contradicted,
-        comparisons_asked=decided + undecided.total(),
-        reference_calls=counts["reference_calls"],
-        model_calls=asked.get("done", 0) + asked.get("failed", 0),
-        requests=asked,
+        comparisons_asked=decided.replies + decided.undecided.total(),
+        reference_calls=decided.reference_calls,
+        model_calls=decided.usage.get("done", 0) + decided.usage.get("failed", 0),
+        requests=decided.usage,
     )
-
-
-def _existing(decisions: Path | None) -> dict[str, Path]:
-    return {"decisions": decisions} if decisions is not None and decisions.exists() else {}
-
-
-def _ask(work: Work, pending: Path, judge: Judge, jobs: JobSpec | None) -> None:
-    """Ask the pending questions, in this process or in jobs."""
-    if jobs is not None:
-        ask_in_jobs(work, pending, judge, jobs)
-    elif (server := judge.open_server()) is not None:  # None: not the first rank of a job
-        ask_judge(pending, server, judge, work)

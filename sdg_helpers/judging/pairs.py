@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 
 from sdg_helpers.answers.extraction import Extracted
 from sdg_helpers.answers.no_answer import clean_reference
 from sdg_helpers.errors import SdgError
-from sdg_helpers.judging.extracted_answers import ExtractedAnswers, JudgedAnswers
 from sdg_helpers.problems.problem_file import read_problems
 
 
@@ -49,10 +48,20 @@ def read_labels(labels: Path, problems: Path) -> list[Label]:
 _NO_LABEL = Label("", False)
 
 
+class Answers(Protocol):
+    """The answers of all solutions, by seed."""
+
+    seeds: list[int]
+
+    def of_seed(self, seed: int) -> Iterator[tuple[str, Extracted]]:
+        """Yield (id, answer) in problem order."""
+        ...
+
+
 class AnswerPairs:
     """Iterate over (seed, problem, extracted answer, label) of every solution."""
 
-    def __init__(self, answers: ExtractedAnswers | JudgedAnswers, problems: Path, labels: list[Label]):
+    def __init__(self, answers: Answers, problems: Path, labels: list[Label]):
         """labels: of each problem, in order."""
         self.seeds, self.problems, self._answers, self._labels = answers.seeds, problems, answers, labels
 
