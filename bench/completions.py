@@ -4,11 +4,13 @@
     python -m bench.completions --slots             # share of the server's slots that is used
     python -m bench.completions --memory            # peak memory at 10,000 and at 1,000,000 requests
     python -m bench.completions --neighbour PYTHON  # also datatrove, from the environment of that interpreter
+    python -m bench.completions --before CHECKOUT   # also the engine and the stage of another checkout of this project
 
 The stand-in server has the first core to itself, the client the second. Each client reads prompts from a JSONL file
 and writes a JSONL file. Ours does all it does in a real run: lazy input, pacing, retries, failures, progress, latency
-quantiles, and rows that survive kill -9. The bare loop (aiohttp and orjson, as many workers as requests in flight)
-does none of it. Requests a second are by the server's clock, from the first request to the last reply.
+quantiles, and rows that survive kill -9. The stage is all of stage 03 but its merge. The bare loop (aiohttp and orjson,
+as many workers as requests in flight) does none of it. Requests a second are by the server's clock, from the first
+request to the last reply.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def ours(options: argparse.Namespace) -> None:
     from sdg_helpers.completions.types import Limits, Request, Sampling
 
     requests = (
-        Request(row, [{"role": "user", "content": row["problem"]}], row["id"]) for row in prompts(options.input)
+        Request(row, [{"role": "user", "content": row["problem"]}], int(row["id"])) for row in prompts(options.input)
     )
     with files.AppendLog(options.output) as rows, files.AppendLog(options.output + ".failures") as failures:
         progress = complete(
@@ -75,6 +77,30 @@ def ours(options: argparse.Namespace) -> None:
     assert progress.failed == 0, progress
 
 
+@client
+def stage(options: argparse.Namespace) -> None:
+    """Stage 03 without its merge: problems, prompt, rows by seed, failures, session and progress."""
+    from contextlib import closing
+
+    import numpy as np
+
+    from sdg_helpers.completions.types import Limits, Sampling
+    from sdg_helpers.prompts import Prompt
+    from sdg_helpers.serving.server import Server
+    from sdg_helpers.solutions import solving
+    from sdg_helpers.solutions.seed_files import PartialWriter
+
+    problems, folder = Path(options.input), Path(options.output + ".d")
+    done = np.zeros((sum(1 for _ in prompts(options.input)), 1), dtype=bool)
+    settings = solving.GenerationSettings(
+        "standin", Prompt(name="bench", user="{problem}"), Sampling(0.6, 0.95, 4096), Limits(options.concurrency), 0
+    )
+    server = Server(options.url, "standin", "endpoint", "none")
+    with closing(PartialWriter(folder, "bench")) as writer:
+        solving.solve(solving.all_requests(problems, done, settings), writer, done, server, settings)
+    assert done.all()
+
+
 async def _bare(options: argparse.Namespace) -> None:
     import aiohttp
 
@@ -93,7 +119,7 @@ async def _bare(options: argparse.Namespace) -> None:
                         "temperature": 0.6,
                         "top_p": 0.95,
                         "max_tokens": 4096,
-                        "seed": row["id"],
+                        "seed": int(row["id"]),
                     }
                     async with session.post(url, data=orjson.dumps(body)) as response:
                         reply = orjson.loads(await response.read())
@@ -163,11 +189,13 @@ def one(name: str, count: int, concurrency: int, latency_s: float, options: argp
     ):
         os.sched_setaffinity(server.process.pid, {options.cores[0]})
         with open(f"{folder}/in.jsonl", "wb") as file:
-            file.writelines(orjson.dumps({"id": n, "problem": PROMPT % (n, n * 7)}) + b"\n" for n in range(count))
+            file.writelines(orjson.dumps({"id": str(n), "problem": PROMPT % (n, n * 7)}) + b"\n" for n in range(count))
         python = options.neighbour if name == "datatrove" else sys.executable
+        name, _, before = name.partition(" ")
+        root = options.before.resolve() if before else Path(__file__).resolve().parent.parent
         command = [
             python,
-            str(Path(__file__).resolve()),
+            str(root / "bench/completions.py"),
             "--client",
             name,
             "--url",
@@ -179,7 +207,7 @@ def one(name: str, count: int, concurrency: int, latency_s: float, options: argp
             "--concurrency",
             str(concurrency),
         ]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+        environment = {**os.environ, "PYTHONPATH": str(root)}
         begun = time.perf_counter()
         process = subprocess.Popen(
             command,
@@ -202,6 +230,9 @@ def one(name: str, count: int, concurrency: int, latency_s: float, options: argp
 
 def compare(options: argparse.Namespace) -> None:
     names = [name for name in CLIENTS if name != "datatrove" or options.neighbour]
+    if options.before:
+        names += ["ours before", "stage before"]
+    names = options.clients or names
     start = {name: one(name, 64, 16, 0.0, options) for name in names}
     print(f"{options.count} requests, {options.size} characters a reply, median of {options.rounds}", flush=True)
     print(
@@ -279,6 +310,8 @@ def main() -> None:
     add("--concurrencies", type=int, nargs="+", default=[64, 512])
     add("--cores", type=int, nargs=2, default=[0, 1])
     add("--neighbour", help="a Python that has datatrove")
+    add("--before", type=Path, help="a checkout of this project")
+    add("--clients", nargs="+", help="only these, bare among them")
     add("--slots", action="store_true")
     add("--memory", action="store_true")
     add("--memory-counts", type=int, nargs="+", default=[10_000, 1_000_000])

@@ -699,3 +699,21 @@ def test_invalid_sampling_is_rejected(name, bad, good):
 def test_messages_that_are_not_json_are_rejected(plain):
     with pytest.raises(SdgError, match="request 'odd': its messages are not plain JSON"):
         ask(plain, [Request("odd", [{"role": "user", "content": {1, 2}}])])
+
+
+def test_replies_that_come_together_end_in_one_tick(plain):
+    """Whoever writes rows may wait for the tick: it comes after every callback, and its error ends the run."""
+    waiting, written = [], []
+
+    def on_tick():
+        written.append(len(waiting))
+        waiting.clear()
+
+    ask(plain, map(request, range(300)), on_completion=lambda asked, _: waiting.append(asked), on_tick=on_tick)
+    assert sum(written) == 300 and not waiting and 0 not in written
+
+    def full():
+        raise SdgError("the disk is full")
+
+    with pytest.raises(SdgError, match="the disk is full"):
+        ask(plain, map(request, range(300)), on_tick=full)

@@ -51,6 +51,23 @@ def test_a_seed_with_more_files_than_may_be_open_is_merged(problems, tmp_path):
     assert (tmp_path / "output-rs0.jsonl").read_bytes() == b"".join(map(row, range(600)))
 
 
+def test_rows_of_one_moment_are_written_together(tmp_path):
+    writer = seed_files.PartialWriter(tmp_path, "solve")
+    paths = [tmp_path / "partial" / f"rs{seed}" / f"{writer.name}.jsonl" for seed in (0, 1)]
+    writer.add(0, row(1))
+    writer.add(1, row(1))
+    writer.add(0, row(2))
+    assert not any(path.exists() for path in paths)
+    writer.write()
+    assert [path.read_bytes() for path in paths] == [row(1) + row(2), row(1)]
+    writer.add(0, row(3))
+    writer.sync()
+    assert paths[0].read_bytes() == row(1) + row(2) + row(3)
+    writer.add(1, row(2))
+    writer.close()
+    assert paths[1].read_bytes() == row(1) + row(2)
+
+
 def test_a_failed_merge_leaves_no_file_open(problems, tmp_path, monkeypatch):
     writer = seed_files.PartialWriter(tmp_path, "solve")
     writer.append(0, row(1))

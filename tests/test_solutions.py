@@ -271,6 +271,8 @@ def test_thinking_is_counted_by_its_shape_and_by_how_it_was_sent(problems, tmp_p
     position = {row["id"]: number % 5 for number, row in enumerate(files.read_jsonl(problems))}
 
     class Answering:
+        batch = None
+
         def complete(self, requests, *, on_completion, **_):
             meter = Meter()
             for request in requests:

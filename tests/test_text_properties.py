@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sdg_helpers import files
 from sdg_helpers.answers.extraction import extract_answer, find_answer
 from sdg_helpers.answers.options import LETTERS, option_letter, text_key
-from sdg_helpers.answers.thinking import normalise_reasoning, split_thinking, thinking_shape
+from sdg_helpers.answers.thinking import CLOSE, OPEN, normalise_reasoning, read_thinking, split_thinking, thinking_shape
 from sdg_helpers.decontamination.decontaminate import says_same
 from sdg_helpers.genselect.picks import read_pick
 from sdg_helpers.judging.extracted_answers import answer_of
@@ -33,6 +33,19 @@ FILTERS = Filters.parse({"trim_prefix": True, "trim_solutions": True})
 def test_thinking_is_brought_to_one_form_once(content, reasoning):
     once = normalise_reasoning(content, reasoning)
     assert normalise_reasoning(once) == once
+
+
+@inputs(200)
+@given(st.lists(st.sampled_from(["<think>", "</think>", "think>", "nothink>", "a", "\n"]), max_size=6).map("".join))
+def test_the_shape_of_thinking_is_told_by_its_tags(content):
+    text = normalise_reasoning(content)
+    opened, closed = text.count(OPEN), text.count(CLOSE)
+    shape = "unclear"
+    if opened == closed == 0:
+        shape = "none"
+    elif opened == 1 and closed <= 1 and text.startswith(OPEN):
+        shape = "closed" if closed else "unclosed"
+    assert read_thinking(content, "") == (text, shape) and thinking_shape(text) == shape
 
 
 @inputs(100)

@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 OPEN, CLOSE = "<think>", "</think>"
+_TAG_END = "think>"  # of both
 
 # Other tags around inline thinking: Gemini's thought, Magistral's [THINK], Seed-OSS, Kimi-VL, gpt-oss.
 _FOREIGN_TAGS = (
@@ -34,7 +35,7 @@ def normalise_reasoning(content: str | None, reasoning_content: str | None = Non
     Idempotent.
     """
     content = content or ""
-    if not reasoning_content and content.startswith(OPEN) and OPEN not in content[1:]:
+    if not reasoning_content and content.startswith(OPEN) and content.find(OPEN, 1) < 0:
         return content  # the usual form
     content = _without_broken_start(_with_own_tags(content))
     thinking = _with_own_tags(reasoning_content or "").strip()
@@ -52,6 +53,14 @@ def _normalise_inline(content: str) -> str:
     if end >= 0 and not 0 <= content.find(OPEN) < end:
         content = f"{OPEN}\n{content.lstrip()}"
     return _join_leading(content.lstrip()) if content.lstrip().startswith(OPEN) else content
+
+
+def read_thinking(content: str, reasoning: str) -> tuple[str, Shape]:
+    """Return a reply's text as `normalise_reasoning` joins it, and its `thinking_shape`."""
+    if not reasoning and content.startswith(OPEN) and (shape := thinking_shape(content)) != "unclear":
+        return content, shape  # the usual form, in one pass over the text
+    text = normalise_reasoning(content, reasoning)
+    return text, thinking_shape(text)
 
 
 def split_thinking(generation: str) -> tuple[str | None, str]:
@@ -72,8 +81,14 @@ def thinking_shape(generation: str) -> Shape:
     Anything else is "unclear": several parts, text before the thinking, or a tag inside the thinking or the answer. It
     cannot be told where such an answer begins, so no row may have this shape.
     """
-    if "think>" not in generation:
+    tags = generation.count(_TAG_END)
+    if not tags:
         return "none"
+    if tags <= 2 and generation.startswith(OPEN):
+        if tags == 1:
+            return "unclosed"
+        if generation.rfind(CLOSE) > 0:
+            return "closed"
     opened, closed = generation.count(OPEN), generation.count(CLOSE)
     if opened == closed == 0:
         return "none"

@@ -17,7 +17,7 @@ from sdg_helpers.completions.hints import add_fit
 from sdg_helpers.completions.http_errors import classify_status
 from sdg_helpers.completions.redaction import Redactor
 from sdg_helpers.completions.replies import FATAL, REJECTED, RETRY, FailedAttempt, error_text, load_json, read_body
-from sdg_helpers.completions.transport import REPLY_CAP_BYTES
+from sdg_helpers.completions.response_bodies import REPLY_CAP_BYTES
 from sdg_helpers.completions.types import Completion, Request
 
 Outcome = Completion | FailedAttempt

@@ -19,7 +19,7 @@ from aiohttp.client_proto import ResponseHandler
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
-_MAX_REQUESTS = 128  # per connection, so that the replies to remember are few
+_MAX_REQUESTS = 256  # per connection, so that the replies to remember are few
 
 _carrier: ContextVar[_Protocol] = ContextVar("carrier")  # the connection of the calling task's last request
 

@@ -38,12 +38,14 @@ class Dispatcher:
         on_failure: Callable[[Request, Failure], None],
         on_progress: Callable[[Progress], None] | None,
         allowance: Allowance | None = None,
+        on_tick: Callable[[], None] | None = None,
     ):
         self._allowance = allowance
         self._held = self._refused = False  # the allowance admits no request now, and with nothing in flight
         self._backlog = Backlog(requests, max(1000, 2 * limits.concurrency))
         self._transport, self._limits = transport, limits
         self._on_completion, self._on_failure, self._on_progress = on_completion, on_failure, on_progress
+        self._on_tick, self._ticking = on_tick, False
         self._pace, self._meter = Pace(limits.concurrency), Meter()
         self._idle: list[asyncio.Future[PendingRequest]] = []
         self._in_flight = self._failed_in_a_row = self._long_waits = 0
@@ -183,6 +185,17 @@ class Dispatcher:
             self._on_completion(pending.request, outcome)
         else:
             self._handle(pending, outcome)
+        if self._on_tick is not None and not self._ticking:
+            self._ticking = True
+            self._loop.call_soon(self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        try:
+            if self._on_tick is not None:
+                self._on_tick()
+        except BaseException as error:  # a full disk
+            self.stop(error)
 
     def _note_response(self, pending: PendingRequest) -> None:
         """Note that the server accepted this request and responded, successfully or not."""

@@ -43,6 +43,7 @@ def complete(
     on_progress: Callable[[Progress], None] | None = None,
     fit: RequestFit = _AS_IS,
     allowance: Allowance | None = None,
+    on_tick: Callable[[], None] | None = None,
 ) -> Progress:
     """Send every request; return when each has completed or failed.
 
@@ -52,7 +53,8 @@ def complete(
     requests. The callbacks are called one at a time, in the
     order in which requests end, from the run's thread; on_progress about once a second, and once at the end. fit: how
     requests differ from OpenAI's first API, for servers that need it; without it, replies are not streamed. allowance:
-    asked before each attempt; when it admits none and nothing is in flight, its refusal is raised.
+    asked before each attempt; when it admits none and nothing is in flight, its refusal is raised. on_tick: called when
+    the replies that arrived together have been passed to the callbacks, so that their rows can be written together.
 
     Works inside a running event loop (a notebook) and outside. Raises whatever a callback or `requests` raises,
     SdgError when no request can succeed (wrong key, unknown model), and ServerGone when the server stays unreachable.
@@ -64,7 +66,7 @@ def complete(
     if len(transports) > 1:
         transport = Balancer(transports, [target.weight for target in targets], limits.concurrency)
     _allow_open_files(limits.concurrency + 200)
-    dispatcher = Dispatcher(requests, transport, limits, on_completion, on_failure, on_progress, allowance)
+    dispatcher = Dispatcher(requests, transport, limits, on_completion, on_failure, on_progress, allowance, on_tick)
     run = _Run(dispatcher)
     try:
         run.start()

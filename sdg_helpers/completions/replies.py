@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from sdg_helpers.answers.finish_reasons import ended_by_itself
-from sdg_helpers.answers.thinking import Shape, normalise_reasoning, split_thinking, thinking_form, thinking_shape
+from sdg_helpers.answers.thinking import Shape, read_thinking, split_thinking, thinking_form
 from sdg_helpers.completions.types import Completion
 from sdg_helpers.exact_json import replace_lone_surrogates
 
@@ -110,8 +110,7 @@ def conclude(reply: Reply, seconds: float) -> Completion | FailedAttempt:
     """
     finish = reply.finish
     plain = finish if isinstance(finish, str) and _FINISH_REASON.fullmatch(finish) else "unknown"
-    text = normalise_reasoning(reply.content, reply.reasoning)
-    shape = thinking_shape(text)
+    text, shape = read_thinking(reply.content, reply.reasoning)
     if (failure := _find_flaw(plain, reply, text, shape)) is not None:
         return replace(failure, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
     form = thinking_form(reply.content, reply.reasoning, shape)
@@ -123,7 +122,7 @@ def _find_flaw(plain: str, reply: Reply, text: str, shape: Shape) -> FailedAttem
     finish = reply.finish
     if plain.lower() in _ABORTED:
         return FailedAttempt(RETRY, "aborted", f"the server aborted the request (finish_reason {finish!r})")
-    if not text.strip():
+    if not text or text.isspace():
         return _explain_empty(plain, reply)
     if shape == "unclear":
         return FailedAttempt(
@@ -132,7 +131,11 @@ def _find_flaw(plain: str, reply: Reply, text: str, shape: Shape) -> FailedAttem
             f"more than one thinking part, or text around it, so that it cannot be told where the answer begins: "
             f"{text[:100]!r} … {text[-100:]!r}",
         )
-    if not reply.content.strip() and ended_by_itself(plain) and not split_thinking(text)[1].strip():
+    if (
+        (not reply.content or reply.content.isspace())
+        and ended_by_itself(plain)
+        and not split_thinking(text)[1].strip()
+    ):
         return FailedAttempt(
             UNUSABLE, "no_answer", f"thinking without an answer (finish_reason {finish!r}), ending {text[-100:]!r}"
         )

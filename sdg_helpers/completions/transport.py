@@ -7,7 +7,6 @@ which handle about ten times as many requests per second as that client's transp
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import time
 from dataclasses import replace
@@ -17,30 +16,27 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from sdg_helpers import network
+from sdg_helpers.completions.connection_errors import explain_connection
 from sdg_helpers.completions.connections import Connector
 from sdg_helpers.completions.cuts import CUT_STATUSES, CutWatch
 from sdg_helpers.completions.event_streams import EventStream, is_event_stream
 from sdg_helpers.completions.hints import add_fit
 from sdg_helpers.completions.http_errors import classify_status, error_message
+from sdg_helpers.completions.model_lists import classify_not_found, listed_models
 from sdg_helpers.completions.redaction import Redactor, secrets_in
 from sdg_helpers.completions.replies import (
     FATAL,
     REJECTED,
     RETRY,
-    UNREACHABLE,
     FailedAttempt,
-    load_json,
     read_reply,
 )
 from sdg_helpers.completions.request_bodies import BodyWriter, RequestFit
+from sdg_helpers.completions.response_bodies import REPLY_CAP_BYTES, read_stream, read_whole
 from sdg_helpers.completions.types import Completion, Request, Sampling
-from sdg_helpers.errors import SdgError, did_you_mean
+from sdg_helpers.errors import SdgError
 
-REPLY_CAP_BYTES = 64 << 20  # larger than any sane reply; a broken server must not exhaust our memory
 _STREAM_REFUSALS = (400, 404, 405, 415, 422, 501)
-_CLOSING_S = 1.0  # after the last event, for the end of the response, so that its connection can be used again
-_SHOWN_NAMES = 8
-_AZURE_HINT = " Azure also needs `request: {query: {api-version: …}}` and `api_key_header: api-key`."
 _PASSING = 2  # "not found" before the first reply that may be passing
 
 
@@ -113,7 +109,7 @@ class Transport:
     async def get_models(self) -> tuple[int, bytes]:
         """Return the status and the body of the server's list of models. Raises aiohttp.ClientError or a timeout."""
         async with self._session.get(f"{self.base_url}/models", **self._options) as response:
-            return response.status, await _read(response) or b""
+            return response.status, await read_whole(response) or b""
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the counts by server: none, as there is only one."""
@@ -130,9 +126,9 @@ class Transport:
         data: bytes | None
         async with self._session.post(self._url, data=body, **self._options) as response:
             if response.status == 200 and response.content_type == "text/event-stream":
-                stream, data = await _read_stream(response), b""
+                stream, data = await read_stream(response), b""
             else:
-                stream, data = None, await _read(response)
+                stream, data = None, await read_whole(response)
         seconds = time.perf_counter() - started
         if data is None:
             return FailedAttempt(RETRY, "too_long", f"the reply is longer than {REPLY_CAP_BYTES >> 20} MiB")
@@ -180,26 +176,7 @@ class Transport:
     def explain(self, error: Exception) -> FailedAttempt:
         """Return what a failed connection means."""
         message = self.quote(f"{type(error).__name__}: {error}")
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            return FailedAttempt(
-                FATAL,
-                "too_many_files",
-                "Too many open files: lower the concurrency, or raise the limit (`ulimit -n 65536`) and run again.",
-            )
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            return FailedAttempt(
-                FATAL,
-                "certificate",
-                f"{self.base_url}: this machine does not trust the server's certificate ({message}). Check the "
-                "address, or set SSL_CERT_FILE to the certificates of your organisation.",
-            )
-        if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
-            return FailedAttempt(UNREACHABLE, "unreachable", message)
-        if isinstance(error, asyncio.TimeoutError):
-            return FailedAttempt(RETRY, "timeout", f"no complete reply within {self._timeout.total} s")
-        if isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, OSError)):
-            return FailedAttempt(RETRY, "disconnected", message)
-        return FailedAttempt(RETRY, "bad_reply", message)
+        return explain_connection(error, message, self.base_url, self._timeout.total)
 
     async def _read_error(self, response: aiohttp.ClientResponse, data: bytes) -> FailedAttempt:
         message = self.quote(error_message(data))
@@ -222,71 +199,7 @@ class Transport:
             served = listed_models((await self.get_models())[1])
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
             served = None
-        if served is None:
-            return FailedAttempt(
-                FATAL,
-                "http_404",
-                f"{self._url} does not exist (HTTP 404: {message}). Check base_url (it usually ends in /v1) and the "
-                f"name of the model, {self.model!r}." + (_AZURE_HINT if "azure" in self.base_url else ""),
-            )
-        if self.model in served:
-            return FailedAttempt(RETRY, "http_404", f"HTTP 404: {message}")
-        return FailedAttempt(
-            FATAL,
-            "http_404",
-            f"{self.base_url} does not serve the model {self.model!r}, only {_first_names(served)} (HTTP 404: "
-            f"{message}).{did_you_mean(self.model, served)} Set the model's name to one of these.",
-        )
-
-
-def listed_models(data: bytes) -> list[str] | None:
-    """Return the names in a list of models, in any of the usual shapes; None when the body is no such list."""
-    try:
-        body = load_json(data)
-        rows = body if isinstance(body, list) else body.get("data") if "data" in body else body.get("models")
-        names = [row if isinstance(row, str) else row.get("id") or row.get("name") or row["model"] for row in rows]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None
-    return [str(name) for name in names]
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes | None:
-    """Return the complete body, or None when it exceeds REPLY_CAP_BYTES."""
-    length = response.content_length
-    if length is not None and length > REPLY_CAP_BYTES:
-        return None  # an unread response closes its connection
-    if length is not None and "Content-Encoding" not in response.headers:
-        return await response.read()
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > REPLY_CAP_BYTES:
-            response.close()
-            return None
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _first_names(names: list[str]) -> str:
-    shown = ", ".join(names[:_SHOWN_NAMES]) or "none"
-    return shown + (f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else "")
-
-
-async def _read_stream(response: aiohttp.ClientResponse) -> EventStream:
-    """Read a streamed reply. A connection that breaks after the model's last word costs nothing."""
-    stream = EventStream(REPLY_CAP_BYTES)
-    try:
-        async for data in response.content.iter_any():
-            stream.feed(data)
-            if stream.stopped:
-                break
-        if stream.stopped and not response.content.at_eof():
-            await asyncio.wait_for(response.content.read(), _CLOSING_S)
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
-        if not stream.ended:
-            raise
-        response.close()
-    return stream
+        return classify_not_found(self._url, self.model, served, message)
 
 
 def request_headers(client: Any, fit: RequestFit) -> dict[str, str]:

@@ -13,7 +13,7 @@ from sdg_helpers.batches.settings import ANTHROPIC_HEADERS, ANTHROPIC_KEY_HEADER
 from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.failures import WITHOUT_ANSWER
 from sdg_helpers.completions.first_look import get_models
-from sdg_helpers.completions.transport import listed_models
+from sdg_helpers.completions.model_lists import listed_models
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, ServerGone
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.serving.server import Server

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import time
 from collections import Counter
 from collections.abc import Container, Iterator
@@ -63,23 +64,44 @@ class PartialWriter:
         self.folder = Path(folder) / "partial"
         self.name = f"{time.time_ns()}-{name}-{secrets.token_hex(4)}"
         self._logs: dict[int, files.AppendLog] = {}
+        self._waiting: dict[int, list[bytes]] = {}  # rows to write, by seed
+        self._writing = threading.Lock()
 
     def append(self, seed: int, line: bytes) -> None:
         """Append one serialized row. When this returns, the operating system has it."""
-        log = self._logs.get(seed)
-        if log is None:
-            log = self._logs[seed] = files.AppendLog(self.folder / f"rs{seed}" / f"{self.name}.jsonl")
-        log.append(line)
+        self.add(seed, line)
+        self.write()
+
+    def add(self, seed: int, line: bytes) -> None:
+        """Add one serialized row to those that `write` appends."""
+        with self._writing:
+            self._waiting.setdefault(seed, []).append(line)
+
+    def write(self) -> None:
+        """Append the added rows, those of a seed at once. When this returns, the operating system has them."""
+        with self._writing:
+            for seed, lines in self._waiting.items():
+                log = self._logs.get(seed)
+                if log is None:
+                    log = self._logs[seed] = files.AppendLog(self.folder / f"rs{seed}" / f"{self.name}.jsonl")
+                if lines:
+                    log.append(b"".join(lines))
+                    lines.clear()
+            self._waiting.clear()
 
     def sync(self) -> None:
-        """Put on disk, against power cuts, what has been appended. May be called from another thread."""
+        """Put on disk, against power cuts, what has been added. May be called from another thread."""
+        self.write()
         for log in list(self._logs.values()):
             log.flush()
 
     def close(self) -> None:
-        """Flush and close every file."""
-        for log in self._logs.values():
-            log.close()
+        """Write what was added, and close every file."""
+        try:
+            self.write()
+        finally:
+            for log in self._logs.values():
+                log.close()
 
 
 def find_done(

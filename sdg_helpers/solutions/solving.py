@@ -49,10 +49,9 @@ def requests_for(
 
     The keys are (position, seed, problem).
     """
-    missing = np.flatnonzero(~done)
-    if len(missing):
+    if missing := [seed for seed, is_done in enumerate(done.tolist()) if not is_done]:
         messages = settings.prompt.messages(problem)
-        for seed in missing.tolist():
+        for seed in missing:
             yield Request((position, seed, problem), messages, sampling_seed(settings.run_seed, problem["id"], seed))
 
 
@@ -80,6 +79,8 @@ def solve(
     """
     before, total = int(done.sum()) - skipped, done.size - skipped
     partial, session = writer.folder, Session(writer.folder)
+    live = server.batch is None  # then rows may wait for the others of their loop's tick; a batch is delivered once
+    keep = writer.add if live else writer.append
     with files.AppendLog(partial / f"failures-{writer.name}.jsonl") as failures:
 
         def on_completion(request: Request, completion: Completion) -> None:
@@ -91,7 +92,7 @@ def solve(
                 finish_reason=completion.finish_reason,
                 num_generated_tokens=completion.completion_tokens,
             )
-            writer.append(seed, line)
+            keep(seed, line)
             done[position, seed] = True
             on_end(request)
 
@@ -116,5 +117,6 @@ def solve(
             on_completion=on_completion,
             on_failure=on_failure,
             on_progress=on_progress,
+            **({"on_tick": writer.write} if live else {}),
         )
         session.save(progress, progress.done, force=True)

@@ -42,7 +42,7 @@ class Model:
     def __init__(self, folder, answer_s=0.0):
         self.log, self.answer_s = folder / f"asked-{os.getpid()}", answer_s
 
-    def complete(self, requests, *, on_completion, on_progress, **_):
+    def complete(self, requests, *, on_completion, on_progress, on_tick, **_):
         in_flight, requests, over, meter = [], iter(requests), False, Meter()
         with open(self.log, "a", buffering=1) as log:
             while in_flight or not over:
@@ -62,6 +62,7 @@ class Model:
                     text = f"<think>{request.seed}</think>{request.key[0]}"
                     meter.completed(1, 2, 0.1)
                     on_completion(request, Completion(text, "inline", "stop", 1, 2, 0.1))
+                    on_tick()
         return meter.progress(0, 0, IN_FLIGHT, "", {})
 
 
