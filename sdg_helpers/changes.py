@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import manifests
+from sdg_helpers.fingerprints import has_hash, same_content, same_hash
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def find_changes(
     ]
     for name in sorted({*known.get("inputs", {}), *wanted["inputs"]}):
         before, after = (side.get("inputs", {}).get(name) or {} for side in (known, wanted))
-        if before.get("blake2b", after.get("blake2b")) != after.get("blake2b") or not before or not after:
+        if not before or not after or not same_content(before, after, _path(folder, after)):
             line = (
                 f"input {name}: its content has changed ({before.get('bytes')} bytes then, {after.get('bytes')} now, "
                 f"{after.get('path') or before.get('path')})"
@@ -60,10 +61,18 @@ def is_larger(before: Any, after: Any) -> bool:
 
 def _grew(folder: Path, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether the stage that writes an input has grown since it was read. before: {} for an input that is new."""
-    path = Path(os.path.normpath(folder / after["path"]))
-    return any(
-        state.get(path.name, {}).get("blake2b") == before.get("blake2b") for state in manifests.earlier_outputs(path)
-    )
+    path = _path(folder, after)
+    return any(_is_state(state.get(path.name, {}), before) for state in manifests.earlier_outputs(path))
+
+
+def _is_state(state: Mapping[str, Any], read: Mapping[str, Any]) -> bool:
+    """Whether an earlier state of a file is the one that was read. Nothing is known of a file that did not exist."""
+    same = same_hash(state, read)
+    return not (has_hash(state) or has_hash(read)) if same is None else same
+
+
+def _path(folder: Path, known: Mapping[str, Any]) -> Path:
+    return Path(os.path.normpath(folder / known["path"]))
 
 
 def _parameters(before: Mapping[str, Any], after: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any, Any]]:

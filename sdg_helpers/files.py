@@ -99,10 +99,11 @@ def _excerpt(line: bytes) -> str:
 
 
 @contextmanager
-def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path | str, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a binary file that appears at `path` complete or not at all (temporary name, fsync, rename).
 
-    Raises SdgError when this file cannot be written; other exceptions from the body propagate unchanged.
+    sync: wait for the disk; False for what nobody misses after a power cut. Raises SdgError when this file cannot be
+    written; other exceptions from the body propagate unchanged.
     """
     path = Path(path)
     with disk_errors(path):
@@ -114,8 +115,9 @@ def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
         with io.BufferedWriter(raw, _BLOCK) as file:
             yield file
             file.flush()
-            with disk_errors(path):
-                os.fsync(handle)
+            if sync:
+                with disk_errors(path):
+                    os.fsync(handle)
         with disk_errors(path):
             os.chmod(name, 0o666 & ~umask())
             os.replace(name, path)
@@ -166,9 +168,9 @@ def disk_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_json(path: Path | str, value: Any) -> None:
-    """Replace a small JSON file atomically, indented, with keys in the order given."""
-    with atomic_writer(path) as file:
+def write_json(path: Path | str, value: Any, *, sync: bool = True) -> None:
+    """Replace a small JSON file atomically, indented, with keys in the order given. sync: see atomic_writer."""
+    with atomic_writer(path, sync=sync) as file:
         file.write(exact_json.dumps(value, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str))
 
 

@@ -1,7 +1,7 @@
 """Fingerprints of files: computed while a file is written, so that nobody reads it again to know what it holds.
 
-blake2b says whether two files have the same content; xxh3 is ten times as fast and checks a file that is read anyway.
-Of a JSONL file the hash of every row is kept too: `runs/repair.py` finds the intact rows of a damaged file with them.
+The hash is xxh3; versions up to 0.1 wrote blake2b, which is still compared where a record has nothing else. Of a JSONL
+file the hash of every row is kept too: `runs/repair.py` finds the intact rows of a damaged file with them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Buffer
 
 BLOCK = 1 << 20
 _MAX_REMEMBERED = 1000
+_HASHES = ("xxh3", "blake2b")  # that a record may have
 
 
 class Recorder:
@@ -29,33 +32,31 @@ class Recorder:
     def __init__(self, by_row: bool = False):
         self.bytes = 0
         self.row_hashes: array[int] | None = array("Q") if by_row else None
-        self._content, self._check, self._row = hashlib.blake2b(digest_size=16), xxhash.xxh3_64(), xxhash.xxh3_64()
+        self._content, self._row = xxhash.xxh3_64(), xxhash.xxh3_64()
 
     def update(self, data: Buffer) -> None:
         """Add the next bytes."""
-        block = bytes(data)
-        self.bytes += len(block)
-        self._content.update(block)
-        self._check.update(block)
+        view = memoryview(data)
+        self.bytes += len(view)
+        self._content.update(view)
         if self.row_hashes is not None:
-            self._add_rows(block, self.row_hashes)
+            self._add_rows(bytes(view), self.row_hashes)
 
     def _add_rows(self, block: bytes, hashes: array[int]) -> None:
-        start = 0
+        view, start = memoryview(block), 0
         while end := block.find(b"\n", start) + 1:
-            self._row.update(block[start:end])
+            self._row.update(view[start:end])
             hashes.append(self._row.intdigest())
             self._row.reset()
             start = end
-        self._row.update(block[start:])
+        self._row.update(view[start:])
 
     def fingerprint(self, status: os.stat_result) -> dict[str, Any]:
-        """Return {"bytes", "mtime_ns", "blake2b", "xxh3"} and, of a JSONL file, "rows". status: of the file."""
+        """Return {"bytes", "mtime_ns", "xxh3"} and, of a JSONL file, "rows". status: of the file."""
         return {
             "bytes": status.st_size,
             "mtime_ns": status.st_mtime_ns,
-            "blake2b": self._content.hexdigest(),
-            "xxh3": self._check.hexdigest(),
+            "xxh3": self._content.hexdigest(),
             **({} if self.row_hashes is None else {"rows": len(self.row_hashes)}),
         }
 
@@ -94,7 +95,7 @@ def fingerprint_output(path: Path) -> tuple[dict[str, Any], array[int] | None]:
 
 
 def fingerprint(path: Path | str) -> dict[str, Any]:
-    """Return {"bytes", "mtime_ns", "blake2b", "xxh3"} of a file, reading it once."""
+    """Return {"bytes", "mtime_ns", "xxh3"} of a file, reading it once."""
     recorder = Recorder()
     return recorder.fingerprint(_read(path, recorder))
 
@@ -113,7 +114,7 @@ def _identity(status: os.stat_result) -> tuple[int, int, int]:
 class Check:
     """Compare bytes that are read in order with a recorded fingerprint, by the fastest hash that it has."""
 
-    def __init__(self, known: dict[str, Any]):
+    def __init__(self, known: Mapping[str, Any]):
         self._expected = known.get("xxh3") or known.get("blake2b")
         self._hash = xxhash.xxh3_64() if known.get("xxh3") else hashlib.blake2b(digest_size=16)
         self.update = self._hash.update
@@ -123,7 +124,30 @@ class Check:
         return self._expected is None or self._hash.hexdigest() == self._expected
 
 
-def has_content(path: Path, known: dict[str, Any]) -> bool:
+def has_hash(known: Mapping[str, Any]) -> bool:
+    """Return whether a fingerprint says what a file holds, and not only how long it is."""
+    return any(known.get(name) for name in _HASHES)
+
+
+def same_hash(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool | None:
+    """Return whether two fingerprints have the same hash; None if they have no kind of hash in common."""
+    common = [name for name in _HASHES if one.get(name) and other.get(name)]
+    return bool(one[common[0]] == other[common[0]]) if common else None
+
+
+def same_content(one: Mapping[str, Any], other: Mapping[str, Any], path: Path) -> bool:
+    """Return whether two fingerprints are of the same content, as far as both say.
+
+    path: the file that `other` is of. It is read if the two have no hash in common, which happens where an earlier
+    version wrote `one`.
+    """
+    if not (has_hash(one) and has_hash(other)):
+        return True
+    same = same_hash(one, other)
+    return has_content(path, one) if same is None else same
+
+
+def has_content(path: Path, known: Mapping[str, Any]) -> bool:
     """Return whether a file has the recorded content. Reads it; where the record has no hash, the size must do."""
     check = Check(known)
     with open(path, "rb") as file:

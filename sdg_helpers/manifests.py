@@ -14,7 +14,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
-from sdg_helpers.fingerprints import BLOCK, Check, fingerprint, has_content
+from sdg_helpers.fingerprints import BLOCK, Check, fingerprint, has_content, has_hash
 
 SEED_FILES = "output-rs*.jsonl"  # too large to be read twice: `read_lines` checks them while a stage reads them
 ROW_HASHES = "hashes"  # the folder with a hash of each row of a stage's JSONL files, which `sdg repair` needs
@@ -153,7 +153,7 @@ def input_fingerprint(path: Path, *, by_hash: bool) -> dict[str, Any]:
     if not path.exists():
         raise SdgError(f"{path}: input file not found. Run the stage that writes it first.")
     known = recorded(path)
-    if known is None or "blake2b" not in known:
+    if known is None or not has_hash(known):
         return fingerprint(path)
     if by_hash and not path.match(SEED_FILES):
         check_content(path)
@@ -165,6 +165,11 @@ def check_content(path: Path) -> None:
     known = recorded(path)
     if known is not None and (what := _flaw(path, known, by_hash=True)):
         raise DamagedStage(path.parent, [Damage(path.name, what)])
+
+
+def is_recorded(path: Path) -> bool:
+    """Return whether a finished stage wrote this file and recorded its content, so that `read_lines` checks it."""
+    return has_hash(recorded(path) or {})
 
 
 def read_lines(path: Path) -> Iterator[bytes]:

@@ -178,6 +178,7 @@ class Work:
                     "pid": os.getpid(),
                     **more,
                 },
+                sync=False,
             )
             self._bar.show(f"{self.stage.name}: {progress_text({'done': done, 'total': total, **more})}", done, total)
 

@@ -1,5 +1,6 @@
 """Files of a finished stage that are lost or changed: found by the next stage, named, and repaired byte for byte."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -137,6 +138,58 @@ def test_old_manifests_are_accepted_and_checked_as_far_as_they_go(finished, copy
     assert found.kept == 0 and (copy / "math" / "solutions" / "set-aside" / "output-rs1.jsonl").exists()
     run_after_repair(copy, finished[1], finished[0].base_url, SEEDS)
     assert contents(copy) == contents(finished[2])
+
+
+def with_blake2b(folder):
+    """Make a run as version 0.1 wrote it: manifests, also those of begun stages, with blake2b alone."""
+    for record in (folder / "math").glob("*/*.json"):
+        content = json.loads(record.read_text())
+        content.pop("checksum", None)
+        known = [(record.parent / name, one) for name, one in content.get("outputs", {}).items()]
+        known += [(record.parent / one["path"], one) for one in content.get("inputs", {}).values()]
+        for path, one in known:
+            if not path.exists():  # the source of the problems, elsewhere
+                continue
+            one.clear()
+            one |= {"path": os.path.relpath(path, record.parent), "bytes": path.stat().st_size}
+            one["blake2b"] = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        record.write_text(json.dumps(content))
+        shutil.rmtree(record.parent / manifests.ROW_HASHES, ignore_errors=True)
+    return folder
+
+
+def test_fingerprints_of_version_0_1_are_recognised(finished, copy):
+    sft = copy / "math" / "sft"
+    manifest = json.loads((sft / "manifest.json").read_text())
+    begun = {key: manifest[key] for key in ("stage", "parameters", "inputs")}
+    (sft / "manifest.json").rename(sft / "begun.json").write_text(json.dumps(begun))
+    with_blake2b(copy)
+    run_on(finished, copy)
+    assert contents(copy) == contents(finished[2])
+    assert all(not one.problems for one in verify.verify_run(copy))
+    with_blake2b(copy)
+    damaging.rot(copy / "math" / "relabeled" / "labels.parquet")
+    forget(copy, "rejudged")  # a finished stage does not read its inputs again
+    with pytest.raises(DamagedStage, match=r"labels.parquet has other content"):
+        run_on(finished, copy)
+
+
+def test_an_input_from_outside_is_compared_with_the_hash_that_is_known(tmp_path):
+    """Version 0.1 recorded blake2b; the record of today has another hash of the same bytes."""
+    source, stage = tmp_path / "source.jsonl", Stage(tmp_path / "run" / "math" / "problems", "problems")
+    source.write_bytes(b'{"problem": "1 + 1"}\n')
+    with stage.work({}, {"source": source}):
+        pass
+    begun = files.read_json(stage.folder / "begun.json")
+    known = begun["inputs"]["source"]
+    del known["xxh3"]
+    known["blake2b"] = hashlib.blake2b(source.read_bytes(), digest_size=16).hexdigest()
+    files.write_json(stage.folder / "begun.json", begun)
+    with stage.work({}, {"source": source}):
+        pass
+    source.write_bytes(b'{"problem": "1 + 2"}\n')
+    with pytest.raises(SdgError, match="input source: its content has changed"), stage.work({}, {"source": source}):
+        pass
 
 
 @pytest.mark.parametrize("name", ["solutions", "sft"])

@@ -125,7 +125,9 @@ def test_an_interrupted_copy_is_completed(shipped, tmp_path, monkeypatch):
     create = workspace.files.atomic_writer
     with monkeypatch.context() as patch:
         patch.setattr(
-            workspace.files, "atomic_writer", lambda path: stop(path) if path.suffix == ".yaml" else create(path)
+            workspace.files,
+            "atomic_writer",
+            lambda path, **more: stop(path) if path.suffix == ".yaml" else create(path, **more),
         )
         with pytest.raises(KeyboardInterrupt):
             create_workspace(work)

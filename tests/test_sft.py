@@ -16,7 +16,7 @@ from sdg_helpers.judging.pass_rates import count
 from sdg_helpers.judging.verdicts import VerdictWriter
 from sdg_helpers.prompts import load_prompt
 from sdg_helpers.sft import rl_data
-from sdg_helpers.sft.chat_templates import ChatTemplate
+from sdg_helpers.sft.chat_templates import CHATML, ChatTemplate
 from sdg_helpers.sft.dataset_cards import DatasetCard
 from sdg_helpers.sft.export import export_sft
 from sdg_helpers.sft.filters import REASONS, Filters
@@ -276,6 +276,41 @@ def test_the_order_depends_only_on_seed_and_data(tmp_path):
         orders.append([row["seed"] for row in rows_in(tmp_path / name / "sft-data-math.jsonl")])
     assert orders[0] == orders[1] != orders[2] and sorted(orders[0]) == sorted(orders[2]) == list(range(40))
     assert orders[0] != list(range(40))
+
+
+def test_the_shipped_tokenizer_is_what_transformers_makes_of_its_folder():
+    from transformers import AutoTokenizer
+
+    ours, theirs = ChatTemplate("chatml").tokenizer, AutoTokenizer.from_pretrained(str(CHATML))
+    for name in ("bos_token", "bos_token_id", "eos_token", "all_special_tokens"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert {number: str(one) for number, one in ours.added_tokens_decoder.items()} == {
+        number: str(one) for number, one in theirs.added_tokens_decoder.items()
+    }
+    assert ours.get_chat_template() == theirs.get_chat_template()
+    for text in ("", "?", "<|im_end|>x<|endoftext|>", " é 数 🙂\n\n b\0", "<|im_start"):
+        assert ours(text)["input_ids"] == theirs(text)["input_ids"]
+        assert ours.encode(text, add_special_tokens=False) == theirs.encode(text, add_special_tokens=False)
+    for token in ("<|im_end|>", "a", "no such token"):
+        number = ours.convert_tokens_to_ids(token)
+        assert number == theirs.convert_tokens_to_ids(token)
+        assert number is None or ours.convert_ids_to_tokens(number) == theirs.convert_ids_to_tokens(number)
+    for texts in ([" a <b> "], ["{{ 1 }}", "{% raw %}", "\n\n"]):
+        messages = [{"role": "user", "content": text} for text in texts]
+        for more in ({"add_generation_prompt": True}, {"add_generation_prompt": False, "enable_thinking": True}):
+            ours_text = ours.apply_chat_template(messages, tokenize=False, **more)
+            assert ours_text == theirs.apply_chat_template(messages, tokenize=False, **more)
+
+
+def test_the_shipped_tokenizer_needs_no_transformers():
+    code = (
+        "import sys\n"
+        "from sdg_helpers.sft.chat_templates import ChatTemplate, PromptRenderer\n"
+        "PromptRenderer(ChatTemplate())('2 + 2?')\n"
+        "print('transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
 
 
 def test_the_shuffled_order_does_not_depend_on_the_buckets(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # OpenAI, SGLang, vLLM and llama.cpp say stop; text-generation-inference eos_token and stop_sequence; Anthropic
 # end_turn; Gemini STOP; Cohere COMPLETE; others eos, completed, finished.
@@ -47,6 +48,7 @@ def is_cut(finish_reason: str | None) -> bool:
     return _folded(finish_reason) in _CUT
 
 
+@lru_cache(maxsize=256)  # millions of rows have a handful of reasons
 def _folded(finish_reason: str | None) -> str:
     reason = re.sub(r"[\s\-.]+", "_", str(finish_reason or "").strip().lower()).strip("<|>_")
     return reason if reason in _UNSTATED else reason.removeprefix("finish_reason_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import orjson
 
 from sdg_helpers import __version__, paths, prompts
-from sdg_helpers.fingerprints import fingerprint
 from sdg_helpers.manifests import read_manifest
 from sdg_helpers.notebooks.discovery import Notebook
 from sdg_helpers.runs.executed import is_readable_notebook, read_record
@@ -56,7 +56,11 @@ def is_up_to_date(run: Run, notebook: Notebook, dependencies: Mapping[str, Any],
 def manifest_digests(run: Run, track: str) -> dict[str, str]:
     """Return the digest of each manifest in a track, by the name of its stage."""
     manifests = [run.folder / track / info.name / "manifest.json" for info in STAGES.get(track, ())]
-    return {path.parent.name: fingerprint(path)["blake2b"] for path in manifests if path.exists()}
+    return {path.parent.name: _digest(path) for path in manifests if path.exists()}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def is_stage_unchanged(stage: Path) -> bool:

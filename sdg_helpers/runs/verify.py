@@ -11,6 +11,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
+from sdg_helpers.fingerprints import same_hash
 from sdg_helpers.manifests import earlier_outputs, find_damage, read_manifest, recorded
 from sdg_helpers.runs.executed import is_readable_notebook
 from sdg_helpers.runs.tracks import STAGES, StageInfo
@@ -91,6 +92,6 @@ def outdated_inputs(stage: Path, record: Mapping[str, Any]) -> list[str]:
 
 def _is_outdated(path: Path, known: Mapping[str, Any]) -> bool:
     now = recorded(path)
-    if not (now and known.get("blake2b") and now.get("blake2b") not in (None, known["blake2b"])):
+    if now is None or same_hash(now, known) is not False:
         return False
-    return all(state.get(path.name, {}).get("blake2b") != known["blake2b"] for state in earlier_outputs(path))
+    return not any(same_hash(state.get(path.name, {}), known) for state in earlier_outputs(path))

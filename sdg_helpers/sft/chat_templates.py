@@ -12,6 +12,7 @@ from typing import Any
 from sdg_helpers import files, paths
 from sdg_helpers.errors import SdgError
 from sdg_helpers.paths import PACKAGE
+from sdg_helpers.sft.chatml import ChatMLTokenizer
 from sdg_helpers.sft.special_tokens import special_tokens
 
 CHATML = PACKAGE / "data" / "chatml"
@@ -189,7 +190,9 @@ def _literals(source: str) -> set[str]:
 
 
 def _load(name: str) -> Any:
-    path = CHATML if name == "chatml" else paths.resolve_path(name)
+    if name == "chatml":
+        return ChatMLTokenizer(CHATML)
+    path = paths.resolve_path(name)
     # Silences a warning on every machine without torch, which tokenizers don't need.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer

@@ -17,7 +17,7 @@ from sdg_helpers.adaptive.pass_rates import read_pass_rates, sampling_tables
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging import pass_rates as rate_tables
 from sdg_helpers.judging.verdicts import SeedVerdicts, Verdict
-from sdg_helpers.manifests import read_lines, run_folder_of
+from sdg_helpers.manifests import is_recorded, read_lines, run_folder_of
 from sdg_helpers.sft import rl_data
 from sdg_helpers.sft.columns import convert
 from sdg_helpers.sft.dataset_cards import (
@@ -248,8 +248,9 @@ def _kept_solutions(
     size, read = sum(path.stat().st_size for path in seeds.values()), 0
     for seed, path in seeds.items():
         seed_verdicts = SeedVerdicts(verdicts, seed)
+        ours = is_recorded(path)
         for number, line in enumerate(read_lines(path), 1):
-            solution = parse_solution(line, path, number)
+            solution = parse_solution(line, path, number, ours=ours)
             verdict = seed_verdicts.find(solution.keys["id"])
             reason = maker.reason_to_drop(solution, verdict)
             counts.rows_in += 1

@@ -6,10 +6,11 @@ speed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import xxhash
 
 from sdg_helpers import exact_json, files
 from sdg_helpers.answers.finish_reasons import ended_by_itself
@@ -23,7 +24,6 @@ from sdg_helpers.sft.columns import Columns
 from sdg_helpers.sft.expected_errors import ExpectedErrors
 from sdg_helpers.sft.filters import Filters, within
 from sdg_helpers.sft.forms import FORMS, check_extra_keys, check_form
-from sdg_helpers.sft.shuffling import KEY_BYTES
 from sdg_helpers.sft.special_tokens import THINKING_TAGS, Marks, thinking_parts
 from sdg_helpers.solutions.rows import Solution, answer_start, escape_json, strip_leading_space, unescape_json
 
@@ -179,11 +179,12 @@ class RowMaker:
         answer = exact_json.dumps(self.columns.observe("expected_answer", verdict.expected_answer))
         keys = {key: self.columns.observe(key, self._value(key, solution, verdict)) for key in self.extra_keys}
         tail = b',"expected_answer":' + answer + (b"," + files.dumps(keys)[1:] if keys else b"}\n")
-        starts = (FORMS[form].write for form in self.forms)
+        writers = (FORMS[form].write for form in self.forms)
         return [
-            (write(self.head, question, text) if write else self._input_output(question, text, solution.finish_reason))
-            + tail
-            for write in starts
+            write(self.head, question, text) + tail
+            if write
+            else self._input_output(question, text, solution.finish_reason, tail)
+            for write in writers
         ]
 
     def _value(self, key: str, solution: Solution, verdict: Verdict) -> Any:
@@ -197,7 +198,7 @@ class RowMaker:
         row = {"id": verdict.id, "seed": solution.keys.get("seed"), "decided_by": verdict.how}
         return exact_json.dumps({**self.origin, **row}).decode()
 
-    def _input_output(self, question: str, text: bytes, finish_reason: str) -> bytes:
+    def _input_output(self, question: str, text: bytes, finish_reason: str, tail: bytes) -> bytes:
         if self._opening and self.text_part == "answer":
             text = _CLOSING + text  # the prompt ends with <think>, so the output has to close it
         elif self._opening:  # and must not open it again
@@ -206,11 +207,11 @@ class RowMaker:
         end = self._end if ended_by_itself(finish_reason) is not False else b""  # a truncated text gets no end token
         # A tokenizer that starts every text with its BOS would write a second one.
         prompt = self.render(question).removeprefix(self._template.added_start)
-        return b'{"input":%b,"output":"%b%b"' % (files.dumps(prompt)[:-1], text, end)
+        return b'{"input":%b,"output":"%b%b"%b' % (files.dumps(prompt)[:-1], text, end, tail)
 
 
 def shuffle_key(shuffle_seed: int, problem_id: str, text: bytes) -> bytes:
     """Return a solution's sort key in the shuffled order. Identical solutions of a problem have equal keys."""
-    digest = hashlib.blake2b(f"{shuffle_seed}/{problem_id}/".encode("utf-8", "replace"), digest_size=KEY_BYTES)
-    digest.update(text)
-    return digest.digest()
+    key = xxhash.xxh3_128(f"{shuffle_seed}/{problem_id}/".encode("utf-8", "replace"))
+    key.update(text)
+    return key.digest()

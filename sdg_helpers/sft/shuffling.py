@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from sdg_helpers.errors import SdgError
 
 KEY_BYTES = 16
 _RECORD = struct.Struct(f">{KEY_BYTES}sQI")
+_MAX_PIECES = 512  # of one write; the system takes 1024
 
 
 class ShuffledRows:
@@ -36,8 +35,8 @@ class ShuffledRows:
         self._buffer_bytes, self._buffered = buffer_bytes, 0
         self._pieces: list[np.ndarray] = []  # per flush: offsets of each bucket's piece, and the end of the last
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-        self._file = io.BufferedRandom(io.FileIO(handle, "r+"), 1 << 20)
+        self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        self._bucket = bytearray()  # the one that is read, in memory that all of them share
 
     def add(self, key: bytes, line: bytes, note: int = 0) -> None:
         """Add one line under its key. The note (64 bits) is returned with it."""
@@ -49,7 +48,10 @@ class ShuffledRows:
             self._flush()
 
     def __iter__(self) -> Iterator[tuple[memoryview, int, bool]]:
-        """Yield (line, note, whether its key is a repeat) in key order, equal keys in order of adding."""
+        """Yield (line, note, whether its key is a repeat) in key order, equal keys in order of adding.
+
+        A line is valid until the next one is asked for.
+        """
         self._flush()
         for bucket in range(self._buckets):
             last = b""
@@ -59,8 +61,9 @@ class ShuffledRows:
 
     def close(self) -> None:
         """Remove the spill file."""
-        with suppress(OSError):  # a full disk has already been reported by _flush
-            self._file.close()
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
         self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> ShuffledRows:
@@ -75,8 +78,7 @@ class ShuffledRows:
         start = self._pieces[-1][-1] if self._pieces else 0
         try:
             for bucket in self._buffer:
-                self._file.writelines(bucket)
-            self._file.flush()
+                _write(self._handle, bucket)
         except OSError as error:
             raise SdgError(
                 f"{self.path}: cannot write ({error.strerror}). While it shuffles, this stage needs disk space for "
@@ -88,15 +90,31 @@ class ShuffledRows:
 
     def _records(self, bucket: int) -> Iterator[tuple[bytes, int, memoryview]]:
         """Read one bucket into memory and yield (key, note, line) in the order of adding."""
-        data = bytearray(sum(int(piece[bucket + 1] - piece[bucket]) for piece in self._pieces))
-        view, filled = memoryview(data), 0
+        total = sum(int(piece[bucket + 1] - piece[bucket]) for piece in self._pieces)
+        if len(self._bucket) < total:
+            self._bucket = bytearray(total + total // 8)
+        view, filled = memoryview(self._bucket)[:total], 0
         for piece in self._pieces:
-            size = int(piece[bucket + 1] - piece[bucket])
-            self._file.seek(piece[bucket])
-            filled += self._file.readinto(view[filled : filled + size])
+            start, end = int(piece[bucket]), int(piece[bucket + 1])
+            while start < end:
+                size = os.preadv(self._handle, [view[filled : filled + end - start]], start)
+                if not size:
+                    raise SdgError(f"{self.path}: something else cut this file while it was used. Run again.")
+                start, filled = start + size, filled + size
         position = 0
-        while position < len(data):
-            key, note, size = _RECORD.unpack_from(data, position)
+        while position < total:
+            key, note, size = _RECORD.unpack_from(view, position)
             position += _RECORD.size
             yield key, note, view[position : position + size]
             position += size
+
+
+def _write(handle: int, pieces: list[bytes]) -> None:
+    """Append pieces to a file without joining them."""
+    for start in range(0, len(pieces), _MAX_PIECES):
+        some = pieces[start : start + _MAX_PIECES]
+        written, size = os.writev(handle, some), sum(map(len, some))
+        if written < size:
+            rest = memoryview(b"".join(some))[written:]
+            while rest:
+                rest = rest[os.write(handle, rest) :]

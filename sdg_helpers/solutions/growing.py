@@ -11,7 +11,7 @@ from sdg_helpers import files
 from sdg_helpers.changes import is_larger
 from sdg_helpers.cluster.driver import live_jobs
 from sdg_helpers.errors import SdgError
-from sdg_helpers.fingerprints import BLOCK
+from sdg_helpers.fingerprints import BLOCK, Check, has_hash
 from sdg_helpers.manifests import run_folder_of
 from sdg_helpers.problems.problem_file import read_problems
 from sdg_helpers.solutions.rows import problem_bytes, problem_part
@@ -21,16 +21,16 @@ from sdg_helpers.solutions.seed_files import seed_files
 def only_appended(problems: Path, growth: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether a problems file begins with what it held in every earlier state of the stage (Work.growth)."""
     earlier = [state.get("inputs", {}).get("problems", {}) for state in growth]
-    return all(_begins_with(problems, one) for one in earlier if "blake2b" in one)
+    return all(_begins_with(problems, one) for one in earlier if has_hash(one))
 
 
 def _begins_with(path: Path, known: Mapping[str, Any]) -> bool:
-    digest, left = hashlib.blake2b(digest_size=16), int(known["bytes"])
+    check, left = Check(known), int(known["bytes"])
     with open(path, "rb") as file:
         while left and (block := file.read(min(left, BLOCK))):
-            digest.update(block)
+            check.update(block)
             left -= len(block)
-    return not left and digest.hexdigest() == known["blake2b"]
+    return not left and check.passes()
 
 
 def drop_outdated_rows(folder: Path, problems: Path) -> None:

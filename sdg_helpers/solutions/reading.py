@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files
-from sdg_helpers.manifests import read_lines
+from sdg_helpers.manifests import is_recorded, read_lines
 from sdg_helpers.solutions.rows import Solution, line_start, parse_solution
 from sdg_helpers.solutions.seed_files import seed_files
 
@@ -43,5 +43,6 @@ def solutions_of(folder: Path | str, problem_id: str) -> list[dict[str, Any]]:
 
 def scan_solutions(path: Path) -> Iterator[Solution]:
     """Yield the solutions of one file without parsing their texts; check the file as `read_seed_file` does."""
+    ours = is_recorded(path)
     for number, line in enumerate(read_lines(path), 1):
-        yield parse_solution(line, path, number)
+        yield parse_solution(line, path, number, ours=ours)
