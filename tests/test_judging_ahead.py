@@ -28,16 +28,16 @@ def solve(run):
 
 def solve_some(run, monkeypatch, rows):
     """Run Math 03 until it has written so many more rows."""
-    left, append = [rows], PartialWriter.append
+    left, add = [rows], PartialWriter.add
 
     def count(self, seed, line):
-        append(self, seed, line)
+        add(self, seed, line)
         left[0] -= 1
         if not left[0]:
             raise Interrupted
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(PartialWriter, "append", count)
+        patch.setattr(PartialWriter, "add", count)
         solve(run)
 
 

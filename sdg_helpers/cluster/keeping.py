@@ -105,11 +105,11 @@ def wait_for_work(stage: Path, leases: LeaseFolder, idle_s: float) -> bool:
     """Wait for a block; return False when the driver has let the servers go, or has died, or after idle_s."""
     job, observer = this_job.job_name(), Observer(stage / "jobs" / "kept", EXPIRY_S)
     until = time.monotonic() + idle_s
-    while not leases.has_work(job):
-        if time.monotonic() > until or leases.is_draining(job) or not _has_driver(stage, observer):
-            return False
-        time.sleep(_LOOK_S)
-    return True
+    while time.monotonic() < until and not leases.is_draining(job) and _has_driver(stage, observer):
+        time.sleep(_LOOK_S)  # at first, too: an old listing may show a block that others have taken
+        if leases.has_work(job):
+            return True
+    return False
 
 
 def _has_driver(stage: Path, observer: Observer) -> bool:
