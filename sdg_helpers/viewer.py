@@ -15,9 +15,10 @@ from sdg_helpers.exact_json import replace_lone_surrogates
 from sdg_helpers.formatting import format_number, shorten
 
 _BOX_STYLE = (
-    "white-space:pre-wrap;overflow-wrap:anywhere;margin:0;padding:6px 10px;border-left:4px solid {colour};"
-    "background:rgba(128,128,128,.08);font-size:12px;line-height:1.4;text-align:left"
+    "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;margin:0;padding:6px 10px;"
+    "border-left:4px solid {colour};background:rgba(128,128,128,.08);font-size:12px;line-height:1.4;text-align:left"
 )
+_UNBROKEN = 20  # characters
 _COLOURS = {
     "system": "#999999",
     "user": "#0072B2",
@@ -74,8 +75,11 @@ def show_table(
         rows = rows.to_dict("records")
     rows = list(rows)
     columns = list(columns or (rows[0] if rows else []))
-    head = "".join(f'<th style="text-align:left">{_escape(str(column))}</th>' for column in columns)
-    body = "".join("<tr>" + "".join(_cell(row.get(column), limit) for column in columns) + "</tr>" for row in rows)
+    sides = {name: _side([row.get(name) for row in rows]) for name in columns}
+    head = "".join(_head(str(name), side, [row.get(name) for row in rows], limit) for name, side in sides.items())
+    body = "".join(
+        "<tr>" + "".join(_cell(row.get(name), side, limit) for name, side in sides.items()) + "</tr>" for row in rows
+    )
     return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
 
@@ -163,13 +167,26 @@ def _describe_verdict(verdict: Mapping[Any, Any] | None, code: bool) -> tuple[st
     return kind, f"program {answer[:8]}… {result}"
 
 
-def _cell(value: Any, limit: int) -> str:
-    if value is pd.NA:
-        text = ""
-    elif isinstance(value, Integral) and not isinstance(value, bool):
-        text = f"{int(value):,}"
-    elif isinstance(value, Real) and not isinstance(value, bool):
-        text = format_number(float(value))
+def _side(values: Sequence[Any]) -> str:
+    """Return to which side a column is set: "right" if it has numbers only."""
+    return "right" if values and all(_is_number(value) for value in values) else "left"
+
+
+def _head(column: str, side: str, values: Sequence[Any], limit: int) -> str:
+    """Return a column's heading, as wide as the longest word below it, up to 20 characters, so that no short word is
+    broken."""
+    words = (word for value in values if not _is_number(value) for word in shorten(value, limit).split())
+    width = min(max(map(len, words), default=0), _UNBROKEN)
+    return f'<th style="text-align:{side};min-width:{width}ch">{_escape(column)}</th>'
+
+
+def _cell(value: Any, side: str, limit: int) -> str:
+    if not _is_number(value):
+        text = "" if value is pd.NA else shorten(value, limit)
     else:
-        text = shorten(value, limit)
-    return f'<td style="text-align:left;white-space:pre-wrap;overflow-wrap:anywhere">{_escape(text)}</td>'
+        text = f"{int(value):,}" if isinstance(value, Integral) else format_number(float(value))
+    return f'<td style="text-align:{side};white-space:pre-wrap;overflow-wrap:anywhere">{_escape(text)}</td>'
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -291,8 +291,48 @@ def test_lengths_name_what_they_count():
         ),
         lambda: plots.calibration([], "t"),
         lambda: plots.pass_at_k(verdicts(0, 0).assign(predicted_answer=[]), "t"),
+        lambda: plots.speed({}, "t"),
+        lambda: plots.grid(pd.DataFrame({"topic": [], "level": [], "right": []}), "topic", "level", "right", "t"),
     ],
-    ids=["bars", "lengths", "text_lengths", "similarities", "grid", "agreement", "calibration", "pass_at_k"],
+    ids=[
+        "bars",
+        "lengths",
+        "text_lengths",
+        "similarities",
+        "grid",
+        "agreement",
+        "calibration",
+        "pass_at_k",
+        "speed",
+        "topics",
+    ],
 )
 def test_nothing_to_show_is_no_error(figure):
     assert figure().axes[0].get_title(loc="left") == "t"
+
+
+def test_speed_over_time_marks_later_starts_and_says_what_was_found():
+    timeline = {
+        "begun_at": 0,
+        "step_s": 60,
+        "tokens_per_s": [100, 100, 0, 0, 0, *[0] * 20, 100],
+        "in_flight": [4] * 26,
+        "starts": [0, 30, 1500],
+    }
+    figure = plots.speed(timeline, "t")
+    assert figure.get_suptitle() == "100 tokens/s while working, idle for 23m00s; started again 1× (dotted)"
+    assert figure.axes[1].get_xlabel() == "minutes since the start" and len(figure.axes[0].collections) == 1
+
+
+def test_a_grid_shows_the_share_and_the_number_of_problems_of_each_pair():
+    rows = [("algebra", "easy", 1.0), ("algebra", "hard", 0.5), ("algebra", "hard", 0.0), ("<b>$x$", "easy", 1.0)]
+    figure = plots.grid(pd.DataFrame(rows, columns=["topic", "level", "right"]), "topic", "level", "right", "t")
+    texts = sorted(text.get_text() for text in figure.axes[0].texts)
+    assert texts == ["100% of 1", "100% of 1", "25% of 2"]
+    assert figure.get_suptitle() == "Lowest: algebra, hard (25%); all problems 62%"
+
+
+def test_words_are_not_broken_and_numbers_stand_to_the_right():
+    page = viewer.show_table([{"decision": "undecided " * 3, "votes": 3}, {"decision": "x" * 99, "votes": 12}]).data
+    assert '<th style="text-align:left;min-width:20ch">decision' in page
+    assert '<th style="text-align:right;min-width:0ch">votes' in page and page.count('<td style="text-align:right') == 2

@@ -14,6 +14,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.completions.meter import Progress
+from sdg_helpers.completions.timeline import Timeline, merge
 from sdg_helpers.errors import SdgError
 
 _SAVE_EVERY_S = 2  # a killed session loses at most this much of its counts
@@ -28,7 +29,7 @@ class Session:
 
     def __init__(self, folder: Path):
         self._path = folder / f"session-{os.environ.get('SLURM_JOB_ID', os.getpid())}-{time.time_ns()}.json"
-        self._saved_at = 0.0
+        self._saved_at, self._timeline = 0.0, Timeline()
 
     def save(self, progress: Progress, rows: int, force: bool = False) -> None:
         """Save the session's state, at most every two seconds unless forced or nothing is in flight.
@@ -38,7 +39,9 @@ class Session:
         now = time.time()
         if force or not progress.in_flight or now - self._saved_at >= _SAVE_EVERY_S:
             self._saved_at = now
-            files.write_json(self._path, {"rows": rows, "updated_at": now, **asdict(progress)})
+            self._timeline.add(now, progress.in_flight, progress.completion_tokens, last=force)
+            fields = {"rows": rows, "updated_at": now, **asdict(progress), "points": self._timeline.points}
+            files.write_json(self._path, fields)
 
 
 def progress_fields(progress: Progress) -> dict[str, Any]:
@@ -60,7 +63,7 @@ def total_usage(folder: Path) -> dict[str, Any]:
     """Return what all sessions used, for a manifest; {} when there are none. Empty sessions do not count.
 
     servers: completions, failed attempts and times left out by server, if there are several. thinking: completions by
-    the form in which the server sent their thinking.
+    the form in which the server sent their thinking. timeline: tokens per second and requests in flight over time.
     elapsed_s is the sum over the sessions, so the rates are those of one server; a latency is the mean of the sessions'
     latencies, weighted by their completions.
     """
@@ -77,7 +80,13 @@ def total_usage(folder: Path) -> dict[str, Any]:
         **{name: sum(one[name] * one["done"] for one in sessions) / done for name in _LATENCIES},
         **({"servers": servers} if (servers := _by_server(sessions)) else {}),
         "thinking": sum((Counter(one.get("thinking", {})) for one in sessions), Counter()),
+        "timeline": merge(one.get("points", ()) for one in sessions),
     }
+
+
+def timeline(folder: Path) -> dict[str, Any]:
+    """Return what a stage's sessions have done so far over time (see timeline.merge)."""
+    return merge(one.get("points", ()) for one in _read_all(folder))
 
 
 def _by_server(sessions: list[dict[str, Any]]) -> dict[str, Counter[str]]:

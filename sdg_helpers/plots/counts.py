@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from sdg_helpers.formatting import format_number
 from sdg_helpers.plots.labels import MAX_NAMES, label, merge_small
-from sdg_helpers.plots.style import BLUE, GREEN, GREY, INK, ORANGE, WIDTH, headline, use_integer_ticks
+from sdg_helpers.plots.style import BLUE, GREEN, GREY, INK, ORANGE, WIDTH, headline, legend, use_integer_ticks
 
 _MAX_REASONS = MAX_NAMES - 4
 
@@ -38,7 +38,9 @@ def grouped(table: pd.DataFrame, title: str, ylabel: str, finding: str = "") -> 
     """Draw the bars of a small table: the first 20 of its index along x, one colour per column."""
     table = table.head(MAX_NAMES).rename(index=label, columns=label)
     figure, axes = plt.subplots(figsize=(WIDTH, 2.8), layout="constrained")
-    table.plot.bar(ax=axes, color=[GREY, BLUE, GREEN, ORANGE][: table.shape[1]], rot=0, legend=table.shape[1] > 1)
+    table.plot.bar(ax=axes, color=[GREY, BLUE, GREEN, ORANGE][: table.shape[1]], rot=0, legend=False)
+    if table.shape[1] > 1:
+        legend(figure)
     return headline(figure, finding, title, str(table.index.name or ""), ylabel)
 
 

@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from sdg_helpers.plots.labels import label
-from sdg_helpers.plots.style import BLUE, GREEN, GREY, ORANGE, WIDTH, headline, use_integer_ticks
+from sdg_helpers.plots.style import BLUE, GREEN, GREY, ORANGE, WIDTH, headline, legend, use_integer_ticks
 
 WRONG, RIGHT, UNDECIDED, ABSENT = 0, 1, 2, 3
 
@@ -66,7 +66,7 @@ def pass_rates(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
             color=(GREY, BLUE, GREEN)[-len(tables) :][place],
         )
     if len(tables) > 1:
-        axes.legend(frameon=False)
+        legend(figure)
     _set_share_ticks(axes, shares)
     return headline(figure, _explain_rates(rates), title, "share of a problem's solutions that are right", "problems")
 
@@ -85,7 +85,7 @@ def agreement(labels: pd.DataFrame, title: str, by: str, names: Mapping[Any, str
         axes.bar(shares, counts, 0.9 * shares[1], below, color=colour, label=label(name))
         below += counts
     if names:
-        axes.legend(frameon=False)
+        legend(figure)
     _set_share_ticks(axes, shares)
     alike = int((voted["agreement"] == 1).sum())
     finding = f"All solutions agree on {alike:,} of {len(voted):,} problems with a vote" if len(voted) else ""
@@ -108,7 +108,7 @@ def calibration(rows: Sequence[Mapping[str, Any]], title: str, finding: str = ""
     axes.plot(table["share"], table["right"], "o-", color=BLUE, label="right (estimate)")
     axes.set_xlim(0, 1.05)
     axes.set_ylim(-0.05, 1.05)
-    axes.legend(frameon=False, loc="lower right")
+    legend(figure)
     return headline(figure, finding, title, "votes of the largest group / seeds", "share of its problems")
 
 

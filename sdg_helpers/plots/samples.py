@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from sdg_helpers.answers.equality import canonical
-from sdg_helpers.plots.style import BLUE, GREEN, WIDTH, headline
+from sdg_helpers.plots.style import BLUE, GREEN, WIDTH, headline, legend
 
 _MAX_PROBLEMS = 2000  # drawn at random from more: their interval is narrow enough
 _DRAWS = 32  # of k solutions, for the majority
@@ -43,7 +43,7 @@ def pass_at_k(verdicts: pd.DataFrame, title: str) -> Figure:
             )
         axes.set_xticks(ks)
         axes.set_ylim(0, 1.05)
-        axes.legend(frameon=False, loc="lower right")
+        legend(figure)
         finding = (
             f"One solution is right for {passes[:, 0].mean():.0%} of the problems, one of {len(ks)} for "
             f"{passes[:, -1].mean():.0%}, the majority for {majority[:, -1].mean():.0%}"

@@ -39,6 +39,11 @@ def headline(figure: Figure, finding: str, title: str, xlabel: str, ylabel: str)
     return figure
 
 
+def legend(figure: Figure) -> None:
+    """Name the colours below the axes, where nothing is drawn."""
+    figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=9)
+
+
 def use_integer_ticks(axis: Axis) -> None:
     """Let an axis of counts show no fractions."""
     axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
