@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from sdg_helpers import files
+from sdg_helpers.completions import sessions
 from sdg_helpers.errors import SdgError
 from sdg_helpers.reports import write_report
 from sdg_helpers.reports.samples import draw_samples
@@ -100,3 +101,19 @@ def test_samples_come_from_every_source_and_every_reason(outputs):
 def test_a_track_that_has_not_begun_is_named(outputs):
     with pytest.raises(SdgError, match="run 'a' has no track 'code'. It has: math."):
         write_report(outputs / "a", "code")
+
+
+def test_an_unfinished_run_shows_its_speed_so_far_and_the_figures_of_its_track(tmp_path):
+    track = Track(tmp_path / "r" / "code", "code")
+    track.problems.mkdir(parents=True)
+    files.write_json(tmp_path / "r" / "run.yaml", {"profile": "demo", "begun_at": "2026-01-01", "sessions": []})
+    record = dict.fromkeys(("rows", "updated_at", *sessions._COUNTS, *sessions._LATENCIES, *sessions._CURRENT), 1)
+    files.write_json(
+        track.solutions / "partial" / "session-1.json", {**record, "points": [[0, 4, 0], [60, 4, 600], [90, 0, 900]]}
+    )
+    (tmp_path / "r" / "figures").mkdir()
+    for name in ("01-math", "code-01-mine"):
+        (tmp_path / "r" / "figures" / f"{name}.png").write_bytes(b"\x89PNG\r\n")
+    page = Page(write_report(tmp_path / "r", "code"))
+    shown = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
+    assert shown == ["speed so far", "code-01-mine"] and "Spent by the whole run: 0 tokens" in page.text

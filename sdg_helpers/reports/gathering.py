@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import runs
+from sdg_helpers.budgets.budget import GPU_HOURS, HOURS, TOKENS, format_amount
+from sdg_helpers.budgets.ledger import Ledger
 from sdg_helpers.planning.measuring import measure_run
+from sdg_helpers.planning.stored import planned_lines
 from sdg_helpers.runs import history, status
 from sdg_helpers.sft.filters import REASONS
 
@@ -33,6 +36,7 @@ class RunFacts:
     funnel: list[tuple[str, int]]
     dropped: list[tuple[str, str, int]]  # (stage, reason, rows)
     cost: list[list[Any]]
+    spent: str = ""  # by the whole run, on all tracks; and what was planned
     labels: dict[str, Any] = field(default_factory=dict)
     expected_wrong: str = ""
 
@@ -69,6 +73,7 @@ def gather(folder: Path, track_name: str) -> RunFacts:
             for reason, count in found["counts"]["dropped"].items()
         ],
         [[name, *row] for name, row in zip(*_columns(folder, track_name), strict=True)],
+        _spent_text(folder),
         manifests.get("relabeled", {}),
         _wrong_text(exported),
     )
@@ -88,6 +93,14 @@ def _funnel(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, int]]
 def _columns(folder: Path, track: str) -> tuple[list[str], list[list[Any]]]:
     table = measure_run(folder, track)
     return list(table.index), table.to_numpy().tolist()
+
+
+def _spent_text(folder: Path) -> str:
+    """Return what all sessions of the run have used, beside its plan if it has one."""
+    spent = Ledger(folder).spent()
+    units = [TOKENS, HOURS, *([GPU_HOURS] if spent.gpu_hours else []), *(spent.money or {})]
+    used = ", ".join(format_amount(spent.amount(unit), unit) for unit in units)
+    return "; ".join([f"Spent by the whole run: {used}", *planned_lines(folder)])
 
 
 def _wrong_text(exported: Mapping[str, Any]) -> str:

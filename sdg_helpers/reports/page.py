@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ from sdg_helpers.exact_json import replace_lone_surrogates
 from sdg_helpers.formatting import format_number
 from sdg_helpers.paths import PACKAGE
 from sdg_helpers.reports.comparing import changed_counts, changed_settings
+from sdg_helpers.reports.figures import collect_figures
 from sdg_helpers.reports.gathering import gather
 from sdg_helpers.reports.samples import draw_samples, require_track
-
-_MAX_FIGURES = 5 << 20  # bytes of all figures together, so that the page stays below 10 MB
 
 
 def write_report(folder: Path, track: str, other: Path | None = None) -> Path:
@@ -36,7 +34,7 @@ def write_report(folder: Path, track: str, other: Path | None = None) -> Path:
             runs=facts,
             settings=changed_settings(*facts) if len(facts) == 2 else [],
             counts=changed_counts(*facts) if len(facts) == 2 else [],
-            figures=[] if other else _figures(folder),
+            figures=[] if other else collect_figures(folder, track),
             samples=[] if other else draw_samples(runs.Track(folder / track, track)),
             style=(PACKAGE / "data" / "report" / "style.css").read_text(),
         )
@@ -63,14 +61,3 @@ def _environment() -> jinja2.Environment:
 def _plain(value: Any) -> Any:
     """Replace what no file could hold; leave the template's own HTML as it is."""
     return value if isinstance(value, Markup) else replace_lone_surrogates(value)
-
-
-def _figures(folder: Path) -> list[tuple[str, str]]:
-    """Return (name, data URI) of the figures that the notebooks drew, in their order, as far as there is room."""
-    found, size = [], 0
-    for path in sorted((folder / "figures").glob("*.png")):
-        data = path.read_bytes()
-        size += len(data)
-        if size <= _MAX_FIGURES:
-            found.append((path.stem, f"data:image/png;base64,{base64.b64encode(data).decode()}"))
-    return found
