@@ -11,7 +11,6 @@ PACKAGE = -c constraints.txt -e '.[demo,lab,dev]'
 UV = $(BIN)/uv pip install --quiet --python $(BIN)/python $(PACKAGE)# ten times as fast as pip
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PACKAGE)# where only pip's own settings lead to an index
 PARALLEL = -n $(WORKERS)
-AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)# in a container; it listens on loopback and asks for a token
 QUICK := not slow and not cluster and not browser and not bench
 
 .PHONY: demo test test-cluster test-browser test-all test-sglang test-sglang-arguments test-newest-openai lab lint bench chaos lock help
@@ -55,7 +54,7 @@ test-sglang-arguments: $(VENV)/installed   ## SGLang's own parser on every comma
 	SDG_TEST_SGLANG=.venv-sglang $(BIN)/python -m pytest tests/sglang/test_arguments.py
 
 lab: $(VENV)/installed    ## the notebooks in JupyterLab
-	$(BIN)/jupyter lab $(AS_ROOT) notebooks/00_start_here.ipynb
+	$(BIN)/sdg lab
 
 lint: $(VENV)/installed   ## style, layout and types; notebooks without outputs
 	$(BIN)/ruff check .

@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         browse,
         fork,
         init,
+        lab,
         lineage,
         notebooks,
         planning,
@@ -80,6 +81,20 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
         return command
 
-    for module in (init, planning, run, run_folders, report, browse, lineage, fork, repair, notebooks, tools, audit):
+    for module in (
+        init,
+        planning,
+        run,
+        run_folders,
+        report,
+        browse,
+        lab,
+        lineage,
+        fork,
+        repair,
+        notebooks,
+        tools,
+        audit,
+    ):
         module.add_commands(add)
     return parser
