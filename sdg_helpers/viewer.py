@@ -18,6 +18,7 @@ _BOX_STYLE = (
     "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;margin:0;padding:6px 10px;"
     "border-left:4px solid {colour};background:rgba(128,128,128,.08);font-size:12px;line-height:1.4;text-align:left"
 )
+_NO_MATHS = "mathjax_ignore tex2jax_ignore"  # JupyterLab would typeset a \\rule that covers the notebook
 _UNBROKEN = 20  # characters
 _COLOURS = {
     "system": "#999999",
@@ -80,7 +81,7 @@ def show_table(
     body = "".join(
         "<tr>" + "".join(_cell(row.get(name), side, limit) for name, side in sides.items()) + "</tr>" for row in rows
     )
-    return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+    return HTML(f"<table class='{_NO_MATHS}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
 
 def facts(title: str, values: Mapping[str, Any]) -> HTML:

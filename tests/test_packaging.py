@@ -48,7 +48,8 @@ def sdg(installed, folder, *words):
 def test_the_wheel_carries_every_file_that_it_needs(installed):
     shipped = installed / "sdg_helpers" / "data" / "workspace"
     copied = {path.relative_to(shipped).as_posix() for path in shipped.rglob("*") if path.is_file()}
-    notebooks = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("notebooks/**/[0-9]*.ipynb")}
+    notebooks = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("notebooks/**/[0-9][0-9]_*.ipynb")}
+    notebooks = {name for name in notebooks if ".ipynb_checkpoints" not in name}  # where JupyterLab was
     prompts = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("prompts/**/*.yaml")}
     profiles = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("notebooks/profiles/*.yaml")}
     assert copied == notebooks | prompts | profiles | {"prompts/README.md", "outputs/README.md"}

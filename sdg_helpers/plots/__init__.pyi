@@ -5,10 +5,10 @@ from .grids import grid as grid
 from .histograms import lengths as lengths
 from .histograms import similarities as similarities
 from .histograms import text_lengths as text_lengths
+from .over_time import speed as speed
 from .rates import agreement as agreement
 from .rates import calibration as calibration
 from .rates import pass_rates as pass_rates
 from .rates import verdict_grid as verdict_grid
 from .samples import pass_at_k as pass_at_k
-from .speed import speed as speed
 from .style import save as save

@@ -94,9 +94,10 @@ def test_an_interrupt_is_one_plain_line_and_run_all_goes_on(lab, visit):
 def test_hostile_texts_do_nothing_in_a_notebook(lab, visit):
     workspace, _, address = lab
     cell = f"from sdg_helpers import viewer\ntexts = {HOSTILE!r}\n"
+    rows = "[{'name': name, 'text': text} for name, text in texts.items()]"
     notebook = nbformat.v4.new_notebook(
         cells=[
-            nbformat.v4.new_code_cell(cell + "viewer.show_table([{name: text} for name, text in texts.items()])"),
+            nbformat.v4.new_code_cell(f"{cell}viewer.show_table({rows})"),
             nbformat.v4.new_code_cell(cell + "viewer.show_table([texts], limit=10_000)"),
             nbformat.v4.new_code_cell(cell + "viewer.show_boxes(viewer.box(text, text) for text in texts.values())"),
         ],
@@ -107,7 +108,7 @@ def test_hostile_texts_do_nothing_in_a_notebook(lab, visit):
     lab_notebook = LabNotebook(seen)
     lab_notebook.run_all()
     lab_notebook.picture("lab-hostile", height=3000)
-    assert "owned" not in seen.page.title()
+    assert "owned" not in seen.page.title() and seen.page.locator(".MathJax").count() == 0
     inside = ".jp-OutputArea-output script, .jp-OutputArea-output img, .jp-OutputArea-output iframe, "
     inside += ".jp-OutputArea-output [onload], .jp-OutputArea-output [onclick], .jp-OutputArea-output [onerror], "
     inside += ".jp-OutputArea-output [href^=javascript]"
