@@ -64,12 +64,15 @@ def progress_text(progress: dict[str, Any]) -> str:
     rate = progress.get("requests_per_s") or progress.get("rows_per_s")
     if rate and not progress.get("tokens_per_s"):
         parts.append(f"{format_number(rate)} rows/s")
-    if rate and total and done < total:
-        parts.append(f"ETA {format_duration((total - done) / rate)}")
+    left_s = progress["eta_s"] if "eta_s" in progress else (total - done) / rate if rate and total else None
+    if left_s and total and done < total:
+        parts.append(f"ETA {format_duration(left_s)}")
     if progress.get("note"):
         parts.append(str(progress["note"]))
     if progress.get("failed"):
         parts.append(f"{progress['failed']:,} failed")
     if progress.get("jobs"):
         parts.append(f"jobs: {progress['jobs']}")
+    if progress.get("slow"):
+        parts.append(f"slow: server {', '.join(map(str, progress['slow']))}")
     return "  ".join(parts)

@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         run,
         run_folders,
         tools,
+        watch,
     )
 
     parser = Parser(
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         planning,
         run,
         run_folders,
+        watch,
         report,
         browse,
         lab,

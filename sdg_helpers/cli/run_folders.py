@@ -75,7 +75,7 @@ def _cancel(arguments: argparse.Namespace) -> None:
     from sdg_helpers import cluster, runs
 
     folder = runs.existing_run(arguments.run)
-    cancelled = [(stage, job) for stage in _stages_with_jobs(folder) for job in cluster.cancel_jobs(stage)]
+    cancelled = [(stage, job) for stage in stages_with_jobs(folder) for job in cluster.cancel_jobs(stage)]
     for stage, job in cancelled:
         print(f"  cancelled {job.job_id} ({job.state.lower()}) of {stage.relative_to(folder)}")
     print(f"{len(cancelled)} jobs cancelled; the data written so far is kept.")
@@ -86,7 +86,7 @@ def _scale(arguments: argparse.Namespace) -> None:
     from sdg_helpers.cluster import scaling
 
     folder = runs.existing_run(arguments.run)
-    stages = [stage for stage in _stages_with_jobs(folder) if scaling.can_scale(stage)]
+    stages = [stage for stage in stages_with_jobs(folder) if scaling.can_scale(stage)]
     if not stages:
         raise SdgError(
             f"{arguments.run}: no stage of this run is shared by servers now, so there is nothing to scale. Set the "
@@ -97,7 +97,7 @@ def _scale(arguments: argparse.Namespace) -> None:
         print(f"{stage.relative_to(folder)}: {arguments.servers} servers, from the driver's next look at its jobs on.")
 
 
-def _stages_with_jobs(run: Path) -> list[Path]:
+def stages_with_jobs(run: Path) -> list[Path]:
     """The folders of a run that have submitted jobs, the driver's first."""
     found = [path.parent.parent for path in sorted(run.rglob("jobs/jobs.jsonl"))]
     return sorted(found, key=lambda stage: stage.name != "driver")

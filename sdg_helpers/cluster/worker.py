@@ -65,6 +65,7 @@ class Attempt:
         self.report: dict[str, Any] = {
             "chunk": number,
             "job": job_id,
+            "slurm_id": os.environ.get("SLURM_JOB_ID", ""),  # of a task of an array, too
             "restart": restart,
             "rank": rank,
             "host": socket.gethostname(),

@@ -11,14 +11,16 @@ from sdg_helpers.completions.types import Completion
 
 _PER_DECADE = 40  # histogram bins per factor of ten: quantiles are accurate to 3 %
 _SHORTEST_S, _DECADES = 1e-4, 10
-_RECENT_S = 60.0
+_RECENT_S = 60.0  # at least, and four times the median latency: replies that take minutes come in waves
+_MAX_RECENT_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Progress:
     """The state of a run.
 
-    Rates cover the whole run, recent rates the last minute; latencies are seconds from sending to the complete reply;
+    Rates cover the whole run, recent rates the last minute, or longer where replies take long; latencies are seconds
+    from sending to the complete reply;
     trouble: why nothing is being sent (the server is unreachable or full), else ""; servers: with several of them, the
     completions, failed attempts and times left out of each; note: the state of hosted batches, in words; thinking:
     completions by the form in which the server sent their thinking.
@@ -45,6 +47,7 @@ class Progress:
     servers: dict[str, dict[str, int]] = field(default_factory=dict)
     note: str = ""
     thinking: dict[str, int] = field(default_factory=dict)
+    latency_mean_s: float = 0.0
 
 
 class Meter:
@@ -53,6 +56,7 @@ class Meter:
     def __init__(self) -> None:
         self.done = self.failed = self.retried = self.pushed_back = self.prompt_tokens = self.completion_tokens = 0
         self._thinking: Counter[str] = Counter()
+        self._seconds = 0.0
         self._start = time.monotonic()
         self._bins = [0] * (_PER_DECADE * _DECADES + 1)
         self._recent: deque[tuple[float, int, int]] = deque([(self._start, 0, 0)])
@@ -65,6 +69,7 @@ class Meter:
     def completed(self, prompt_tokens: int, completion_tokens: int, seconds: float) -> None:
         """Count the tokens and the time of one completion."""
         self.done += 1
+        self._seconds += seconds
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
         place = int(math.log10(seconds / _SHORTEST_S) * _PER_DECADE) + 1 if seconds > _SHORTEST_S else 0
@@ -84,8 +89,9 @@ class Meter:
     ) -> Progress:
         """Return the state so far. Call it about once a second."""
         now = time.monotonic()
-        elapsed = now - self._start
-        while len(self._recent) > 1 and now - self._recent[0][0] > _RECENT_S:
+        elapsed, p50 = now - self._start, self.latency_s(0.5)
+        window = min(max(_RECENT_S, 4 * p50), _MAX_RECENT_S)
+        while len(self._recent) > 1 and now - self._recent[0][0] > window:
             self._recent.popleft()
         since, done, tokens = self._recent[0]
         self._recent.append((now, self.done, self.completion_tokens))
@@ -104,12 +110,13 @@ class Meter:
             _rate(self.completion_tokens, elapsed),
             _rate(self.done - done, now - since),
             _rate(self.completion_tokens - tokens, now - since),
-            self.latency_s(0.5),
+            p50,
             self.latency_s(0.9),
             self.latency_s(0.99),
             trouble,
             servers,
             thinking=dict(self._thinking),
+            latency_mean_s=self._seconds / max(1, self.done),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,7 @@ class Asking:
         self._folder, self._judge, self._on_progress = pending.parent, judge, on_progress
         self._on_end: Callable[[Request], None] = _ignore
         self._on_unreadable: Callable[[Request], None] = _ignore
+        self._more: Callable[[], Mapping[str, Any]] = dict
         self._replied, self._unreadable, self._is_last_round = 0, list[int](), False
         self._replies = files.AppendLog(self._folder / f"replies-{self.name}.jsonl")
         self._failures = files.AppendLog(self._folder / f"failures-{self.name}.jsonl")
@@ -139,10 +140,12 @@ class Asking:
         requests: Iterable[Request | None],
         on_end: Callable[[Request], None] = _ignore,
         on_unreadable: Callable[[Request], None] = _ignore,
+        more: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         """Ask in rounds. on_end: called when a question is settled, and its reply or failure is written; on_unreadable:
-        when it has to be asked again in the next round, after all others."""
-        self._on_end, self._on_unreadable = on_end, on_unreadable
+        when it has to be asked again in the next round, after all others. more: returns further fields of the session's
+        file."""
+        self._on_end, self._on_unreadable, self._more = on_end, on_unreadable, more
         for temperature, seed in _ROUNDS:
             again, self._unreadable = self._unreadable, []
             self._is_last_round = seed == len(_ROUNDS) - 1
@@ -150,7 +153,7 @@ class Asking:
                 self._run_round(server, self.requests(sorted(again), seed) if seed else requests, temperature)
 
     def _run_round(self, server: Server, requests: Iterable[Request | None], temperature: float) -> None:
-        session, before = Session(self._folder), self._replied
+        session, before = Session(self._folder, self._more), self._replied
 
         def on_progress(progress: Progress) -> None:
             session.save(progress, self._replied - before)

@@ -62,4 +62,4 @@ def _ask_all(pending: Path, judge: Judge, server: Server) -> None:
         Feed(leases, asking.name, requests_of, asking.sync, ahead=ahead, wait_for_others=server.batch is None) as feed,
         this_job.stops_by(feed.drain),
     ):
-        asking.run(server, feed, feed.ended, feed.postpone)
+        asking.run(server, feed, feed.ended, feed.postpone, feed.report)

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from sdg_helpers import files
 from sdg_helpers.answers.equality import decide
 from sdg_helpers.completions.failures import describe_failures
+from sdg_helpers.completions.sessions import keep_history
 from sdg_helpers.errors import SdgError
 from sdg_helpers.judging.asking import latest_failures, reply_files
 from sdg_helpers.judging.comparisons import (
@@ -174,6 +175,7 @@ def write_verdicts(work: Work, pairs: AnswerPairs, known: Comparisons, **more: A
                 correct, how = known.use(comparison_key(problem["id"], predicted, label.answer))
             table.add(problem["id"], seed, predicted, label.answer, correct, how)
     total = table.by_how.total()
+    keep_history(work.folder / "partial", work.folder / "sessions.jsonl")
     manifest = work.finish(
         rows_in=total,
         rows_out=total,

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
+from typing import Any
 
 from sdg_helpers.completions.types import Request
 from sdg_helpers.leases.heartbeats import BEAT_S, EXPIRY_S, Heartbeat, Observer
@@ -82,6 +83,7 @@ class Feed:
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._over = self._draining = self._closed = False
         self._error: BaseException | None = None
+        self._given_at = time.monotonic()
         self._heartbeat = Heartbeat(leases.folder / "beats", owner, self._on_beat, beat_s)
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
 
@@ -112,9 +114,18 @@ class Feed:
             request = None if self._draining else self._next_waiting()
             if request is None and (self._over or self._draining):
                 raise StopIteration
+        if request is not None:
+            self._given_at = time.monotonic()
         if request is None or self._ready() < self._ahead:
             self._wake.set()
         return request
+
+    def report(self) -> dict[str, Any]:
+        """Return how much is in hand, for the session's record: blocks, their requests that have not ended (open_rows),
+        and for how long no request was given out (idle_s)."""
+        held = list(self._held)
+        idle_s = round(time.monotonic() - self._given_at, 1)
+        return {"blocks": len(held), "open_rows": sum(len(one.open) for one in held), "idle_s": idle_s}
 
     def drain(self) -> None:
         """Send nothing more: what is in flight may end, and blocks that are not done are given back."""

@@ -91,7 +91,8 @@ def _complete(stage: Path, manifest: dict[str, Any], record: dict[str, Any]) -> 
 
 def _begun(stage: Path, record: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     progress = files.read_json(stage / "progress.json") or {}
-    jobs = jobs_text(stage)
+    if jobs := jobs_text(stage):
+        progress |= _now(stage)
     detail = progress_text({**progress, "jobs": jobs}) if progress else "started, no rows yet"
     if at_work(stage, progress) or jobs:
         return "at work", detail, progress
@@ -99,6 +100,15 @@ def _begun(stage: Path, record: dict[str, Any]) -> tuple[str, str, dict[str, Any
     if record.get("state") == "failed":
         return "failed", f"{detail}; {_failure_reason(record)}", progress
     return "partial", f"{detail}; stopped; run again to resume", progress
+
+
+def _now(stage: Path) -> dict[str, Any]:
+    """Return the progress of a stage with live jobs, which go on when their driver does not."""
+    from sdg_helpers.watching.stage_view import view_stage
+
+    view = view_stage(stage)
+    slow = [server.number for server in view.servers if server.slow]
+    return {"done": view.done, "tokens_per_s": view.tokens_per_s, "eta_s": view.eta_s, "slow": slow}
 
 
 def _failure_reason(record: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from sdg_helpers import files
 from sdg_helpers.answers.finish_reasons import ended_by_itself, is_cut
 from sdg_helpers.completions.failures import commonest_details, describe_failures
+from sdg_helpers.completions.sessions import keep_history
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.solutions import seed_files
@@ -65,6 +66,7 @@ def finish_solutions(
             f"{dict(summary.finish_reasons)}), so they have no answer. {remedy} MAX_UNFINISHED_FRACTION. No "
             "solution is lost."
         )
+    keep_history(work.folder / "partial", work.folder / "sessions.jsonl")
     manifest = work.finish(
         rows_in=total,
         rows_out=summary.rows,

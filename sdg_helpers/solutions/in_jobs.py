@@ -102,7 +102,7 @@ def _solve_all(problems: Path, folder: Path, num_seeds: int, settings: Generatio
         Feed(leases, writer.name, requests_of, writer.sync, ahead=ahead, wait_for_others=server.batch is None) as feed,
         this_job.stops_by(feed.drain),
     ):
-        solve(feed, writer, done, server, settings, feed.ended)
+        solve(feed, writer, done, server, settings, feed.ended, more=feed.report)
 
 
 class _FormerRows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,15 +70,16 @@ def solve(
     on_end: Callable[[Request], None] = lambda request: None,
     work: Work | None = None,
     skipped: int = 0,
+    more: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """Stream requests through the server into the writer's files, and mark the solutions in `done`.
 
     on_end: called when a request has ended, and its row or its failure is written. work: reports progress there; None
     in a job, where the driver reads the session's file. skipped: how many are marked as done because nobody asks for
-    them.
+    them. more: returns further fields of the session's file.
     """
     before, total = int(done.sum()) - skipped, done.size - skipped
-    partial, session = writer.folder, Session(writer.folder)
+    partial, session = writer.folder, Session(writer.folder, more)
     live = server.batch is None  # then rows may wait for the others of their loop's tick; a batch is delivered once
     keep = writer.add if live else writer.append
     with files.AppendLog(partial / f"failures-{writer.name}.jsonl") as failures:

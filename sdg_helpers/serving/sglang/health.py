@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from contextlib import suppress
 
 from sdg_helpers.serving.server import Server, served_models
 from sdg_helpers.serving.server_specs import SglangSpec
 
 _TOKENS_TOTAL = re.compile(rb"^sglang:(?:realtime|generation)_tokens_total(?:\{[^}\n]*\})? (\S+)", re.MULTILINE)
+_LOAD = re.compile(rb"^sglang:(num_running_reqs|num_queue_reqs|cache_hit_rate)(?:\{[^}\n]*\})? (\S+)", re.MULTILINE)
 _METRICS_TIMEOUT_S = 10
 _CANARY_TIMEOUT_S = 600
 _CANARY_TOKENS = 2048  # a reasoning model thinks before it answers
@@ -21,6 +23,7 @@ class HealthCheck:
         self.address, self._timeout_s = address, spec.check_every_s
         self.server = Server(f"{address}/v1", spec.served_model, "sglang", key)
         self._tokens, self._misses = -1.0, 0
+        self.load: dict[str, float] = {}  # at the last check
 
     def is_up(self) -> bool:
         """Return whether the server lists its models. (/health is also answered on nodes that do not serve.)"""
@@ -37,7 +40,8 @@ class HealthCheck:
         A busy server is healthy while its token count grows. A server whose count has not changed is asked for one
         token, which an idle server returns at once.
         """
-        tokens = count_tokens(self.address)
+        metrics = read_metrics(self.address)
+        self.load, tokens = load_of(metrics), count_tokens(metrics)
         if (tokens is not None and tokens != self._tokens) or self._generates():
             self._misses = 0
         else:
@@ -58,15 +62,33 @@ class HealthCheck:
                 return False
 
 
-def count_tokens(address: str) -> float | None:
-    """Return the tokens processed since a server started, from its /metrics; None when it reports none."""
+def read_metrics(address: str) -> bytes:
+    """Return a server's page /metrics, which needs no key; b"" when it cannot be read."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(f"{address}/metrics", timeout=_METRICS_TIMEOUT_S) as page:
-            counts = _TOKENS_TOTAL.findall(page.read())
-    except (OSError, ValueError):
-        return None
+            return page.read()
+    except OSError:
+        return b""
+
+
+def count_tokens(metrics: bytes) -> float | None:
+    """Return the tokens processed since a server started; None when its metrics have none."""
+    counts = _TOKENS_TOTAL.findall(metrics)
     return sum(map(float, counts)) if counts else None
+
+
+def load_of(metrics: bytes) -> dict[str, float]:
+    """Return running and queued requests (running, queued) and the prefix cache's hit rate (cache_hit, 0 to 1), where
+    the metrics have them. A server with several schedulers reports each: counts are added, the rate is their mean.
+    """
+    found: dict[bytes, list[float]] = {}
+    for name, value in _LOAD.findall(metrics):
+        with suppress(ValueError):
+            found.setdefault(name, []).append(float(value))
+    load = {"running": sum(found.get(b"num_running_reqs", [])), "queued": sum(found.get(b"num_queue_reqs", []))}
+    rates = found.get(b"cache_hit_rate")
+    return {**(load if found else {}), **({"cache_hit": sum(rates) / len(rates)} if rates else {})}
 
 
 def ask_canary(server: Server, spec: SglangSpec) -> str:

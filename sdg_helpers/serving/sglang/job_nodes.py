@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class JobNodes:
         self._heads = {part.server: part for parts in layout for part in parts if part.node_rank == 0}
         self._config = folder / f".{self.servers.name}.key.yaml"
         self._events = folder / f"{self.servers.name}-events.jsonl"
+        self._loads: dict[int, dict[str, float]] = {}
         self._lock = threading.Lock()
         self._mail: dict[int, deque[dict[str, Any]]] = {server: deque() for server in self._heads}
 
@@ -117,6 +119,12 @@ class JobNodes:
         row = {"at": time.time(), "event": event, "server": server, "attempt": self.attempts[server]}
         with self._lock, files.AppendLog(self._events) as log:
             log.append({**row, **({"why": why} if why else {})})
+
+    def record_load(self, server: int, load: dict[str, float]) -> None:
+        """Replace what a copy reported about its load in the file next to the logs that `sdg watch` reads."""
+        with self._lock, suppress(SdgError):  # a full disk must not end the supervision
+            self._loads[server] = load
+            files.write_json(self._events.with_name(f"{self.servers.name}-load.json"), list(self._loads.values()))
 
     def _receive(self, server: int) -> dict[str, Any]:
         """Return the next message about a copy, or {} after half a second. Raises ServerDown when it says so."""

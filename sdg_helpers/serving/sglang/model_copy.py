@@ -107,7 +107,9 @@ class ModelCopy:
         while True:
             self._poll()
             if time.monotonic() >= due:
-                if self._check.count_misses() >= self._spec.max_misses:
+                misses = self._check.count_misses()
+                self._nodes.record_load(self.number, self._check.load)
+                if misses >= self._spec.max_misses:
                     raise ServerDown(
                         f"{self._check.address} generated no token in {self._spec.max_misses} checks, "
                         f"{self._spec.check_every_s:g} s apart. {self._log()}"

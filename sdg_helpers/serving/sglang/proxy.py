@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 _BLOCK = 1 << 16
+_NO_SERVER_S = 2.0  # longer than the supervision needs to see that a server has died, and to close the proxy
 
 
 class Proxy:
@@ -72,7 +73,12 @@ class Proxy:
         self._connections.add(task)
         writers = [writer]
         try:
-            upstream, onward = await asyncio.open_connection(host, port)
+            try:
+                upstream, onward = await asyncio.open_connection(host, port)
+            except OSError:
+                # A client that gets an answer at once sends the next request, and would soon have taken work for hours.
+                await asyncio.sleep(_NO_SERVER_S)
+                raise
             writers.append(onward)
             directions = [asyncio.ensure_future(_pump(reader, onward)), asyncio.ensure_future(_pump(upstream, writer))]
             try:

@@ -2,13 +2,15 @@
 
 The environment variable STANDIN names a folder. Each start appends a line to its file `starts`; every other file is a
 fault: `die-at-start` (exit with this status), `garble` (numbers of the starts that answer nonsense), `load` (seconds
-until it answers), `slow` (seconds per reply, with tokens generated meanwhile), `silent` (no replies and no tokens,
+until it answers), `slow` (seconds per reply, with tokens generated meanwhile; a
+second number is the spread of a log-normal distribution), `silent` (no replies and no tokens,
 though pages are served).
 """
 
 import argparse
 import json
 import os
+import random
 import re
 import sys
 import threading
@@ -17,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 FOLDER = Path(os.environ["STANDIN"])
-tokens = 0
+tokens = running = 0
 
 
 def fault(name):
@@ -71,7 +73,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/metrics":
-            return self.answer(200, f'sglang:realtime_tokens_total{{mode="decode"}} {tokens}.0\n'.encode())
+            lines = (
+                f'sglang:realtime_tokens_total{{mode="decode"}} {tokens}.0',
+                f'sglang:num_running_reqs{{tp_rank="0"}} {running}.0',
+                'sglang:num_queue_reqs{tp_rank="0"} 0.0',
+                'sglang:cache_hit_rate{tp_rank="0"} 0.5',
+            )
+            return self.answer(200, "\n".join([*lines, ""]).encode())
         if self.path == "/v1/models" and not given.node_rank:
             return self.guarded({"data": [{"id": given.served_model_name, "object": "model"}], "object": "list"})
         return self.answer(404, b"{}")
@@ -81,18 +89,25 @@ class Handler(BaseHTTPRequestHandler):
         text = reply(body["messages"][-1]["content"])
         while fault("silent"):
             time.sleep(0.1)
-        end = time.monotonic() + float(fault("slow") or 0)
-        make_tokens()
-        while time.monotonic() < end:
-            time.sleep(0.1)
+        seconds, spread = [*map(float, fault("slow").split()), 0.0, 0.0][:2]
+        length = random.lognormvariate(0, spread)
+        end = time.monotonic() + seconds * length
+        make_tokens(begins=1)
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
             make_tokens()
+        make_tokens(begins=-1)
         self.guarded(
             {
                 "id": "1",
                 "object": "chat.completion",
                 "created": 0,
                 "model": given.served_model_name,
-                "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+                "usage": {
+                    "prompt_tokens": 1,
+                    "completion_tokens": 1 + int(200 * length) * (seconds > 0),
+                    "total_tokens": 2,
+                },
                 "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
             }
         )
@@ -112,10 +127,10 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def make_tokens():
-    global tokens
+def make_tokens(begins=0):
+    global tokens, running
     with lock:
-        tokens += 1
+        tokens, running = tokens + 1, running + begins
 
 
 class Server(ThreadingHTTPServer):
