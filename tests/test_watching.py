@@ -3,8 +3,10 @@
 import json
 import math
 import time
+from dataclasses import replace
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from sdg_helpers import files
 from sdg_helpers.cli.main import main
@@ -14,12 +16,18 @@ from sdg_helpers.completions.meter import Meter
 from sdg_helpers.completions.sessions import Session, keep_history
 from sdg_helpers.completions.types import Completion
 from sdg_helpers.leases.lease_folder import LeaseFolder
+from sdg_helpers.profiles import Profile
 from sdg_helpers.serving.sglang.health import load_of
 from sdg_helpers.watching.estimates import Worker, own_time_left, time_left
 from sdg_helpers.watching.job_files import JobFiles
-from sdg_helpers.watching.server_lines import lines_of
+from sdg_helpers.watching.monitor import Monitor
+from sdg_helpers.watching.notifying import news, notify
+from sdg_helpers.watching.run_view import RunView
+from sdg_helpers.watching.server_lines import ServerLine, lines_of
+from sdg_helpers.watching.stage_view import StageView
 from tests.helpers.solving import generate, write_problems
 from tests.helpers.standin import StandIn
+from tests.helpers.watching import eventually
 
 BASE = {
     "updated_at": 0.0,
@@ -275,3 +283,72 @@ def test_sessions_are_kept_once(tmp_path):
         Session(tmp_path).save(meter.progress(0, 0, 4, "", {}), 1, force=True)
         keep_history(tmp_path, tmp_path / "sessions.jsonl")
     assert len(list(files.read_jsonl(tmp_path / "sessions.jsonl"))) == 2
+
+
+# --- messages and metrics
+
+
+@pytest.fixture
+def pager(tmp_path):
+    """A command that appends its last word and the event's name to a file."""
+    script = tmp_path / "pager"
+    script.write_text(f'#!/bin/sh\nprintf "%s|%s|%s\\n" "$SDG_EVENT" "$SDG_RUN" "$1" >>{tmp_path}/pages\n')
+    script.chmod(0o755)
+    return [str(script)], tmp_path / "pages"
+
+
+def test_a_message_is_one_word_whatever_is_in_it(pager):
+    command, pages = pager
+    assert notify(command, "a", "server failed", "$(touch /tmp/x) `id` {run} %s\n\x1b[2J; rm -rf /")
+    assert pages.read_text() == "server failed|a|$(touch /tmp/x) `id` {run} %s \\x1b[2J; rm -rf /\n"
+
+
+@pytest.mark.parametrize(
+    "command, why",
+    [(["sh", "-c", "sleep 60"], "took more than 2 s"), (["false"], "exit code 1"), (["/none"], "No such file")],
+)
+def test_a_command_that_fails_or_hangs_is_warned_of(command, why):
+    with pytest.warns(UserWarning, match=f"notify: .* failed: .*{why}"):
+        assert not notify(command, "a", "x", "y", 2)
+
+
+def test_what_happens_to_servers_is_told_once(stage):
+    def view(**more):
+        servers = [replace(ServerLine(number, f"7_{number}", f"n{number}", "at work"), **more) for number in range(2)]
+        return RunView("a", [StageView("math/solutions", 1, 2, 0, 0.0, servers)])
+
+    assert news(RunView("a"), view()) == []
+    failed = view(state="failed", why="NODE_FAIL")
+    assert [event for event, _ in news(view(), failed)] == ["server failed"] * 2
+    assert "server 1 on n1 is failed: NODE_FAIL" in news(view(), failed)[1][1]
+    assert news(failed, failed) == []
+    assert "sdg drain a 0" in news(view(), view(slow=True))[0][1] and news(view(slow=True), view(slow=True)) == []
+
+
+def test_a_run_is_monitored_until_it_ends(stage, pager, tmp_path):
+    command, pages = pager
+    submitted(stage, ["RUNNING", "RUNNING", "RUNNING", "FAILED"])
+    for number, rate in enumerate((2.0, 2.0, 0.5)):
+        begin(stage, number)
+        session(stage, number, rate)
+    files.write_json(stage / "progress.json", {"done": 0, "total": 10_000, "base": 100, "updated_at": 0})
+    profile = Profile(notify=command, metrics_folder=str(tmp_path / "metrics"))
+    with pytest.raises(RuntimeError), Monitor(tmp_path / "a", profile, look_s=0.05):
+        assert eventually(lambda: pages.exists() and pages.read_text().count("\n") >= 2)
+        raise RuntimeError("out of luck")
+    told = pages.read_text().splitlines()
+    assert sorted(line.partition("|")[0] for line in told) == ["run stopped", "server failed", "server slow"]
+    assert told[-1] == "run stopped|a|a: stopped: out of luck"
+    samples = {
+        (sample.name, sample.labels.get("server")): sample.value
+        for family in text_string_to_metric_families((tmp_path / "metrics" / "sdg-a.prom").read_text())
+        for sample in family.samples
+    }
+    assert samples["sdg_rows_done", None] == 4150 and samples["sdg_rows_total", None] == 10_000
+    assert [samples["sdg_server_slow", str(number)] for number in range(4)] == [0, 0, 1, 0]
+    assert samples["sdg_server_up", "3"] == 0 and ("sdg_server_requests_running", "0") not in samples
+
+
+def test_a_run_without_wishes_is_not_looked_at(tmp_path):
+    with Monitor(tmp_path / "nowhere", Profile()) as monitor:
+        assert not monitor._thread.is_alive()

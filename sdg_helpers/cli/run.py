@@ -72,6 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from sdg_helpers.profiles import load_profile
     from sdg_helpers.runs import history
     from sdg_helpers.runs.run import Run, run_folder
+    from sdg_helpers.watching.monitor import Monitor
 
     every = notebooks.discover()
     profile = load_profile(arguments.profile or _profile_of(arguments.run))
@@ -91,7 +92,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if any(notebook.asks_a_model for notebook in selected):
         fetch_weights([spec.model for spec in profile.specs if spec.engine == "embedded"])
     try:
-        with open(os.devnull, "w") if arguments.quiet else nullcontext(sys.stdout) as out:
+        with Monitor(run.folder, profile), open(os.devnull, "w") if arguments.quiet else nullcontext(sys.stdout) as out:
             chain.run_notebooks(run, selected, values, out, arguments.again, verbose=arguments.verbose)
     except (NotebookFailed, KeyboardInterrupt) as error:
         if arguments.debug:

@@ -91,6 +91,7 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(0.1)
         seconds, spread = [*map(float, fault("slow").split()), 0.0, 0.0][:2]
         length = random.lognormvariate(0, spread)
+        written = 1 + (int(200 * length) if seconds else 0)
         end = time.monotonic() + seconds * length
         make_tokens(begins=1)
         while (left := end - time.monotonic()) > 0:
@@ -105,8 +106,8 @@ class Handler(BaseHTTPRequestHandler):
                 "model": given.served_model_name,
                 "usage": {
                     "prompt_tokens": 1,
-                    "completion_tokens": 1 + int(200 * length) * (seconds > 0),
-                    "total_tokens": 2,
+                    "completion_tokens": written,
+                    "total_tokens": 1 + written,
                 },
                 "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
             }
