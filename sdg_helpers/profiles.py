@@ -38,10 +38,10 @@ class Profile(BaseModel):
     extends: str | None = None  # another profile, whose keys hold where this one does not set them
     servers: Servers = Servers()
     jobs: Jobs = Jobs()
-    notify: list[str] = []  # a command that gets each message about a run as its last word
-    metrics_folder: str | None = None  # where `sdg run` writes sdg-RUN.prom, for Prometheus' node exporter
     # "all" or a notebook ("math/03_generate_solutions") -> parameter -> value
     parameters: dict[str, dict[str, Any] | None] = {}
+    notify: list[str] = []  # a command that gets each message about a run as its last word
+    metrics_folder: str | None = None  # where `sdg run` writes sdg-RUN.prom, for Prometheus' node exporter
     _path: Path = PrivateAttr(default=Path())
 
     @model_validator(mode="after")

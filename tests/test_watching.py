@@ -200,6 +200,7 @@ def worker(rate=1.0, **more):
         (10, [worker(idle_s=40.0)], None, 0.5),
         (1020, [worker(), worker()], None, 510),  # two servers share them
         (1120, [worker(), worker(0.1, tail_s=100.0)], None, 1100),  # the slow one takes some in the end
+        (2130, [worker(2.0, queued=210), worker(queued=300, tail_s=100.0)], None, 713),  # which gives some back
         (1010, [worker(), worker(0.0)], None, 1010),  # one without a rate does not count
         (1010, [worker(), worker(0.0, in_flight=0, loading_for_s=100.0)], 300.0, 610),  # but one that loads does
         (100, [worker(0.0)], None, None),

@@ -51,9 +51,14 @@ def time_left(rows: float, workers: Iterable[Worker], load_s: float | None) -> f
         loading_for_s = [worker.loading_for_s for worker in every if worker.loading_for_s is not None]
         starts += [(max(0.0, load_s - loading_s), usual) for loading_s in loading_for_s]
     waiting = rows - sum(worker.in_flight for worker in at_work)
-    if waiting > 0 and any(worker.idle_s < worker.tail_s for worker in at_work):
-        return _time_to_send(waiting, starts) + max(worker.tail_s for worker in at_work)
-    return max(map(_rest_of_tail, at_work))
+    if waiting <= 0 or all(worker.idle_s > worker.tail_s for worker in at_work):
+        return max(map(_rest_of_tail, at_work))
+    tails = sorted(worker.tail_s for worker in at_work)
+    sent, shared = _time_to_send(waiting, starts), waiting - sum(worker.queued for worker in every)
+    if shared <= 0:
+        return max(sent + tails[(len(tails) - 1) // 2], *map(_rest_of_tail, at_work))
+    # A slow server sends little once no block is free: the others then get what it has not sent.
+    return max(sent + tails[(len(tails) - 1) // 2], _time_to_send(shared, starts) + tails[-1])
 
 
 def _rest_of_tail(worker: Worker) -> float:
