@@ -1,8 +1,13 @@
 """The script of a submission: what a container mounts. Slurm is not needed."""
 
 import re
+import subprocess
+
+import pytest
 
 from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.batch_script import _shell_lines
+from sdg_helpers.cluster.exit_codes import CRASHED
 from sdg_helpers.cluster.job_records import JobRecords, jobs_folder_of
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.submitting import Submitter
@@ -21,3 +26,18 @@ def test_a_container_mounts_the_package_the_run_and_what_the_profile_adds(tmp_pa
     run = stage.parent.parent
     assert mounts == [f"{PACKAGE.parent}:{PACKAGE.parent}", f"{run}:{run}", "/data:/data"]
     assert jobs_folder_of(folder) == stage / "jobs"
+
+
+@pytest.mark.parametrize("ran_s, again", [(10, False), (4000, True)])
+def test_restarts_count_anew_after_an_hour_at_work(tmp_path, ran_s, again):
+    """The end of the script, after a crash of a job that has used all its restarts."""
+    for name, text in (("squeue", "echo RUNNING"), ("scontrol", f"touch {tmp_path}/requeued; exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "again-7_0-died").write_text("1 1\n" * 3)
+    script = _shell_lines(JobSpec(where="slurm", max_restarts=3), tmp_path)["teardown"]
+    words = ["bash", "-c", "\n".join([f"SECONDS={ran_s}", f"(exit {CRASHED})", *script])]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"}
+    assert subprocess.run(words, env=environment).returncode == CRASHED
+    assert (tmp_path / "requeued").exists() == again
+    assert len((tmp_path / "again-7_0-died").read_text().splitlines()) == (1 if again else 3)

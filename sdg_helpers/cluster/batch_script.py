@@ -15,6 +15,7 @@ from sdg_helpers.cluster.exit_codes import RAISED, RETURNED, TERMINATED, TIME_LI
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.paths import PACKAGE
 
+_HEALTHY_S = 3600  # after running this long, a job has all its restarts again
 _REQUEUE = """\
 code=$?
 me=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
@@ -26,6 +27,7 @@ esac
 # a job that is being cancelled or requeued by Slurm at this moment is not RUNNING: leave it alone
 if [ -n "$again" ] && [ "$(squeue --noheader --jobs=$me --format=%T)" = RUNNING ]; then
   note={folder}/again-$me-$again
+  if [ $SECONDS -ge {healthy_s} ]; then rm -f "$note"; fi   # it has run for long: its restarts count anew
   if [ "$(cat "$note" 2>/dev/null | wc -l)" -lt $most ]; then
     echo "$(date +%s) $code" >>"$note"
     scontrol requeue $me && sleep 300
@@ -107,6 +109,7 @@ def _shell_lines(spec: JobSpec, folder: Path) -> dict[str, list[str]]:
         max_requeues=spec.max_requeues,
         max_restarts=spec.max_restarts,
         folder=shlex.quote(str(folder)),
+        healthy_s=_HEALTHY_S,
         RETURNED=RETURNED,
         RAISED=RAISED,
         TERMINATED=TERMINATED,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.bad_nodes import BadNodes
 from sdg_helpers.cluster.held_jobs import HeldJobs
 from sdg_helpers.cluster.job_failures import JobFailure, explain_failure
 from sdg_helpers.cluster.scaling import servers_wanted
@@ -17,6 +18,7 @@ from sdg_helpers.cluster.submitting import Submitter
 from sdg_helpers.errors import SdgError
 
 _SHOWN_FAILURES = 3
+_HEALTHY_S = 3600  # after running this long, a job has all its attempts again
 _MISSED_POLLS = 2  # a job that Slurm does not list this often in a row has ended and is forgotten
 
 
@@ -55,12 +57,14 @@ class Driver:
         self.looked = False  # whether there was a step before: what ended earlier did other work
         self.failures: dict[int, JobFailure] = {}  # numbers of our jobs that a retry cannot help
         self.held_jobs = HeldJobs(self.spec.max_restarts)
+        self.bad_nodes = BadNodes(self.records)
         self.most = sys.maxsize  # live jobs that Slurm accepts, once it has refused more
         self.missed: Counter[int] = Counter()  # polls in a row that did not list a job
 
     def step(self) -> bool:
         """Look at the jobs once and do what follows from it. Return False when all is done."""
         jobs = self.submitter.list_jobs(self.records.names)
+        self.bad_nodes.look(jobs)
         self._record_changes(jobs)
         live = [job for job in jobs if not job.ended]
         self.on_poll(live)
@@ -123,6 +127,8 @@ class Driver:
     def _may_retry(self, number: int, own: list[SlurmJob]) -> bool:
         """Return whether a job that has ended may be submitted again; remember why it may not."""
         if last := self._last_job(number, own):
+            if last.seconds >= _HEALTHY_S:
+                self.submitter.attempts[number] = 0
             failure = explain_failure(last, self.records, number)
             if not failure.retry_may_succeed or self.submitter.attempts[number] >= self.spec.max_attempts:
                 self.failures[number] = failure

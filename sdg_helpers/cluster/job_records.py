@@ -1,6 +1,7 @@
 """What a stage remembers about its jobs: the jobs/ folder, written so that no job is ever submitted twice.
 
-    jobs.jsonl                events, one a line: begun, submitting, submitted, refused, abandoned, state
+    jobs.jsonl                events, one a line: begun, submitting, submitted, refused, abandoned, state,
+                              excluded
     submissions/0001/TOKEN/   one call of sbatch: work.pkl, job.sh, and sbatch.out and sbatch.err with its output
     attempts/                 what each attempt of a job reports: when it began and ended, and why
     logs/                     one log a job
@@ -73,6 +74,7 @@ class JobRecords:
         self.token, self.begun_in = "", self.stage
         self.submissions: list[Submission] = []
         self.states: dict[str, dict[str, Any]] = {}  # job id -> its latest state event
+        self.excluded: list[str] = []  # nodes that later submissions leave out
         self._log: files.AppendLog | None = None
         for event in files.read_log(self.path):
             self._apply(event)
@@ -165,7 +167,7 @@ class JobRecords:
         kind = event["event"]
         if kind == "begun":
             self.token, self.begun_in = event["token"], Path(event["folder"])
-            self.submissions, self.states = [], {}
+            self.submissions, self.states, self.excluded = [], {}, []
         elif kind == "submitting":
             number = event["submission"]
             self.submissions.append(
@@ -182,6 +184,8 @@ class JobRecords:
             )
         elif kind == "state":
             self.states[event["job"]] = event
+        elif kind == "excluded":
+            self.excluded += event["nodes"]
         else:
             submission = next(one for one in self.submissions if one.number == event["submission"])
             submission.fate, submission.job_id = kind, event.get("job")

@@ -53,6 +53,14 @@ class SlurmJob:
     exit_code: str = ""  # "code:signal"
 
     @property
+    def seconds(self) -> int:
+        """How long it has run since its last start: elapsed is "[days-][hours:]minutes:seconds"."""
+        days, _, clock = self.elapsed.rpartition("-")
+        parts = [int(part) for part in clock.split(":") if part.isdigit()]
+        seconds = sum(part * 60**place for place, part in enumerate(reversed(parts)))
+        return seconds + 86400 * int(days) if days.isdigit() else seconds
+
+    @property
     def ended(self) -> bool:
         """Whether Slurm is finished with the job. A requeued job is pending again."""
         return self.state in ENDED

@@ -82,9 +82,8 @@ class Submitter:
             (folder / "work.pkl").chmod(0o600)
             script = folder / "job.sh"
             run = run_folder_of(self.records.stage)
-            script.write_text(
-                batch_script(self.spec, submission.name, numbers, run, folder, submission.log_folder, after)
-            )
+            spec = self._without_bad_nodes()
+            script.write_text(batch_script(spec, submission.name, numbers, run, folder, submission.log_folder, after))
             try:
                 job_id = slurm.submit(script, lock_fd, overriding_variables(self.spec))
             except slurm.SubmissionRefused as error:
@@ -97,6 +96,14 @@ class Submitter:
         if job_id is None:
             self._look_up(submission)
         return submission.job_id
+
+    def _without_bad_nodes(self) -> JobSpec:
+        """Return the settings, leaving out the nodes on which jobs failed at once."""
+        nodes = [str(self.spec.sbatch["exclude"])] if "exclude" in self.spec.sbatch else []
+        if not self.records.excluded:
+            return self.spec
+        exclude = ",".join([*nodes, *self.records.excluded])
+        return self.spec.model_copy(update={"sbatch": {**self.spec.sbatch, "exclude": exclude}})
 
     def recover(self) -> None:
         """Find out what became of submissions whose driver was killed before it knew."""

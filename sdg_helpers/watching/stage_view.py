@@ -42,6 +42,8 @@ class StageView:
 def view_stage(stage: Path, ask_slurm: bool = True) -> StageView:
     """Look at a stage's folder. ask_slurm: for its jobs, if it has any; False: as its driver saw them last."""
     listed, note = _listed_jobs(stage) if ask_slurm else (None, "")
+    if excluded := JobRecords(stage).excluded:
+        note = "; ".join(filter(None, [note, f"left out, as jobs fail there at once: {', '.join(excluded)}"]))
     progress = files.read_json(stage / "progress.json") or {}
     sessions, job_files = read_sessions(stage / "partial"), JobFiles(stage, listed)
     done, total = rows_done(progress, sessions), progress.get("total")

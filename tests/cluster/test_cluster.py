@@ -44,6 +44,17 @@ def test_a_crashed_job_is_started_again(stage, trouble):
     assert complete(stage)
 
 
+@pytest.mark.parametrize("spec", [{"max_restarts": 0}, {"max_restarts": 3, "max_attempts": 1}])
+def test_a_node_on_which_jobs_die_at_once_is_left_out(stage, spec):
+    with pytest.warns(UserWarning, match="2 jobs failed within 120 s of their start on n1"):
+        run(stage, {"servers": 1, "exclusive": True, **spec}, trouble="dies on n1")  # the first node that Slurm takes
+    assert complete(stage)
+    records = JobRecords(stage)
+    assert records.excluded == ["n1"]
+    if "max_attempts" not in spec:
+        assert "--exclude=n1" in (records.submissions[-1].folder / "job.sh").read_text()
+
+
 def test_a_dead_job_is_replaced_while_the_others_go_on(stage):
     polls = []
     run(stage, {"servers": 3, "max_restarts": 0}, polls.append, row_s=2.0, trouble="killed in 0")

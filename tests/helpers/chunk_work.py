@@ -24,8 +24,11 @@ def left(folder: Path, num_chunks: int) -> list[int]:
 
 def write_rows(folder: Path, chunk: int, num_chunks: int, row_s: float = 0.0, trouble: str = "") -> None:
     """Write the missing rows of a chunk. trouble: what happens after the chunk's first row, once or on every attempt
-    ("… always"); "… in 0" happens only in chunk 0."""
+    ("… always"); "… in 0" happens only in chunk 0. "dies on n1": at
+    once, on this node."""
     ranks.idle_unless_first()
+    if trouble.startswith("dies on ") and os.environ["SLURMD_NODENAME"] == trouble.removeprefix("dies on "):
+        os.kill(os.getpid(), signal.SIGKILL)
     done, path = set(rows_of(folder)), Path(folder) / f"rows-{os.environ['SLURM_JOB_ID']}-{chunk}-{time.time_ns()}"
     with open(path, "a") as out:
         for row in range(chunk, ROWS, num_chunks):

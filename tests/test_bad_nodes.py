@@ -1,0 +1,50 @@
+"""Which node is to blame when jobs fail at once, and what a long life gives back."""
+
+import time
+
+import pytest
+
+from sdg_helpers.cluster.bad_nodes import BadNodes
+from sdg_helpers.cluster.job_records import JobRecords
+from sdg_helpers.cluster.slurm_jobs import SlurmJob
+
+
+@pytest.fixture
+def records(tmp_path):
+    stage = tmp_path / "run" / "math" / "s"
+    stage.mkdir(parents=True)
+    with JobRecords.open(stage) as opened:
+        yield opened
+
+
+def ran(records, name, state, node="n1", seconds=5, reason=""):
+    """Record that a job runs since a while; return the job as it is now."""
+    records.append("state", job=name, name="x", chunk=0, state="RUNNING", nodes=node, reason="")
+    records.states[name]["at"] = time.time() - seconds
+    return SlurmJob(name, 0, "x", state, "" if state == "PENDING" else node, "0:05", reason)
+
+
+@pytest.mark.filterwarnings("ignore:2 jobs failed")
+@pytest.mark.parametrize(
+    "jobs, excluded",
+    [
+        ([("1", "FAILED"), ("2", "FAILED")], ["n1"]),
+        ([("1", "FAILED")], []),  # once may be chance
+        ([("1", "FAILED"), ("2", "FAILED", "n2")], []),
+        ([("1", "PENDING"), ("2", "NODE_FAIL")], ["n1"]),  # requeued
+        ([("1", "FAILED", "n1", 500), ("2", "FAILED", "n1", 500)], []),  # not at once
+        ([("1", "CANCELLED"), ("2", "CANCELLED")], []),
+        ([("1", "FAILED"), ("2", "FAILED"), ("3", "RUNNING", "n1", 500)], []),  # another one runs well there
+    ],
+)
+def test_a_node_is_left_out_when_jobs_fail_there_at_once(records, monkeypatch, jobs, excluded):
+    monkeypatch.setattr("sdg_helpers.cluster.slurm.run_command", lambda *words: "")
+    BadNodes(records).look([ran(records, *job) for job in jobs])
+    assert records.excluded == excluded == JobRecords(records.stage).excluded
+
+
+@pytest.mark.parametrize(
+    "elapsed, seconds", [("", 0), ("0:05", 5), ("1:02:03", 3723), ("2-01:00:00", 176400), ("INVALID", 0)]
+)
+def test_how_long_a_job_has_run(elapsed, seconds):
+    assert SlurmJob("1", 0, "x", "RUNNING", elapsed=elapsed).seconds == seconds
