@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from sdg_helpers.answers.problem_flags import once_per_problem
+
 _WORDS = re.compile(
     r"①|which of (?:the following|these)|one of the following|multiple.choice|options?\s*:|选项|\\item\b|"
     r"\bchoose(?:\s*[.:]| one\b| the (?:correct|right|best|true|answer|option|number))",
@@ -36,6 +38,7 @@ _MAX_PROBLEM = 20_000
 _MAX_OPTIONS = 12
 
 
+@once_per_problem
 def offers_options(problem: str) -> bool:
     """Return whether a problem has numbered or lettered options, in any mark."""
     problem = problem[:_MAX_PROBLEM]

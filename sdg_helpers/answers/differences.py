@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from itertools import chain
 
 from sdg_helpers.answers.choices import names_place_in_list, offers_options
 from sdg_helpers.answers.forms import is_english
 from sdg_helpers.answers.plain_numbers import PlainNumber
+from sdg_helpers.answers.problem_flags import once_per_problem
 
 _ROUNDING = re.compile(
     r"\bround|approx|nearest|closest|estimat|decimal|significant|\babout (?:how|what)|truncat|roughly|\bfigures\b",
@@ -22,7 +24,7 @@ _RARE = (
     "0.9144 29.57"
 )
 _COMMON_RATIOS, _RARE_RATIOS, _SMALL_RATIOS = (
-    [Fraction(ratio) for ratio in ratios.split()] for ratios in (_COMMON, _RARE, "2 3 4 6 8")
+    frozenset(Fraction(ratio) for ratio in ratios.split()) for ratios in (_COMMON, _RARE, "2 3 4 6 8")
 )
 _COUNTS = re.compile(r"\bhow many (?!units?\b)[a-z]", re.IGNORECASE)
 _MONEY = re.compile(
@@ -85,13 +87,39 @@ def _may_be_confused(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, p
     )
 
 
+@once_per_problem
 def _may_round(problem: str) -> bool:
     return bool(_ROUNDING.search(problem)) or not is_english(problem)
 
 
+@once_per_problem
+def _is_modular(problem: str) -> bool:
+    return bool(_MODULAR.search(problem))
+
+
+@once_per_problem
+def _may_be_time(problem: str) -> bool:
+    return bool(_TIME_OF_DAY.search(problem)) or not is_english(problem)
+
+
+@once_per_problem
+def _may_be_temperature(problem: str) -> bool:
+    return bool(_TEMPERATURE.search(problem)) or not is_english(problem)
+
+
+@once_per_problem
+def _asks_for_count_or_money(problem: str) -> bool:
+    return is_english(problem) and bool(_COUNTS.search(problem) or _MONEY.search(problem))
+
+
+@once_per_problem
+def _asks_for_bare_measure(problem: str) -> bool:
+    return bool(_MEASURES.search(problem)) and not _UNIT_ASKED.search(problem)
+
+
 def _differ_by_sign(x: Fraction, y: Fraction, problem: str) -> bool:
     """Return whether numbers of opposite signs may mean the same: a debt, an angle, a remainder."""
-    if not problem or not is_english(problem) or _MODULAR.search(problem):
+    if not problem or not is_english(problem) or _is_modular(problem):
         return True
     return x == -y or (x - y) % _QUARTER_TURN == 0
 
@@ -126,9 +154,9 @@ def _coarseness(number: PlainNumber) -> Fraction:
 def _are_readings(x: Fraction, y: Fraction, problem: str) -> bool:
     """Return whether two numbers may be one time (5 and 17) or one temperature (25 and 77) on two scales."""
     low, high = sorted((x, y))
-    if high - low == 12 and 1 <= low <= 12 < high <= 24 and (_TIME_OF_DAY.search(problem) or not is_english(problem)):
+    if high - low == 12 and 1 <= low <= 12 < high <= 24 and _may_be_time(problem):
         return True
-    if _TEMPERATURE.search(problem) or not is_english(problem):
+    if _may_be_temperature(problem):
         return abs(low * 9 / 5 + 32 - high) <= 1 or abs(high - low - Fraction(273)) <= 1
     return False
 
@@ -136,15 +164,15 @@ def _are_readings(x: Fraction, y: Fraction, problem: str) -> bool:
 def _differ_by_a_unit(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, may_round: bool, problem: str) -> bool:
     """Return whether x, the smaller, may be y in another unit: exactly, or after rounding (`0.17` for `16.67` %)."""
     digits = len(str(int(y / x)))
-    ratios = [*_COMMON_RATIOS, *(Fraction(10**power) for power in (digits - 1, digits) if power >= 2)]
-    others = list[Fraction]()
-    if not is_english(problem) or not (_COUNTS.search(problem) or _MONEY.search(problem)):
-        others += _RARE_RATIOS
-    if _MEASURES.search(problem) and not _UNIT_ASKED.search(problem):
-        others += _SMALL_RATIOS
+    powers = [Fraction(10**power) for power in (digits - 1, digits) if power >= 2]
+    others = list[frozenset[Fraction]]()
+    if not _asks_for_count_or_money(problem):
+        others.append(_RARE_RATIOS)
+    if _asks_for_bare_measure(problem):
+        others.append(_SMALL_RATIOS)
     if not may_round:
-        return y / x in (*ratios, *others)
+        return y / x in _COMMON_RATIOS or y / x in powers or any(y / x in some for some in others)
     slack = max(y / 100, _coarseness(b) / 2)
-    return any(abs(x * ratio - y) <= max(slack, min(a.step * ratio / 2, y * _ROUGHLY)) for ratio in ratios) or any(
-        abs(x * ratio - y) <= y / 100 for ratio in others
-    )
+    return any(
+        abs(x * ratio - y) <= max(slack, min(a.step * ratio / 2, y * _ROUGHLY)) for ratio in (*_COMMON_RATIOS, *powers)
+    ) or any(abs(x * ratio - y) <= y / 100 for ratio in chain(*others))

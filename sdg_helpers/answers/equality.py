@@ -14,6 +14,7 @@ from sdg_helpers.answers.disjoint_sets import DisjointSets
 from sdg_helpers.answers.evaluation import NUM_POINTS, POSITIVE_POINTS
 from sdg_helpers.answers.forms import expression_form_matters, is_english, number_form_matters
 from sdg_helpers.answers.no_answer import is_no_answer
+from sdg_helpers.answers.problem_flags import once_per_problem
 from sdg_helpers.answers.reading import Answer, read_answer
 from sdg_helpers.answers.units import unit_goes_without_saying
 from sdg_helpers.errors import SdgError, did_you_mean
@@ -146,12 +147,17 @@ def _order_is_free(one: Answer, two: Answer, problem: str) -> bool:
         return False
     if not problem:
         return True
+    return _leaves_order_free(problem)
+
+
+@once_per_problem
+def _leaves_order_free(problem: str) -> bool:
     return is_english(problem) and bool(_ORDER_IS_FREE.search(problem)) and not _ORDER_COUNTS.search(problem)
 
 
 def _same_ratio(predicted: Answer, expected: Answer, problem: str) -> bool:
     """Return whether `3:4` and `\\frac{3}{4}` are the same answer to a problem that asks for a ratio."""
-    if not _RATIO_ASKED.search(problem):
+    if not _asks_for_ratio(problem):
         return False
     for one, two in ((predicted, expected), (expected, predicted)):
         ratio = _RATIO.fullmatch(one.text)
@@ -159,6 +165,11 @@ def _same_ratio(predicted: Answer, expected: Answer, problem: str) -> bool:
             as_fraction = read_answer(f"{ratio[1]}/{ratio[2]}")
             return as_fraction.key is not None and as_fraction.key == two.key
     return False
+
+
+@once_per_problem
+def _asks_for_ratio(problem: str) -> bool:
+    return bool(_RATIO_ASKED.search(problem))
 
 
 def _same_base(predicted: Answer, expected: Answer, problem: str) -> bool:

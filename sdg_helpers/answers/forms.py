@@ -12,6 +12,7 @@ from itertools import chain
 
 from sdg_helpers.answers.expressions import value_key
 from sdg_helpers.answers.plain_numbers import PlainNumber, plain_number
+from sdg_helpers.answers.problem_flags import once_per_problem
 from sdg_helpers.answers.reading import Answer
 from sdg_helpers.answers.spelling import MAX_LENGTH, tidy
 
@@ -50,6 +51,7 @@ _UNEVALUATED = re.compile(r"\d[+*]|\d\\cdot|\d\\times|\d-|\d\}\\(?:cdot|times)|\
 _MAX_PROBLEM, _MAX_FORMULAS = 6000, 40
 
 
+@once_per_problem
 def is_english(problem: str) -> bool:
     """Return whether the word lists can be trusted for a problem. An empty problem demands nothing."""
     return not problem or bool(_ENGLISH.search(problem))
@@ -64,7 +66,7 @@ def number_form_matters(problem: str, predicted: Answer, expected: Answer) -> bo
         return True
     if _bare_spelling(predicted.value) == _bare_spelling(expected.value):
         return False
-    if _FORM_ASKED.search(problem):
+    if _asks_for_form(problem):
         return True
     if {one.form, two.form} <= {"integer", "decimal"}:
         return _places(expected.value) > _places(predicted.value)  # 3.00 where 3 is given: a precision is expected
@@ -79,7 +81,7 @@ def expression_form_matters(problem: str, predicted: Answer, expected: Answer) -
     """Return whether two equal expressions may be different answers to the problem."""
     if not problem or _tokens(predicted.value) == _tokens(expected.value):
         return False
-    if _FORM_ASKED.search(problem) or _VALUE_IS_NOT_ALL.search(problem):
+    if _asks_for_form(problem) or _looks_beyond_value(problem):
         return True
     if sorted(_tokens(predicted.value)) == sorted(_tokens(expected.value)):  # only the order differs
         return False
@@ -90,6 +92,16 @@ def expression_form_matters(problem: str, predicted: Answer, expected: Answer) -
     if predicted.number is not None and _UNEVALUATED.search(expected.text):  # a factorisation, say
         return True
     return _is_mixed(predicted.text) != _is_mixed(expected.text)
+
+
+@once_per_problem
+def _asks_for_form(problem: str) -> bool:
+    return bool(_FORM_ASKED.search(problem))
+
+
+@once_per_problem
+def _looks_beyond_value(problem: str) -> bool:
+    return bool(_VALUE_IS_NOT_ALL.search(problem))
 
 
 def _bare_spelling(number: str) -> str:

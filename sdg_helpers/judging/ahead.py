@@ -59,10 +59,10 @@ def judge_ahead(
         work = Work(Stage(folder, "ahead"), {}, None)
         known = decide_pairs(work, pairs, judge, tiers, max_failed_fraction, jobs).known
         counts = Counter[str]()
-        for _, problem, extracted, label in pairs:
+        for _, place, extracted, label in pairs:
             correct: bool | None = None if extracted.ambiguous else False
             if extracted.answer and not extracted.ambiguous:
-                key = comparison_key(problem["id"], extracted.answer, label.answer)
+                key = comparison_key(pairs.ids[place], extracted.answer, label.answer)
                 correct = known.use(key)[0] if label.decided else None
             counts[_NAMES[correct]] += 1
         (folder / "progress.json").unlink(missing_ok=True)

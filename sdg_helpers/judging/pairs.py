@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 
 from sdg_helpers.answers.extraction import Extracted
 from sdg_helpers.answers.no_answer import clean_reference
 from sdg_helpers.errors import SdgError
-from sdg_helpers.problems.problem_file import read_problems
+from sdg_helpers.problems.problem_file import ProblemTexts, read_problems
 
 
 class Label(NamedTuple):
@@ -45,9 +45,6 @@ def read_labels(labels: Path, problems: Path) -> list[Label]:
     return ordered
 
 
-_NO_LABEL = Label("", False)
-
-
 class Answers(Protocol):
     """The answers of all solutions, by seed."""
 
@@ -59,21 +56,26 @@ class Answers(Protocol):
 
 
 class AnswerPairs:
-    """Iterate over (seed, problem, extracted answer, label) of every solution."""
+    """Iterate over (seed, position of the problem, extracted answer, label) of every solution."""
 
     def __init__(self, answers: Answers, problems: Path, labels: list[Label]):
         """labels: of each problem, in order."""
         self.seeds, self.problems, self._answers, self._labels = answers.seeds, problems, answers, labels
+        self.texts = ProblemTexts(problems)
+        self.ids = self.texts.ids
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, Any], Extracted, Label]]:
-        """Yield seed by seed, in problem order; the problems are streamed."""
+    def __iter__(self) -> Iterator[tuple[int, int, Extracted, Label]]:
+        """Yield seed by seed, in problem order."""
+        ids, labels, end = self.ids, self._labels, len(self.ids)
         for seed in self.seeds:
-            problems = zip(read_problems(self.problems), self._labels, strict=True)
+            place = -1
             for problem_id, extracted in self._answers.of_seed(seed):
-                problem, label = next((pair for pair in problems if pair[0]["id"] == problem_id), ({}, _NO_LABEL))
-                if not problem:
+                place += 1
+                while place < end and ids[place] != problem_id:
+                    place += 1
+                if place == end:
                     raise SdgError(
                         f"{self.problems}: expected the problem {problem_id!r} of a solution with seed "
                         f"{seed}, in order, found none. Give the files of one run."
                     )
-                yield seed, problem, extracted, label
+                yield seed, place, extracted, labels[place]

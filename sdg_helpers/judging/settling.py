@@ -36,11 +36,13 @@ def apply_rules(work: Work, pairs: AnswerPairs, known: Comparisons, store: Path,
     """Decide what the rules cover; write the other comparisons to `pending`. Return reference_calls and pending."""
     counts: Counter[str] = Counter()
     with files.AppendLog(store) as log, files.atomic_writer(pending) as questions:
-        for number, (_, problem, extracted, label) in enumerate(pairs, 1):
+        for number, (_, place, extracted, label) in enumerate(pairs, 1):
             predicted = extracted.answer
             if predicted and label.decided:
                 counts["reference_calls"] += predicted != label.answer  # the reference asks once per row
-                counts["pending"] += _apply_rule(known, problem, predicted, label.answer, log, questions)
+                if (key := comparison_key(pairs.ids[place], predicted, label.answer)) not in known:
+                    problem = pairs.ids[place], pairs.texts.text(place)
+                    counts["pending"] += _apply_rule(known, key, problem, predicted, label.answer, log, questions)
             if number % 4096 == 0:
                 work.progress(number, None)
     return counts
@@ -48,29 +50,28 @@ def apply_rules(work: Work, pairs: AnswerPairs, known: Comparisons, store: Path,
 
 def _apply_rule(
     known: Comparisons,
-    problem: Mapping[str, Any],
+    key: int,
+    problem: tuple[str, str],
     predicted: str,
     expected: str,
     log: files.AppendLog,
     questions: BinaryIO,
 ) -> bool:
-    """Return whether the model must be asked; append what a rule decides to the log."""
-    key = comparison_key(problem["id"], predicted, expected)
-    if key in known:
-        return False
-    correct, how = decide(predicted, expected, problem["problem"], known.tiers)
+    """Return whether the model must be asked; append what a rule decides to the log. problem: id and text."""
+    problem_id, text = problem
+    correct, how = decide(predicted, expected, text, known.tiers)
     if not how and steers_judge(predicted, expected):
         known[key] = encode_verdict(None, "suspect")
         return False
     known[key] = encode_verdict(correct, how) if how else PENDING
     if how:
-        log.append(row_of(problem["id"], predicted, expected, correct, how))
+        log.append(row_of(problem_id, predicted, expected, correct, how))
     else:
         questions.write(
             files.dumps(
                 {
-                    "id": problem["id"],
-                    "problem": problem["problem"],
+                    "id": problem_id,
+                    "problem": text,
                     "predicted_answer": predicted,
                     "expected_answer": expected,
                 }
@@ -163,7 +164,7 @@ def take_over(earlier: Path | None, store: Path) -> None:
 def write_verdicts(work: Work, pairs: AnswerPairs, known: Comparisons, **more: Any) -> dict[str, Any]:
     """Write verdicts.parquet and the manifest, then remove the partial files. more: further keys of the manifest."""
     with VerdictWriter(work.folder / "verdicts.parquet") as table:
-        for seed, problem, extracted, label in pairs:
+        for seed, place, extracted, label in pairs:
             predicted = extracted.answer
             correct: bool | None = False
             how = "missing"
@@ -172,8 +173,8 @@ def write_verdicts(work: Work, pairs: AnswerPairs, known: Comparisons, **more: A
             elif predicted and not label.decided:  # nobody can say whether the answer is right
                 correct, how = None, "no_label"
             elif predicted:
-                correct, how = known.use(comparison_key(problem["id"], predicted, label.answer))
-            table.add(problem["id"], seed, predicted, label.answer, correct, how)
+                correct, how = known.use(comparison_key(pairs.ids[place], predicted, label.answer))
+            table.add(pairs.ids[place], seed, predicted, label.answer, correct, how)
     total = table.by_how.total()
     keep_history(work.folder / "partial", work.folder / "sessions.jsonl")
     manifest = work.finish(
