@@ -9,6 +9,8 @@ from sdg_helpers import files
 from sdg_helpers.completions import sessions
 from sdg_helpers.errors import SdgError
 from sdg_helpers.reports import write_report
+from sdg_helpers.reports.comparing import changed_counts, changed_settings
+from sdg_helpers.reports.gathering import gather
 from sdg_helpers.reports.samples import draw_samples
 from sdg_helpers.runs.run import Track
 from tests.helpers.standin import StandIn
@@ -117,3 +119,13 @@ def test_an_unfinished_run_shows_its_speed_so_far_and_the_figures_of_its_track(t
     page = Page(write_report(tmp_path / "r", "code"))
     shown = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
     assert shown == ["speed so far", "code-01-mine"] and "Spent by the whole run: 0 tokens" in page.text
+
+
+def test_two_runs_differ_in_what_both_have_done(outputs):
+    """A stage that only one has finished is one row, and its counts are no effect of the changed settings."""
+    one, other = gather(outputs / "a", "math"), gather(outputs / "b", "math")
+    other.parameters.pop("sft")
+    settings = changed_settings(one, other)
+    assert [row for row in settings if row[0] == "sft"] == [["sft", "", "finished", "not finished"]]
+    assert ["solutions", "num_seeds", 2, 3] in settings
+    assert not any(name.startswith("dropped in sft") for name, *_ in changed_counts(one, other))

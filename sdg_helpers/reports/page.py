@@ -54,8 +54,14 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         finalize=_plain,
     )
-    environment.filters["number"] = lambda value: format_number(value) if isinstance(value, (int, float)) else value
+    environment.filters["number"] = _number
     return environment
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return format_number(value) if isinstance(value, (int, float)) else value
 
 
 def _plain(value: Any) -> Any:
