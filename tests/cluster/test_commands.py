@@ -139,3 +139,24 @@ def test_a_profile_error_stops_the_run_before_anything_is_submitted(clone):
     (clone / "notebooks" / "profiles" / "demo.yaml").write_text(PROFILE + "jobs: {generate: {nodes: 2}}\n")
     done = sdg(clone, "run", "math", "--run", "a")
     assert done.returncode == 2 and "2 nodes need `where: slurm`" in done.stderr
+
+
+def test_a_command_of_ones_own_runs_when_its_stage_is_complete(clone, tmp_path):
+    (clone / "notebooks" / "profiles" / "demo.yaml").write_text(PROFILE + JOBS + "  cpu: {cpus_per_task: 1}\n")
+    assert sdg(clone, "run", "math", "--run", "a", "--to", "01").returncode == 0
+    out = tmp_path / "outputs" / "a" / "seen"
+    words = ["--", "sh", "-c", 'ls "$SDG_RUN_FOLDER/math/problems/manifest.json" >"$SDG_RUN_FOLDER/seen"']
+    done = sdg(clone, "submit", "a", "--after", "problems", *words)
+    assert done.returncode == 0 and "when math/problems is complete" in done.stdout, done.stderr
+    assert eventually(out.exists, 60) and eventually(lambda: "manifest.json" in out.read_text(), 60)
+    waits = sdg(clone, "submit", "a", "--after", "math/solutions", "--", "touch", str(tmp_path / "early"))
+    assert waits.returncode == 0
+    assert eventually(lambda: sdg(clone, "cancel", "a").stdout.count("submitted/math-solutions") == 1, 60)
+    assert not (tmp_path / "early").exists()
+
+
+def test_a_command_of_ones_own_needs_slurm(clone):
+    (clone / "notebooks" / "profiles" / "demo.yaml").write_text(PROFILE)
+    assert sdg(clone, "run", "math", "--run", "a", "--to", "01").returncode == 0
+    done = sdg(clone, "submit", "a", "--after", "problems", "--", "true")
+    assert done.returncode == 2 and "needs `where: slurm` for the role cpu" in done.stderr
