@@ -1,12 +1,13 @@
 """The script of a submission: what a container mounts. Slurm is not needed."""
 
 import re
+import shlex
 import subprocess
 
 import pytest
 
 from sdg_helpers.cluster import slurm
-from sdg_helpers.cluster.batch_script import _shell_lines
+from sdg_helpers.cluster.batch_script import _shell_lines, batch_script
 from sdg_helpers.cluster.exit_codes import CRASHED
 from sdg_helpers.cluster.job_records import JobRecords, jobs_folder_of
 from sdg_helpers.cluster.jobs import JobSpec
@@ -41,3 +42,20 @@ def test_restarts_count_anew_after_an_hour_at_work(tmp_path, ran_s, again):
     assert subprocess.run(words, env=environment).returncode == CRASHED
     assert (tmp_path / "requeued").exists() == again
     assert len((tmp_path / "again-7_0-died").read_text().splitlines()) == (1 if again else 3)
+
+
+def test_apptainer_wraps_the_command_and_mounts_the_same(tmp_path):
+    spec = JobSpec(
+        where="slurm",
+        container_image="/images/sdg.sif",
+        container_runtime="apptainer",
+        container_mounts=["/data:/data"],
+        gpus_per_node=8,
+        reservation="my-week",
+    )
+    script = batch_script(spec, "sdg-a-0001", [0], tmp_path, tmp_path, tmp_path)
+    assert "#SBATCH --reservation=my-week" in script and "--container-image" not in script
+    words = shlex.split(next(line for line in script.splitlines() if line.startswith("srun ")))
+    at = words.index("apptainer")
+    mounts = f"{PACKAGE.parent}:{PACKAGE.parent},{tmp_path}:{tmp_path},/data:/data"
+    assert words[at : at + 7] == ["apptainer", "exec", "--nv", "--bind", mounts, "/images/sdg.sif", "python3"]

@@ -55,7 +55,7 @@ def batch_script(
 
 def overriding_variables(spec: JobSpec) -> list[str]:
     """Return the environment variables (a user's defaults for sbatch) that would override what the profile sets."""
-    names = [key for key in ("account", "partition", "qos") if getattr(spec, key)] + list(spec.sbatch)
+    names = [key for key in ("account", "partition", "qos", "reservation") if getattr(spec, key)] + list(spec.sbatch)
     return [f"SBATCH_{name.upper().replace('-', '_')}" for name in names]
 
 
@@ -71,6 +71,8 @@ def _sbatch_parameters(
         "requeue" if spec.max_requeues or spec.max_restarts else "no-requeue": True,
         **spec.sbatch,
     }
+    if spec.reservation:
+        more["reservation"] = spec.reservation
     if after:
         more["dependency"] = f"afterany:{after}"
     if spec.memory_gb is not None:
@@ -128,16 +130,29 @@ def _command(spec: JobSpec, run: Path, folder: Path) -> str:
         *(["--label"] if spec.nodes > 1 else []),
         # since Slurm 22.05, srun ignores sbatch's --cpus-per-task
         *([f"--cpus-per-task={spec.cpus_per_task}"] if spec.cpus_per_task else []),
-        *_container_options(spec, run),
+        *(_pyxis_options(spec, run) if spec.container_runtime == "pyxis" else []),
         *spec.srun,
+        *(_apptainer_command(spec, run) if spec.container_runtime == "apptainer" else []),
     ]
     python = spec.python or ("python3" if spec.container_image else sys.executable)
     return shlex.join([*srun, python, "-u", "-m", "sdg_helpers.cluster.worker", str(folder)])
 
 
-def _container_options(spec: JobSpec, run: Path) -> list[str]:
-    """Return srun's options for the pyxis plugin; the package and the run's folder are mounted under their paths."""
+def _pyxis_options(spec: JobSpec, run: Path) -> list[str]:
+    """Return srun's options for the pyxis plugin."""
     if not spec.container_image:
         return []
-    mounts = [f"{path}:{path}" for path in (PACKAGE.parent, run)] + list(spec.container_mounts)
-    return [f"--container-image={spec.container_image}", f"--container-mounts={','.join(mounts)}"]
+    return [f"--container-image={spec.container_image}", f"--container-mounts={','.join(_mounts(spec, run))}"]
+
+
+def _apptainer_command(spec: JobSpec, run: Path) -> list[str]:
+    """Return the words that run what follows them in an image of apptainer."""
+    if not spec.container_image:
+        return []
+    gpus = ["--nv"] if spec.gpus_per_node else []
+    return ["apptainer", "exec", *gpus, "--bind", ",".join(_mounts(spec, run)), spec.container_image]
+
+
+def _mounts(spec: JobSpec, run: Path) -> list[str]:
+    """Return what a container mounts: the package and the run's folder, under their paths, and the profile's own."""
+    return [f"{path}:{path}" for path in (PACKAGE.parent, run)] + list(spec.container_mounts)

@@ -83,19 +83,19 @@ def _check_request(role: str, spec: JobSpec) -> dict[str, str]:
 
 
 def _check_containers(profile: Profile, roles: list[str]) -> list[dict[str, str]]:
-    """Check that srun has the option for the roles' container images."""
-    images = sorted({image for role in roles if (image := profile.jobs.spec(role).container_image)})
-    if not images:
-        return []
-    known = "--container-image" in output_of(["srun", "--help"])
-    return [
-        make_row(
-            f"container {', '.join(images)}",
-            f"srun has {'the' if known else 'no'} option --container-image",
-            known,
-            "it comes with the pyxis plugin: ask the cluster's support, or do without container_image",
-        )
-    ]
+    """Check that what runs the roles' container images is here: pyxis' option of srun, or apptainer."""
+    specs = [spec for role in roles if (spec := profile.jobs.spec(role)).container_image]
+    rows = []
+    if images := sorted({spec.container_image or "" for spec in specs if spec.container_runtime == "pyxis"}):
+        known = "--container-image" in output_of(["srun", "--help"])
+        found = f"srun has {'the' if known else 'no'} option --container-image"
+        todo = "it comes with the pyxis plugin: ask the cluster's support, or set container_runtime: apptainer"
+        rows.append(make_row(f"container {', '.join(images)}", found, known, todo))
+    if images := sorted({spec.container_image or "" for spec in specs if spec.container_runtime == "apptainer"}):
+        version = output_of(["apptainer", "--version"])
+        todo = "install apptainer, load its module before sdg is started, or do without container_image"
+        rows.append(make_row(f"container {', '.join(images)}", version or "no apptainer here", bool(version), todo))
+    return rows
 
 
 def _check_disk(profile: Profile) -> dict[str, str]:

@@ -190,7 +190,8 @@ class Driver:
         pending = [job for job in live if job.state == "PENDING"]
         for job in pending:
             waited_s = time.time() - self.records.states[job.job_id]["at"]
-            never = job.reason in NEVER_STARTS
+            of_one = job.reason.startswith("Partition") and "," in (self.spec.partition or "")
+            never = job.reason in NEVER_STARTS and not of_one  # another partition may start it
             late = deadline_s and waited_s > deadline_s and job.reason not in SELF_IMPOSED
             if never or late:
                 slurm.cancel([other.job_id for other in pending])

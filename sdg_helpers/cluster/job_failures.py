@@ -99,8 +99,9 @@ def refusal_hints(message: str, spec: JobSpec) -> list[str]:
 
 def _partition_hint(spec: JobSpec) -> str:
     known = slurm.partitions()
+    unknown = [name for name in (spec.partition or "").split(",") if name not in known]
     return (
-        f"jobs: partition is {spec.partition!r}.{did_you_mean(spec.partition or '', known)} "
+        f"jobs: partition is {spec.partition!r}.{''.join(did_you_mean(name, known) for name in unknown)} "
         f"Partitions here: {'; '.join(f'{name} ({limits})' for name, limits in known.items())}"
     )
 

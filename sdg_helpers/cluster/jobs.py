@@ -39,6 +39,7 @@ class JobSpec(BaseModel):
     account: Annotated[str | None, _Sets("account")] = None
     partition: Annotated[str | None, _Sets("partition")] = None
     qos: Annotated[str | None, _Sets("qos")] = None
+    reservation: Annotated[str | None, _Sets("reservation")] = None
     time_limit_min: Annotated[int, _Sets("time")] = Field(240, ge=1)
     nodes: Annotated[int, _Sets("nodes", "ntasks", "ntasks-per-node")] = Field(1, ge=1)
     gpus_per_node: Annotated[int, _Sets("gpus-per-node")] = Field(0, ge=0)
@@ -54,6 +55,7 @@ class JobSpec(BaseModel):
     pass_environment: list[str] = []
     python: str | None = None
     container_image: Annotated[str | None, _Sets("container-image")] = None
+    container_runtime: Literal["pyxis", "apptainer"] = "pyxis"
     container_mounts: Annotated[list[str], _Sets("container-mounts")] = []
     log_folder: Annotated[str | None, _Sets("output", "error", "open-mode")] = None
     # how many servers do the work, and how often they are retried

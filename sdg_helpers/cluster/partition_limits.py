@@ -9,8 +9,13 @@ from sdg_helpers.cluster.jobs import JobSpec
 
 
 def find_partition_misfit(spec: JobSpec) -> str:
-    """Return why jobs would be accepted but never start in their partition; "" when they would."""
-    found = _settings_of(spec.partition)
+    """Return why jobs would be accepted but never start in any of their partitions; "" when they would in one."""
+    misfits = [_misfit(spec, name) for name in (spec.partition.split(",") if spec.partition else [None])]
+    return "; ".join(misfits) if all(misfits) else ""
+
+
+def _misfit(spec: JobSpec, partition: str | None) -> str:
+    found = _settings_of(partition)
     name, allowed, denied = (
         found.get("PartitionName", ""),
         found.get("AllowAccounts", "ALL"),

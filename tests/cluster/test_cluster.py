@@ -55,6 +55,34 @@ def test_a_node_on_which_jobs_die_at_once_is_left_out(stage, spec):
         assert "--exclude=n1" in (records.submissions[-1].folder / "job.sh").read_text()
 
 
+def test_the_next_partition_takes_jobs_that_the_first_cannot(stage):
+    run(stage, {"partition": "short,low", "time_limit_min": 30, "servers": 2})  # short allows five minutes
+    assert complete(stage)
+
+
+def test_jobs_run_in_a_reservation(stage):
+    make = ["scontrol", "create", "reservation", "reservationname=week", "starttime=now", "duration=10", "users=root"]
+    subprocess.run([*make, "nodes=n4", "flags=ignore_jobs"], check=True)
+    try:
+        run(stage, {"reservation": "week", "servers": 1})
+        assert complete(stage)
+        assert {event["nodes"] for event in JobRecords(stage).states.values()} == {"n4"}
+    finally:
+        subprocess.run(["scontrol", "delete", "reservationname=week"], check=True)
+
+
+def test_jobs_run_in_apptainer(stage, tmp_path, monkeypatch):
+    """With a stand-in for apptainer, which runs what it is given."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "apptainer").write_text(
+        f'#!/bin/sh\nshift 3\necho "$1" >>{tmp_path}/images\nshift\nexec "$@"\n'
+    )
+    (tmp_path / "bin" / "apptainer").chmod(0o755)
+    spec = {"container_image": "/a.sif", "container_runtime": "apptainer", "python": sys.executable, "servers": 1}
+    run(stage, {**spec, "setup": [f"export PATH={tmp_path}/bin:$PATH"]})
+    assert complete(stage) and (tmp_path / "images").read_text() == "/a.sif\n"
+
+
 def test_a_dead_job_is_replaced_while_the_others_go_on(stage):
     polls = []
     run(stage, {"servers": 3, "max_restarts": 0}, polls.append, row_s=2.0, trouble="killed in 0")
