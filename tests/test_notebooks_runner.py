@@ -433,6 +433,33 @@ def test_notebooks_are_found_in_order_and_by_any_of_their_names(clone):
         notebooks.discover("maths")
 
 
+def test_parameters_are_those_that_papermill_reads():
+    from papermill.inspection import inspect_notebook
+
+    for notebook in notebooks.discover():
+        wanted = [(name, one["default"], one["help"]) for name, one in inspect_notebook(str(notebook.path)).items()]
+        assert [(one.name, one.default, one.help) for one in notebook.parameters.values()] == wanted, notebook.key
+
+
+def test_reading_parameters_loads_no_papermill():
+    code = (
+        "import sys\nfrom sdg_helpers.cli.main import main\nmain(['params', 'math'])\n"
+        "print([name for name in ('papermill', 'nbformat', 'pyarrow') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
+    assert done.stdout.endswith("\n[]\n")
+
+
+def test_a_finished_run_fetches_no_weights(clone, run, monkeypatch):
+    fetched = []
+    monkeypatch.setattr("sdg_helpers.cli.run.fetch_weights", fetched.append)
+    path = clone / "notebooks" / "math" / "03_generate_solutions.ipynb"
+    path.write_text(path.read_text().replace("import os, time", "import os, time  # run.server"))
+    assert run("math").returncode == 0 and len(fetched) == 1
+    assert run("math").out.count("complete, nothing to do") == 2 and len(fetched) == 1
+    assert run("math", "--again").returncode == 0 and len(fetched) == 2
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"cells": 3}'])
 def test_a_broken_notebook_is_named(clone, text):
     path = clone / "notebooks" / "math" / "01_download_problems.ipynb"

@@ -89,7 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return _submit(run, arguments, name)
     if not arguments.quiet:
         print(f"run {name}, profile {profile.key}: {display_path(run.folder)}", flush=True)
-    if any(notebook.asks_a_model for notebook in selected):
+    if any(_will_ask(run, notebook, values[notebook.key], arguments.again) for notebook in selected):
         fetch_weights([spec.model for spec in profile.specs if spec.engine == "embedded"])
     try:
         with Monitor(run.folder, profile), open(os.devnull, "w") if arguments.quiet else nullcontext(sys.stdout) as out:
@@ -104,6 +104,13 @@ def _run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print(f"Complete. Executed notebooks: {executed}   Status: {program_name()} status {name}")
     return 0
+
+
+def _will_ask(run: Run, notebook: Notebook, values: Mapping[str, Any], again: bool) -> bool:
+    """Return whether a notebook is to be executed and may ask a model."""
+    from sdg_helpers.notebooks import chain
+
+    return notebook.asks_a_model and (again or not chain.is_complete(run, notebook, values))
 
 
 def _show_plan(run: Run, selected: list[Notebook], values: Mapping[str, Mapping[str, Any]], again: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from sdg_helpers import files, paths
 from sdg_helpers.errors import SdgError, did_you_mean
-from sdg_helpers.notebooks.parameters import Parameter
+from sdg_helpers.notebooks.parameters import Parameter, read_parameters
 from sdg_helpers.runs.tracks import STAGES, StageInfo
 
 START = "start"  # the track of notebooks directly in notebooks/: 00_start_here
@@ -54,16 +55,14 @@ class Notebook:
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """Its parameters by name, as `papermill --help-notebook` reads them."""
-        silence_library_warnings()
-        from papermill.inspection import inspect_notebook
-
         try:
-            found = inspect_notebook(escape_braces(self.path))
-        except Exception as error:  # nbformat raises many kinds for a broken file
+            cells = json.loads(self.path.read_bytes())["cells"]
+            tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+            return read_parameters("".join(tagged[0]["source"])) if tagged else {}
+        except (ValueError, LookupError, TypeError, AttributeError, SyntaxError, OSError) as error:
             raise SdgError(
                 f"{self.path}: not a readable notebook: {type(error).__name__}: {error}. Restore the file."
             ) from error
-        return {name: Parameter(name, one["default"], one["help"]) for name, one in found.items()}
 
     @property
     def asks_a_model(self) -> bool:
