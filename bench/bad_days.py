@@ -50,15 +50,16 @@ generate_solutions(Path(problems), Stage(folder, "solutions"), open_server=OpenS
 class OpenServer:
     """Opens the scripted server, on whichever node."""
 
-    def __init__(self, url: str):
-        self.url = url
+    def __init__(self, url: str, **more: object):
+        """more: of the Server."""
+        self.url, self.more = url, more
 
     def __call__(self):
         from sdg_helpers.cluster import ranks
         from sdg_helpers.serving.server import Server
 
         ranks.idle_unless_first()
-        return Server(self.url, "standin", "endpoint", "none")
+        return Server(self.url, "standin", "endpoint", "none", **self.more)
 
 
 def driver(problems: Path, folder: Path, url: str, where: str = "slurm") -> subprocess.Popen:

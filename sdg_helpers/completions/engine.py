@@ -9,7 +9,9 @@ from the lazy input when the pace (pacing.py) has a slot free. A worker sends th
 several servers, balancing.py chooses one) on a connection that can carry no other request's reply (connections.py), and
 reads the reply (replies.py, event_streams.py) as a completion or as a failed attempt. A completion is counted
 (meter.py) and passed to on_completion. A failed attempt goes back to the backlog (backlog.py) for a retry, or is given
-up and passed to on_failure. Every request ends in exactly one of the two callbacks, unless the run is stopped.
+up and passed to on_failure. With kept texts (kept_texts.py), what has arrived of a reply outlives its attempt and the
+process, and the next attempt continues it (continuing.py). Every request ends in exactly one of the two callbacks,
+unless the run is stopped.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 
 from sdg_helpers.completions.balancing import Balancer
 from sdg_helpers.completions.dispatch import Dispatcher
+from sdg_helpers.completions.kept_texts import KeptTexts
 from sdg_helpers.completions.meter import Progress
 from sdg_helpers.completions.request_bodies import RequestFit
 from sdg_helpers.completions.transport import Transport
@@ -44,6 +47,7 @@ def complete(
     fit: RequestFit = _AS_IS,
     allowance: Allowance | None = None,
     on_tick: Callable[[], None] | None = None,
+    texts: KeptTexts | None = None,
 ) -> Progress:
     """Send every request; return when each has completed or failed.
 
@@ -55,13 +59,15 @@ def complete(
     requests differ from OpenAI's first API, for servers that need it; without it, replies are not streamed. allowance:
     asked before each attempt; when it admits none and nothing is in flight, its refusal is raised. on_tick: called when
     the replies that arrived together have been passed to the callbacks, so that their rows can be written together.
+    texts: keeps what arrives of each reply; a request that was cut continues from there on servers that prove that they
+    can.
 
     Works inside a running event loop (a notebook) and outside. Raises whatever a callback or `requests` raises,
     SdgError when no request can succeed (wrong key, unknown model), and ServerGone when the server stays unreachable.
     An interrupt of the calling thread (Ctrl-C, a notebook's stop button) drops requests in flight and is re-raised.
     """
     targets = client if isinstance(client, list) else [Target(client)]
-    transports = [Transport(target.client, model, sampling, limits.timeout_s, fit) for target in targets]
+    transports = [Transport(target.client, model, sampling, limits.timeout_s, fit, texts) for target in targets]
     transport: Transport | Balancer = transports[0]
     if len(transports) > 1:
         transport = Balancer(transports, [target.weight for target in targets], limits.concurrency)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+from sdg_helpers.completions.continuing import Attempt, with_kept
 from sdg_helpers.completions.replies import (
     RETRY,
     FailedAttempt,
@@ -30,7 +31,9 @@ def is_event_stream(data: bytes) -> bool:
 class EventStream:
     """One streamed reply. Feed it the bytes as they arrive; only the text is kept, not the events."""
 
-    def __init__(self, cap_bytes: int):
+    def __init__(self, cap_bytes: int, attempt: Attempt | None = None):
+        """attempt: where the text goes as it arrives, and what it continues."""
+        self._attempt, self._told = attempt, 0
         self._buffer, self._searched, self._cap, self._size = bytearray(), 0, cap_bytes, 0
         self._content: list[str] = []
         self._reasoning: list[str] = []
@@ -61,6 +64,8 @@ class EventStream:
                 self._read_event(bytes(buffer[start:end]))
             start = self._searched = end + 2
         del buffer[:start]
+        if self._attempt is not None:
+            self._tell(self._attempt)
         self._searched = max(0, len(buffer) - 1)
         if self._size + len(buffer) > self._cap:
             self._failure = FailedAttempt(RETRY, "too_long", f"the reply is longer than {self._cap >> 20} MiB")
@@ -76,8 +81,21 @@ class EventStream:
                 RETRY, "disconnected", f"the event stream ended early, after {self._size} bytes of text"
             )
         refusal = "".join(self._refusal)
+        kept = self._attempt.kept if self._attempt else None
+        if kept is not None:
+            self._content.insert(0, kept.text)
         reply = Reply("".join(self._content), "".join(self._reasoning), self._finish, *self._usage, refusal)
-        return conclude(reply, seconds)
+        outcome = conclude(reply, seconds)
+        return with_kept(outcome, kept) if kept is not None and isinstance(outcome, Completion) else outcome
+
+    def _tell(self, attempt: Attempt) -> None:
+        """Pass on what has arrived since the last time, if it is all of the text and its tokens are known."""
+        if attempt.on_text is None or self._reasoning or self._failure is not None:
+            return
+        piece = "".join(self._content[self._told :])
+        if piece and self._usage[1]:
+            attempt.on_text(piece, self._usage[1])
+            self._told = len(self._content)
 
     def _read_event(self, event: bytes) -> None:
         if event.startswith(b"data:") and b"\n" not in event:

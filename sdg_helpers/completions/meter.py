@@ -23,7 +23,8 @@ class Progress:
     from sending to the complete reply;
     trouble: why nothing is being sent (the server is unreachable or full), else ""; servers: with several of them, the
     completions, failed attempts and times left out of each; note: the state of hosted batches, in words; thinking:
-    completions by the form in which the server sent their thinking.
+    completions by the form in which the server sent their thinking; continued: completions of which an earlier attempt
+    had written a part, and kept_tokens, the tokens of those parts.
     """
 
     done: int
@@ -48,6 +49,8 @@ class Progress:
     note: str = ""
     thinking: dict[str, int] = field(default_factory=dict)
     latency_mean_s: float = 0.0
+    continued: int = 0
+    kept_tokens: int = 0
 
 
 class Meter:
@@ -55,6 +58,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.done = self.failed = self.retried = self.pushed_back = self.prompt_tokens = self.completion_tokens = 0
+        self.continued = self.kept_tokens = 0
         self._thinking: Counter[str] = Counter()
         self._seconds = 0.0
         self._start = time.monotonic()
@@ -63,7 +67,10 @@ class Meter:
 
     def reply(self, reply: Completion) -> None:
         """Count one completion, and the form in which its thinking came."""
-        self.completed(reply.prompt_tokens, reply.completion_tokens, reply.seconds)
+        self.completed(reply.prompt_tokens, reply.completion_tokens - reply.kept_tokens, reply.seconds)
+        if reply.kept_tokens:
+            self.continued += 1
+            self.kept_tokens += reply.kept_tokens
         self._thinking[reply.thinking] += 1
 
     def completed(self, prompt_tokens: int, completion_tokens: int, seconds: float) -> None:
@@ -117,6 +124,8 @@ class Meter:
             servers,
             thinking=dict(self._thinking),
             latency_mean_s=self._seconds / max(1, self.done),
+            continued=self.continued,
+            kept_tokens=self.kept_tokens,
         )
 
 

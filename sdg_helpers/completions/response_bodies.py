@@ -6,6 +6,7 @@ import asyncio
 
 import aiohttp
 
+from sdg_helpers.completions.continuing import Attempt
 from sdg_helpers.completions.event_streams import EventStream
 
 REPLY_CAP_BYTES = 64 << 20  # larger than any sane reply; a broken server must not exhaust our memory
@@ -29,9 +30,9 @@ async def read_whole(response: aiohttp.ClientResponse) -> bytes | None:
     return b"".join(parts)
 
 
-async def read_stream(response: aiohttp.ClientResponse) -> EventStream:
+async def read_stream(response: aiohttp.ClientResponse, attempt: Attempt | None = None) -> EventStream:
     """Read a streamed reply. A connection that breaks after the model's last word costs nothing."""
-    stream = EventStream(REPLY_CAP_BYTES)
+    stream = EventStream(REPLY_CAP_BYTES, attempt)
     try:
         async for data in response.content.iter_any():
             stream.feed(data)

@@ -25,6 +25,7 @@ _STALE_S = 120  # a session not updated for this long does not count towards the
 _COUNTS = ("done", "failed", "retried", "pushed_back", "prompt_tokens", "completion_tokens", "elapsed_s")
 _LATENCIES = ("latency_p50_s", "latency_p90_s", "latency_p99_s")
 _KEPT = ("attempt", "host", "began_at", "updated_at", "rows", *_COUNTS, *_LATENCIES, "requests_per_s", "tokens_per_s")
+_CONTINUED = ("continued", "kept_tokens")
 _CURRENT = ("in_flight", "tokens_per_s", "requests_per_s")
 
 
@@ -90,7 +91,9 @@ def total_usage(folder: Path) -> dict[str, Any]:
     """Return what all sessions used, for a manifest; {} when there are none. Empty sessions do not count.
 
     servers: completions, failed attempts and times left out by server, if there are several. thinking: completions by
-    the form in which the server sent their thinking. timeline: tokens per second and requests in flight over time.
+    the form in which the server sent their thinking. continued, kept_tokens: completions that continue what an earlier
+    attempt had written, and the tokens of that, if there are any. timeline: tokens per second and requests in flight
+    over time.
     elapsed_s is the sum over the sessions, so the rates are those of one server; a latency is the mean of the sessions'
     latencies, weighted by their completions.
     """
@@ -106,6 +109,7 @@ def total_usage(folder: Path) -> dict[str, Any]:
         "tokens_per_s": sums["completion_tokens"] / elapsed,
         **{name: sum(one[name] * one["done"] for one in sessions) / done for name in _LATENCIES},
         **({"servers": servers} if (servers := _by_server(sessions)) else {}),
+        **{name: count for name in _CONTINUED if (count := sum(one.get(name, 0) for one in sessions))},
         "thinking": sum((Counter(one.get("thinking", {})) for one in sessions), Counter()),
         "timeline": merge(one.get("points", ()) for one in sessions),
     }

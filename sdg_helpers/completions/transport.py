@@ -18,10 +18,12 @@ import aiohttp
 from sdg_helpers import network
 from sdg_helpers.completions.connection_errors import explain_connection
 from sdg_helpers.completions.connections import Connector
+from sdg_helpers.completions.continuing import Attempt, Continuing, cut_at_limit
 from sdg_helpers.completions.cuts import CUT_STATUSES, CutWatch
 from sdg_helpers.completions.event_streams import EventStream, is_event_stream
 from sdg_helpers.completions.hints import add_fit
 from sdg_helpers.completions.http_errors import classify_status, error_message
+from sdg_helpers.completions.kept_texts import KeptTexts
 from sdg_helpers.completions.model_lists import classify_not_found, listed_models
 from sdg_helpers.completions.redaction import Redactor, secrets_in
 from sdg_helpers.completions.replies import (
@@ -54,7 +56,16 @@ class Transport:
     timeout are read. network.py decides on proxies and certificates.
     """
 
-    def __init__(self, client: Any, model: str, sampling: Sampling, timeout_s: float | None, fit: RequestFit):
+    def __init__(
+        self,
+        client: Any,
+        model: str,
+        sampling: Sampling,
+        timeout_s: float | None,
+        fit: RequestFit,
+        texts: KeptTexts | None = None,
+    ):
+        """texts: keeps replies that are being written, if the server proves that it continues them."""
         base_url = str(client.base_url).rstrip("/")
         if urlsplit(base_url).scheme not in ("http", "https") or "@" in urlsplit(base_url).netloc:
             raise SdgError(
@@ -68,6 +79,7 @@ class Transport:
         self._headers, self._timeout = request_headers(client, fit), _timeout(client, timeout_s)
         self._redactor = Redactor(_secrets(client, self._headers))
         self._streaming = Streaming(fit.stream is not False, True)
+        self._continuing = Continuing(texts, self._body.identity, self._redactor.hide) if texts is not None else None
         self._cuts, self._completed, self._not_found = CutWatch(), 0, 0
 
     async def __aenter__(self) -> Transport:
@@ -99,12 +111,36 @@ class Transport:
         """Send a request once."""
         started = time.perf_counter()
         try:
-            outcome = None
-            while outcome is None:
-                outcome = await self._exchange(request, self._streaming, started)
+            if self._continuing is None:
+                outcome = await self._send(request, None)
+            else:
+                outcome = await self._keep(request, self._continuing)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             outcome = self.explain(error)
         return self._note(outcome, started)
+
+    async def _send(self, request: Request, attempt: Attempt | None) -> Completion | FailedAttempt:
+        started, outcome = time.perf_counter(), None
+        while outcome is None:
+            outcome = await self._exchange(request, self._streaming, started, attempt)
+        return outcome
+
+    async def _keep(self, request: Request, continuing: Continuing) -> Completion | FailedAttempt:
+        """Send a request, or continue its reply, and keep what arrives of it."""
+        attempt = await continuing.prepare(request, self._send)
+        if attempt is None:
+            return await self._send(request, None)
+        if isinstance(attempt, FailedAttempt):
+            return attempt
+        most = self._body.max_tokens
+        if attempt.kept is not None and most is not None and attempt.kept.tokens >= most:
+            outcome = cut_at_limit(attempt.kept)
+        else:
+            outcome = await self._send(request, attempt)
+        continuing.settle(request, outcome)
+        if attempt.kept is not None and isinstance(outcome, FailedAttempt) and outcome.kind == REJECTED:
+            return replace(outcome, kind=RETRY)  # it may be for the text that was to be continued
+        return outcome
 
     async def get_models(self) -> tuple[int, bytes]:
         """Return the status and the body of the server's list of models. Raises aiohttp.ClientError or a timeout."""
@@ -119,14 +155,16 @@ class Transport:
         """Return text from outside without the key, which some servers quote, and not too long."""
         return self._redactor.quote(text)
 
-    async def _exchange(self, request: Request, how: Streaming, started: float) -> Completion | FailedAttempt | None:
+    async def _exchange(
+        self, request: Request, how: Streaming, started: float, attempt: Attempt | None
+    ) -> Completion | FailedAttempt | None:
         """Send a request and read the reply; None when the server refused to stream, and it must be sent again."""
-        body = self._body.write(request, how.on, how.options)
+        body = self._body.write(request, how.on, how.options, attempt)
         stream: EventStream | None
         data: bytes | None
         async with self._session.post(self._url, data=body, **self._options) as response:
             if response.status == 200 and response.content_type == "text/event-stream":
-                stream, data = await read_stream(response), b""
+                stream, data = await read_stream(response, attempt), b""
             else:
                 stream, data = None, await read_whole(response)
         seconds = time.perf_counter() - started

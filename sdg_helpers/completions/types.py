@@ -51,7 +51,7 @@ class Target:
 @dataclass(slots=True, frozen=True)
 class Completion:
     """A model's reply. text: its thinking and answer, as `normalise_reasoning` joins them; thinking: the form in which
-    the server sent it; seconds: of this attempt."""
+    the server sent it; seconds: of this attempt; kept_tokens: how many of its tokens earlier attempts had written."""
 
     text: str
     thinking: ThinkingForm
@@ -59,6 +59,7 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    kept_tokens: int = 0
 
 
 class ServerGone(SdgError):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sdg_helpers.batches.settings import BatchSettings
     from sdg_helpers.budgets.account import Account
+    from sdg_helpers.completions.kept_texts import KeptTexts
     from sdg_helpers.completions.meter import Progress
     from sdg_helpers.completions.types import Limits, Request, Sampling, Target
 
@@ -109,11 +110,13 @@ class Server:
         limits: Limits,
         on_progress: Callable[[Progress], None],
         folder: Path | None = None,
+        texts: KeptTexts | None = None,
         **more: Any,
     ) -> Progress:
         """Run completions.complete through this server, waiting while it is restarted.
 
-        folder: keeps the state of hosted batches, if the server is asked through them. Raises SdgError when it has
+        folder: keeps the state of hosted batches, if the server is asked through them; texts: what arrives of each
+        reply, if the profile lets this server continue replies. Raises SdgError when it has
         batches of another server whose replies are not collected, TryAgain when the server is down for good, and
         BudgetSpent when the run's budget is spent; replies have been passed to the callbacks by then.
         """
@@ -136,7 +139,8 @@ class Server:
                 return batches.complete_in_batches(given, self, folder=folder, **more)
             if folder is not None:
                 batches.refuse_to_abandon(folder, f"the live API at {self.base_url}")
-            return completions.complete(requests, self._targets(limits), fit=self.request, **more)
+            texts = texts if self.request.continue_replies else None
+            return completions.complete(requests, self._targets(limits), fit=self.request, texts=texts, **more)
         finally:
             if self.account:
                 self.account.end()

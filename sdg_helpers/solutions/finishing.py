@@ -16,6 +16,7 @@ from sdg_helpers.completions.sessions import keep_history
 from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.solutions import seed_files
+from sdg_helpers.solutions.unfinished import write_continued
 from sdg_helpers.stages import Work
 
 
@@ -50,6 +51,7 @@ def finish_solutions(
     if failures:
         with files.atomic_writer(work.folder / "failures.jsonl") as out:
             out.writelines(files.dumps(row) for row in failures.values())
+    write_continued(work.folder)
     summary, checksums = seed_files.Summary(), np.zeros(done.shape, dtype=np.uint32)
     for seed in range(done.shape[1]):
         checksums[:, seed] = seed_files.merge(work.folder, index, seed, summary, outgrown)

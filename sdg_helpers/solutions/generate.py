@@ -17,7 +17,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.prompts import Prompt
 from sdg_helpers.serving.server import Server
-from sdg_helpers.solutions import seed_files
+from sdg_helpers.solutions import seed_files, unfinished
 from sdg_helpers.solutions.allocation import asked_for
 from sdg_helpers.solutions.finishing import finish_solutions
 from sdg_helpers.solutions.growing import drop_outdated_rows, find_outgrown, only_appended
@@ -87,8 +87,12 @@ def generate_solutions(
                 solve_in_jobs(work, problems, done, skipped, find_done, open_server, settings, jobs)
             elif (server := open_server()) is not None:
                 requests = all_requests(problems, done, settings)
-                with closing(seed_files.PartialWriter(folder, "solve")) as writer:
-                    solve(requests, writer, done, server, settings, work=work, skipped=int(skipped.sum()))
+                with (
+                    closing(seed_files.PartialWriter(folder, "solve")) as writer,
+                    closing(unfinished.open_texts(writer, lambda name: True)) as texts,
+                ):
+                    count = int(skipped.sum())
+                    solve(requests, writer, done, server, settings, work=work, skipped=count, texts=texts)
         return finish_solutions(
             work,
             index,

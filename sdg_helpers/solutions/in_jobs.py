@@ -15,10 +15,10 @@ from sdg_helpers.cluster.servers import run_in_servers, serve_blocks
 from sdg_helpers.completions.types import Request
 from sdg_helpers.leases.blocks import items_of
 from sdg_helpers.leases.feed import Feed
-from sdg_helpers.leases.lease_folder import Lease, leases_of
+from sdg_helpers.leases.lease_folder import Lease, job_of, leases_of
 from sdg_helpers.problems.problem_file import ProblemFile, ProblemIndex
 from sdg_helpers.serving.server import Server
-from sdg_helpers.solutions import seed_files
+from sdg_helpers.solutions import seed_files, unfinished
 from sdg_helpers.solutions.finishing import latest_failures
 from sdg_helpers.solutions.solving import GenerationSettings, requests_for, solve
 from sdg_helpers.stages import Work
@@ -90,19 +90,24 @@ def _solve_all(problems: Path, folder: Path, num_seeds: int, settings: Generatio
     def requests_of(lease: Lease) -> list[Request]:
         for owner in lease.former:
             former.read(owner)
+            texts.load([unfinished.path_of(folder, owner)])
         return [
             request
             for position, problem in source.read(items_of(lease.block))
             for request in requests_for(position, problem, done[position], settings)
         ]
 
+    def is_our_job(owner: str) -> bool:
+        return bool(job := job_of(writer.name)) and job_of(owner) == job
+
     ahead = max(1, settings.limits.concurrency // 4)
     with (
         closing(writer),
+        closing(unfinished.open_texts(writer, is_our_job)) as texts,
         Feed(leases, writer.name, requests_of, writer.sync, ahead=ahead, wait_for_others=server.batch is None) as feed,
         this_job.stops_by(feed.drain),
     ):
-        solve(feed, writer, done, server, settings, feed.ended, more=feed.report)
+        solve(feed, writer, done, server, settings, feed.ended, more=feed.report, texts=texts)
 
 
 class _FormerRows:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sdg_helpers import files
+from sdg_helpers.completions.kept_texts import KeptTexts
 from sdg_helpers.completions.meter import Progress
 from sdg_helpers.completions.sessions import Session, progress_fields
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling
@@ -71,18 +72,22 @@ def solve(
     work: Work | None = None,
     skipped: int = 0,
     more: Callable[[], Mapping[str, Any]] = dict,
+    texts: KeptTexts | None = None,
 ) -> None:
     """Stream requests through the server into the writer's files, and mark the solutions in `done`.
 
     on_end: called when a request has ended, and its row or its failure is written. work: reports progress there; None
     in a job, where the driver reads the session's file. skipped: how many are marked as done because nobody asks for
-    them. more: returns further fields of the session's file.
+    them. more: returns further fields of the session's file. texts: keeps what arrives of each reply.
     """
     before, total = int(done.sum()) - skipped, done.size - skipped
     partial, session = writer.folder, Session(writer.folder, more)
     live = server.batch is None  # then rows may wait for the others of their loop's tick; a batch is delivered once
-    keep = writer.add if live else writer.append
-    with files.AppendLog(partial / f"failures-{writer.name}.jsonl") as failures:
+    keep, ticking = (writer.add, {"on_tick": writer.write}) if live else (writer.append, {})
+    with (
+        files.AppendLog(partial / f"failures-{writer.name}.jsonl") as failures,
+        files.AppendLog(partial / f"continued-{writer.name}.jsonl") as continued,
+    ):
 
         def on_completion(request: Request, completion: Completion) -> None:
             position, seed, problem = request.key
@@ -94,6 +99,8 @@ def solve(
                 num_generated_tokens=completion.completion_tokens,
             )
             keep(seed, line)
+            if completion.kept_tokens:
+                continued.append({"id": problem["id"], "seed": seed, "kept_tokens": completion.kept_tokens})
             done[position, seed] = True
             on_end(request)
 
@@ -103,6 +110,8 @@ def solve(
             on_end(request)
 
         def on_progress(progress: Progress) -> None:
+            if texts is not None and texts.why_not:
+                progress = replace(progress, note=f"replies that are cut are asked for anew: {texts.why_not}")
             session.save(progress, progress.done)
             if work:
                 work.progress(before + progress.done, total, not progress.in_flight, **progress_fields(progress))
@@ -118,6 +127,7 @@ def solve(
             on_completion=on_completion,
             on_failure=on_failure,
             on_progress=on_progress,
-            **({"on_tick": writer.write} if live else {}),
+            texts=texts,
+            **ticking,
         )
         session.save(progress, progress.done, force=True)

@@ -13,11 +13,14 @@ from sdg_helpers import cluster, files
 from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.scaling import set_servers
+from sdg_helpers.completions.request_bodies import RequestFit
+from sdg_helpers.completions.types import Sampling
 from sdg_helpers.leases.lease_folder import LeaseFolder, job_of
 from tests.helpers.driving import SPEC, in_background
 from tests.helpers.solving import generate, rows_of, write_problems
 from tests.helpers.standin import StandIn
-from tests.helpers.watching import eventually
+from tests.helpers.tokens import written_twice
+from tests.helpers.watching import eventually, gone
 
 PROBLEMS, SEEDS, CONCURRENCY = 60, 2, 4
 TOTAL = PROBLEMS * SEEDS
@@ -97,6 +100,40 @@ def test_servers_go_on_without_their_driver_and_the_next_one_joins_them(stage, p
     solve(problems, stage, server, servers=2)
     assert set(JobRecords(stage).states) == jobs
     check(stage, problems, server)
+
+
+def test_solutions_cut_at_the_time_limit_are_continued(stage, problems, tmp_path):
+    """The limit comes in the middle of all replies: no token is written twice."""
+    fit = RequestFit(continue_replies=True)
+    how = {"num_seeds": 1, "sampling": Sampling(0.0, None, 4096), "concurrency": PROBLEMS}
+    with StandIn(size=800, token_s=0.1, log_tokens=tmp_path / "tokens") as server:
+        opener = OpenServer(server.base_url, request=fit)
+        spec = JobSpec(**{**SPEC, "servers": 1, "stop_before_limit_s": 1})
+        driver = in_background(generate, problems, stage, server.base_url, open_server=opener, jobs=spec, **how)
+        assert eventually(lambda: size_of(stage / "partial" / "texts") > 200_000)
+        os.kill(server.process.pid, signal.SIGSTOP)  # so that nothing is on its way when the limit comes
+        size = -1
+        while size != (size := size_of(stage / "partial" / "texts")):
+            time.sleep(1)
+        job = cluster.live_jobs(stage)[0]
+        pid = files.read_json(next((stage / "jobs" / "attempts").glob("*-rank0.json")))["pid"]
+        subprocess.run(["scontrol", "update", f"JobId={job.job_id}", "EndTime=now+1"], check=True)
+        assert eventually(lambda: gone(pid))
+        server.kill()
+        server.again()
+        driver.join(300)
+        assert driver.error is None and not driver.is_alive()
+    assert len(list((stage / "jobs" / "attempts").glob("*.json"))) >= 2
+    assert files.read_json(stage / "manifest.json")["requests"]["continued"] > PROBLEMS // 2
+    assert written_twice(tmp_path / "tokens", canaries=2) == 0
+    with StandIn(size=800, token_s=0.001) as calm:
+        opener = OpenServer(calm.base_url, request=fit)
+        generate(problems, stage.with_name("calm"), calm.base_url, open_server=opener, **how)
+    assert rows_of(stage) == rows_of(stage.with_name("calm"))
+
+
+def size_of(folder):
+    return sum(path.stat().st_size for path in folder.glob("*"))
 
 
 def test_a_server_near_its_time_limit_finishes_what_it_has_sent(stage, problems):

@@ -58,11 +58,12 @@ class Model:
                     in_flight.append(request)
                 time.sleep(self.answer_s or 0.001)
                 if in_flight:
-                    request = in_flight.pop(random.randrange(len(in_flight)))
+                    request = random.choice(in_flight)
                     text = f"<think>{request.seed}</think>{request.key[0]}"
                     meter.completed(1, 2, 0.1)
                     on_completion(request, Completion(text, "inline", "stop", 1, 2, 0.1))
                     on_tick()
+                    in_flight.remove(request)  # its row is written
         return meter.progress(0, 0, IN_FLIGHT, "", {})
 
 

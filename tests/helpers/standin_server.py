@@ -85,6 +85,9 @@ class State:
         }
         if unknown := set(self.faults) - set(FAULTS):
             raise SystemExit(f"unknown faults: {', '.join(sorted(unknown))}; known: {', '.join(FAULTS)}")
+        self.tokens_log = (
+            os.open(options.log_tokens, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if options.log_tokens else None
+        )
         self.keys_log = os.open(options.log_keys, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if options.log_keys else None
         self.reset()
 
@@ -211,6 +214,9 @@ class Connection(asyncio.Protocol):
         state.first = state.first or time.perf_counter()
         try:
             asked = orjson.loads(body)
+            self.before = ""
+            if asked.get("continue_final_message"):
+                self.before = asked["messages"].pop()["content"]
             messages, seed = asked["messages"], asked.get("seed")
             key, text = request_key(messages, seed), str(messages[-1]["content"])
         except (ValueError, KeyError, TypeError, IndexError):
@@ -232,12 +238,17 @@ class Connection(asyncio.Protocol):
         self.working = True
         if fault == "hang":
             return None
+        return self.answer(asked, key, fault)
+
+    def answer(self, asked: dict, key: bytes, fault: str | None) -> None:
+        state = self.state
         wait = 0.0 if state.zero else state.latency(draw("latency", key))
-        if wait <= 0:
+        if asked.get("stream") and state.options.token_s:
+            self.begin_stream(asked, key)
+        elif wait <= 0:
             self.finish(asked, key, fault)
         else:
             self.pending = asyncio.get_running_loop().call_later(wait, self.finish, asked, key, fault)
-        return None
 
     def refusal(self, status: int) -> bytes:
         wait = self.state.options.retry_after
@@ -290,6 +301,40 @@ class Connection(asyncio.Protocol):
         self.write(data * 2 if fault == "duplicate" else data)
         if fault == "late_copy":
             asyncio.get_running_loop().call_later(0.003, self.send, 200, data)
+
+    def begin_stream(self, asked: dict, key: bytes) -> None:
+        """Write the reply token by token, from where the request says that it was cut."""
+        reply = self.body(asked, key, None)
+        text = reply["choices"][0]["message"]["content"]
+        limit = 4 * (asked.get("max_tokens") or len(text))
+        if self.before and self.state.options.drifts:
+            text = text.upper()
+        place = len(self.before)
+        end = min(len(text), place + limit)
+        self.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.stream(key, text[:end], place, place, "stop" if end == len(text) else "length")
+
+    def stream(self, key: bytes, text: str, begun: int, place: int, finish: str) -> None:
+        piece, state = text[place : place + 4], self.state
+        tokens = (place + len(piece) - begun + 3) // 4
+        part = {
+            "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None if piece else finish}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": tokens + 1},
+        }
+        if piece and state.tokens_log is not None:
+            os.write(state.tokens_log, f"{key.hex()} {place} {len(piece)}\n".encode())
+        data = b"data: " + orjson.dumps(part) + b"\n\n" + (b"" if piece else b"data: [DONE]\n\n")
+        if self.transport is None:
+            return
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        if piece:
+            wait = state.options.token_s
+            self.pending = asyncio.get_running_loop().call_later(
+                wait, self.stream, key, text, begun, place + len(piece), finish
+            )
+        else:
+            self._done()
+            self.write(b"0\r\n\r\n")
 
     def body(self, asked: dict, key: bytes, fault: str | None) -> dict:
         options = self.state.options
@@ -376,6 +421,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--retry-after", default="", help="what a 429 or 503 says: seconds, `date` (one second from now), or nothing")
     add("--faults", default="", help="NAME=SHARE,…; names: " + " ".join(FAULTS))
     add("--no-track", dest="track", action="store_false", help="do not remember requests (saves memory)")
+    add(
+        "--token-s",
+        type=float,
+        default=0,
+        help="stream replies where asked to, a token of four characters after so long",
+    )
+    add("--drifts", action="store_true", help="continue a text in another way than in one go")
+    add("--log-tokens", help="append each streamed token to this file: the request's key, place, length")
     add("--log-keys", help="append the key of every request that reaches the model to this file")
     return parser.parse_args(arguments)
 
