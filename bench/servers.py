@@ -2,6 +2,7 @@
 
     python -m bench.servers              # two minutes
     python -m bench.servers --leases     # what taking 30,000 blocks by 64 owners costs, on this disk
+    python -m bench.servers --limits     # what GPU-hours go to starts, thrown-away text and tails under time limits
 
 Lengths are log-normal, as those of R1 on hard problems, and cut at max_tokens. A slot writes at a constant speed; a
 server's slots are always full while it has requests. Utilisation: tokens written, of those that all servers could have
@@ -14,6 +15,7 @@ import argparse
 import heapq
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +90,96 @@ def simulate() -> None:
             print(f"| {count} | {name} | {' | '.join(cells)} |", flush=True)
 
 
+PLACES, LIMITED_SLOTS, WORK_H = 16, 32, 72  # servers at a time; slots of each (losses do not depend on it); of work
+START_S, DRAIN_S = 30 * 60.0, 300.0  # until a server answers; before the limit it sends nothing new
+KINDS = ("static", "queue", "text kept")
+
+
+def play_limits(lengths: np.ndarray, kind: str, chunks: int, limit_s: float) -> dict[str, float]:
+    """Return the shares of the slots' time that go to starts, thrown-away text and idle slots.
+
+    lengths: seconds of each reply. static: a job per chunk of the requests, with its own server, which starts again
+    after each time limit; queue: jobs take requests from one queue; text kept: and what is cut at the limit continues.
+    """
+    pools = [deque(part.tolist()) for part in np.array_split(lengths, chunks)] if kind == "static" else []
+    shared = None if pools else deque(lengths.tolist())
+    places = [_Place(limit_s, kind) for _ in range(min(PLACES, chunks))]
+    events: list[tuple[float, int]] = []
+
+    def begin(place: _Place, number: int, now: float) -> None:
+        if not place.pool:
+            place.pool = (pools.pop(0) if pools else deque()) if shared is None else shared
+        if place.pool:
+            place.start(now)
+            events.extend((place.ready, number) for _ in range(LIMITED_SLOTS))
+            heapq.heapify(events)
+
+    for number, place in enumerate(places):
+        begin(place, number, 0.0)
+    while events:
+        now, number = heapq.heappop(events)
+        place = places[number]
+        end = place.next(now)
+        if end is not None:
+            heapq.heappush(events, (end, number))
+        elif not place.working:
+            begin(place, number, place.stop())
+    total = sum(place.held for place in places) * LIMITED_SLOTS
+    starts, lost = sum(place.starts for place in places), sum(place.lost for place in places)
+    shares = {"starts": starts * START_S * LIMITED_SLOTS / total, "text": lost / total}
+    return shares | {"idle": 1 - float(lengths.sum()) / total - sum(shares.values())}
+
+
+class _Place:
+    """Where one job after another runs. held: seconds that jobs had it; lost: seconds of slots for text thrown away."""
+
+    def __init__(self, limit_s: float, kind: str):
+        self._limit_s, self._keeps = limit_s, kind == "text kept"
+        self.pool: deque[float] = deque()
+        self.held = self.lost = self.ready = 0.0
+        self.starts = self.working = 0
+
+    def start(self, now: float) -> None:
+        self.begun, self.ready, self.limit, self.last = now, now + START_S, now + self._limit_s, now + START_S
+        self.starts += 1
+        self.working, self.cut = LIMITED_SLOTS, []
+
+    def next(self, now: float) -> float | None:
+        """Give a free slot its next reply; return when that ends, None when the slot has no more to do."""
+        self.last = max(self.last, min(now, self.limit))
+        if now >= self.limit - (0 if self._keeps else DRAIN_S) or not self.pool:
+            self.working -= 1
+            return None
+        end = now + self.pool.popleft()
+        if end <= self.limit:
+            return end
+        written = self.limit - now
+        self.cut.append(end - self.limit if self._keeps else end - now)
+        self.lost += 0 if self._keeps else written
+        return self.limit
+
+    def stop(self) -> float:
+        """End the job; what was cut is asked for again."""
+        self.held += self.last - self.begun
+        self.pool.extend(self.cut)
+        return self.last
+
+
+def compare_limits() -> None:
+    rng = np.random.default_rng(0)
+    count = int(PLACES * LIMITED_SLOTS * WORK_H * 3600 * TOKENS_PER_S / 11_000)
+    lengths = np.minimum(rng.lognormal(np.log(MEDIAN), SIGMA, count), MAX_TOKENS) / TOKENS_PER_S
+    print(f"{PLACES} servers at a time, {lengths.sum() / PLACES / LIMITED_SLOTS / 3600:.0f} h of work for them")
+    print("| time limit | jobs | kind | starts | text thrown away | idle | lost |\n|-:|-:|-|-:|-:|-:|-:|")
+    for hours in (4, 24):
+        for chunks in (8, 16, 64, 512):
+            for kind in KINDS:
+                found = play_limits(lengths, kind, chunks, 3600.0 * hours)
+                parts = [found[name] for name in ("starts", "text", "idle")]
+                cells = " | ".join(f"{part:.1%}" for part in [*parts, sum(parts)])
+                print(f"| {hours} h | {chunks} | {kind} | {cells} |", flush=True)
+
+
 def measure_leases(owners: int = 64, count: int = 30_000) -> None:
     with tempfile.TemporaryDirectory() as folder:
         leases = LeaseFolder(Path(folder) / "leases")
@@ -110,7 +202,14 @@ def measure_leases(owners: int = 64, count: int = 30_000) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--leases", action="store_true")
-    measure_leases() if parser.parse_args().leases else simulate()
+    parser.add_argument("--limits", action="store_true")
+    options = parser.parse_args()
+    if options.limits:
+        compare_limits()
+    elif options.leases:
+        measure_leases()
+    else:
+        simulate()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import pytest
 
 from sdg_helpers import machine, planning, runs
 from sdg_helpers.errors import SdgError
+from sdg_helpers.planning.report import loss_lines
+from sdg_helpers.planning.scale import losses
 from sdg_helpers.profiles import Profile
 from sdg_helpers.runs import history
 
@@ -33,6 +35,27 @@ def test_a_plan_adds_up():
 def test_the_full_recipe_is_of_the_right_order():
     table = planning.plan(planning.Scale())
     assert 10_000 < table.loc["all", "gpu_hours"] < 100_000 and 200 < table.loc["03 solutions", "gigabytes"] < 600
+
+
+@pytest.mark.parametrize(
+    "changed, advice",
+    [
+        ({}, ""),  # two servers work for 20 hours
+        ({"hours_per_job": 1.0}, "raise `time_limit_min` (now 60)"),
+        ({"servers": 100}, "lower `servers`"),
+    ],
+)
+def test_a_plan_says_what_writes_no_tokens(changed, advice):
+    known = {"num_seeds": 1, "mean_tokens": 1000, "tokens_per_s": 1000, "gpus_per_server": 1, "servers": 2}
+    scale = planning.Scale(problems=144_000, **{**known, "load_min": 15, "hours_per_job": 10, "tail_s": 450, **changed})
+    shares = losses(scale)
+    solving = planning.plan(scale).filter(like="03", axis=0)["gpu_hours"].sum()
+    gpu_hours = {name: share * solving for name, share in shares.items()}
+    if not changed:
+        assert gpu_hours == pytest.approx({"starts": 0.5, "restarts": 0.5, "tails": 0.25})
+    told = loss_lines(scale)
+    assert f"{shares['restarts']:.1%} to restarts" in told[0]
+    assert advice in told[-1] and len(told) == 1 + bool(advice)
 
 
 def test_what_a_run_took_is_read_from_its_manifests(tmp_path, monkeypatch):

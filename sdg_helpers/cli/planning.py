@@ -136,12 +136,22 @@ def _preview_run(arguments: argparse.Namespace, profile: Profile, seeds: int) ->
 
 def _plan(arguments: argparse.Namespace) -> None:
     from sdg_helpers.planning.intervals import ranges, sensitivities
-    from sdg_helpers.planning.report import has_gpus, prices_of, projection_lines, sensitivity_lines, stage_rows
+    from sdg_helpers.planning.report import (
+        has_gpus,
+        loss_lines,
+        prices_of,
+        projection_lines,
+        sensitivity_lines,
+        stage_rows,
+    )
 
     scale, profile, pilot, track = _scale_to_plan(arguments)
     print_table(stage_rows(scale, profile, track))
     print()
     print("\n".join(projection_lines(scale, profile, pilot, track)))
+    if has_gpus(profile):
+        print()
+        print("\n".join(loss_lines(scale)))
     prices = prices_of(profile)
     quantity = "gpu_hours" if has_gpus(profile) else "money" if prices[0] else "hours"
     print()

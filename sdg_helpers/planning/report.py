@@ -8,7 +8,7 @@ from sdg_helpers.budgets.budget import format_amount, format_bare
 from sdg_helpers.budgets.prices import Prices
 from sdg_helpers.formatting import format_duration, format_number
 from sdg_helpers.planning.intervals import Pilot, Range, ranges
-from sdg_helpers.planning.scale import Scale, costs
+from sdg_helpers.planning.scale import Scale, costs, losses
 from sdg_helpers.profiles import Profile
 
 _MEANINGS = {
@@ -32,6 +32,7 @@ _MEANINGS = {
 }
 
 
+_MUCH_LOST = 0.1  # of the GPU-hours
 _JUDGE_CALLS = {"math": "judge calls", "science": "requests about questions"}
 
 
@@ -70,6 +71,22 @@ def projection_lines(scale: Scale, profile: Profile, pilot: Pilot | None, track:
         interval = f"{shown(one.low)} – {shown(one.high)}" if one.low != one.high else ""
         lines.append(f"| {name} | {shown(one.value)} | {interval} |")
     return lines
+
+
+def loss_lines(scale: Scale) -> list[str]:
+    """Return what share of the solving servers' GPU-hours writes no tokens, and what to change when it is large."""
+    shares = losses(scale)
+    starts, restarts, tails = shares.values()
+    line = (
+        f"Of the GPU-hours of solving, {starts:.1%} go to starts of servers, {restarts:.1%} to restarts at the time "
+        f"limit, {tails:.1%} to tails."
+    )
+    if sum(shares.values()) < _MUCH_LOST:
+        return [line]
+    if restarts > starts + tails:
+        now = f"{60 * scale.hours_per_job:.0f}"
+        return [line, f"That is much: raise `time_limit_min` (now {now}) as far as the partition allows."]
+    return [line, f"That is much: {scale.servers} servers are too many for so little work; lower `servers`."]
 
 
 def _tokens(value: float) -> str:

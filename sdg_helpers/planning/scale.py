@@ -104,6 +104,16 @@ def costs(scale: Scale, prices: Prices | None = None, judge_prices: Prices | Non
     ]
 
 
+def losses(scale: Scale) -> dict[str, float]:
+    """Return the shares of the solving servers' GPU-hours that write no tokens: first starts, restarts at the time
+    limit, and tails."""
+    found = {cost.stage: float(cost.gpu_hours) for cost in costs(scale)}
+    loading, tails = found["03 loading"], found["03 tail"]
+    starts = scale.load_min / 60 * scale.servers * scale.gpus_per_server
+    total = (found["03 solutions"] + loading + tails) or 1.0
+    return {"starts": starts / total, "restarts": (loading - starts) / total, "tails": tails / total}
+
+
 def _asking(
     stage: str, requests: Any, tokens: Any, prompt: Any, speed: float, servers: int, gpus: int, gigabytes: Any,
     prices: Prices | None,
