@@ -67,6 +67,7 @@ bench: $(VENV)/installed  ## speed, growth, memory, fault schedules: an hour
 	$(BIN)/python -m bench.completions --slots
 	$(BIN)/python -m bench.servers
 	$(BIN)/python -m bench.scale
+	$(BIN)/python -m bench.stages --results bench/RESULTS.md
 	$(BIN)/python -m pytest -m bench -s
 	$(BIN)/python -m bench.chaos --schedules 300
 
