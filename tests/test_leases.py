@@ -8,8 +8,10 @@ import pytest
 
 from sdg_helpers.cluster.servers import SharedBlocks
 from sdg_helpers.cluster.slurm_jobs import SlurmJob
+from sdg_helpers.completions.types import Request
 from sdg_helpers.errors import SdgError
 from sdg_helpers.leases import blocks, lease_folder
+from sdg_helpers.leases.feed import Feed
 from sdg_helpers.leases.heartbeats import Heartbeat, Observer
 from sdg_helpers.leases.lease_folder import LeaseFolder, job_of
 from tests.helpers.leasing import IN_FLIGHT, PROBLEMS, SEEDS, FaultyFiles, Shared, code_of
@@ -268,6 +270,28 @@ def test_a_slow_server_gives_back_what_it_has_not_sent(shared, calm):
     assert [code_of(server) for server in (slow, fast)] == [0, 0]
     assert len((shared.folder / f"asked-{slow.pid}").read_text().splitlines()) < TOTAL / 4
     check(shared, calm, victims=0)
+
+
+def test_a_server_gives_back_blocks_that_it_has_not_begun(leases):
+    def requests_of(lease):
+        return [Request((item, seed), []) for item in blocks.items_of(lease.block) for seed in (0, 1)]
+
+    with Feed(leases, "slow", requests_of, lambda: None, ahead=200) as feed:
+        assert eventually(lambda: not leases.free())
+        first = next(feed)
+        fast, taken = LeaseFolder(leases.folder), []
+        assert eventually(lambda: take_into(taken, fast) == 99)  # all but that of the first request
+        assert not any(lease.former for lease in taken)
+        assert next(feed).key == (first.key[0], 1)
+        for key in (first.key, (first.key[0], 1)):
+            feed.ended(Request(key, []))
+    assert leases.done() == 1
+
+
+def take_into(taken, leases):
+    if lease := leases.take("fast"):
+        taken.append(lease)
+    return len(taken)
 
 
 @pytest.mark.parametrize("die", [f"{when} rename {number}" for number in (2, 3, 4, 5) for when in ("before", "after")])

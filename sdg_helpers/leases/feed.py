@@ -33,7 +33,13 @@ class _Held:
         self.waiting = deque(requests)
         self.open = set(map(_key, requests))
         self.postponed: set[tuple[int, int]] = set()
+        self.count = len(requests)
         self.moving = False  # the lease is being renamed
+
+    @property
+    def unsent(self) -> bool:
+        """Whether nothing has been sent."""
+        return len(self.waiting) == self.count
 
     def unsent_half(self) -> int | None:
         """Return from which item on to give the block back: the later half of the items of which nothing was sent."""
@@ -233,15 +239,27 @@ class Feed:
 
     def _share(self) -> None:
         """Let others have what we have not sent yet, when no block is free: a slow server would keep it for long."""
-        if self._ready() and not self._leases.has_free():
-            for held in list(self._held):
-                with self._lock:
-                    if (item := held.unsent_half()) is None:
-                        continue
-                    held.cut(item)
-                held.moving = True
-                held.lease = self._leases.split(held.lease, item) or held.lease
-                held.moving = False
+        if not self._ready() or self._leases.has_free():
+            return
+        self._ahead = 1  # from now on, we keep no store
+        with self._lock:
+            unsent = [held for held in self._held if held.unsent]
+            surplus = unsent[len(unsent) // 2 :]
+            self._held = [held for held in self._held if held not in surplus]
+        for held in surplus:
+            self._leases.return_unsent(held.lease)
+        for held in [] if surplus else list(self._held):
+            self._split(held)
+
+    def _split(self, held: _Held) -> None:
+        """Give back the second half of what is unsent of a block."""
+        with self._lock:
+            if (item := held.unsent_half()) is None:
+                return
+            held.cut(item)
+        held.moving = True
+        held.lease = self._leases.split(held.lease, item) or held.lease
+        held.moving = False
 
     def _steal(self) -> Lease | None:
         while self._expired:

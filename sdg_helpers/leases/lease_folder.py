@@ -160,6 +160,14 @@ class LeaseFolder:
             os.rename(new, block)
         return rest
 
+    def return_unsent(self, lease: Lease) -> None:
+        """Give back a block of which nothing has been sent: the next owner need not read our rows."""
+        path = self.folder / "taken" / lease.name
+        with disk_errors(path), suppress(FileNotFoundError), open(path, "r+") as file:
+            file.truncate()
+            file.write("".join(f"{owner}\n" for owner in lease.former))
+        self.give_back(lease)
+
     def finish(self, lease: Lease) -> bool:
         """Move the block to done/; its rows must have been synced. Return whether it has left our hands."""
         self._rename("taken", lease.name, "done", lease.block)
