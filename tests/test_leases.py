@@ -222,7 +222,7 @@ def test_a_server_that_is_stopped_and_continued_does_no_harm(shared, calm):
     assert eventually(lambda: len(shared.leases.taken()) >= 2)
     os.kill(victim.pid, signal.SIGSTOP)
     held = {lease.name for lease in shared.leases.taken()}
-    thief = shared.start(answer_s=0.1, expiry_s=1.0)
+    thief = shared.start(answer_s=0.1, expiry_s=5.0)
     assert eventually(lambda: not held & {lease.name for lease in shared.leases.taken()})
     assert code_of(thief) == 0
     assert shared.leases.free() == [] and shared.leases.taken() == []
