@@ -1,9 +1,10 @@
 """Every bad day of a cluster, several times, at random moments of generation, on a private Slurm with a scripted model.
 
-    python -m bench.bad_days --times 10            # needs root and slurm-wlm; half an hour
+    python -m bench.bad_days --times 10            # needs root and slurm-wlm; an hour
 
 For each kind: the chain must end complete after at most one more run, with the bytes of an undisturbed run, and what
-was finished is not asked for again: the server counts repeats, and only what was in flight may be among them.
+was finished is not asked for again: the server counts repeats, and only what its victims had in flight may be among
+them.
 """
 
 from __future__ import annotations
@@ -11,22 +12,25 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from sdg_helpers import cluster, files
+from sdg_helpers.cluster.scaling import set_servers
 from tests.helpers.private_slurm import PrivateSlurm
 from tests.helpers.solving import rows_of, write_problems
 from tests.helpers.standin import StandIn
 
-CHUNKS, CONCURRENCY, PROBLEMS, SEEDS = 3, 4, 90, 2
+SERVERS, CONCURRENCY, PROBLEMS, SEEDS = 3, 4, 90, 2
 JOBS = {
     "where": "slurm",
     "time_limit_min": 10,
-    "servers": CHUNKS,
+    "servers": SERVERS,
     "poll_s": 0.3,
     "stop_before_limit_s": 60,
     "partition": "low",
@@ -117,7 +121,38 @@ def time_limit(day: Day) -> None:
         )
 
 
-KINDS = (scancel, requeue, preemption, node_power_cut, kill_server, kill_driver, time_limit)
+def kill_job(day: Day) -> None:
+    if job := some_job(day.stage, day.rng):
+        reports = (day.stage / "jobs" / "attempts").glob(f"*-{job.job_id}-*-rank0.json")
+        for report in reports:
+            with suppress(ProcessLookupError):
+                os.kill(files.read_json(report)["pid"], signal.SIGKILL)
+
+
+def scale(day: Day) -> None:
+    set_servers(day.stage, SERVERS + 4)
+    time.sleep(day.rng.uniform(0.5, 3))
+    set_servers(day.stage, 1)
+
+
+def second_driver(day: Day) -> None:
+    other = driver(day.problems, day.stage, day.server.base_url)
+    assert other.wait() == 0 or "is already" in other.stderr.read(), "two drivers at once"
+
+
+# Kinds of bad days, and of how many servers the requests in flight may be lost.
+KINDS = {
+    scancel: 1,
+    requeue: 1,
+    preemption: SERVERS,
+    node_power_cut: SERVERS,
+    kill_server: SERVERS,  # all jobs ask the same model
+    kill_job: 1,
+    kill_driver: 0,
+    time_limit: 0,
+    scale: 0,
+    second_driver: 0,
+}
 
 
 class Day:
@@ -173,7 +208,7 @@ def main() -> None:
                     took = day.live(kind)
                     assert rows_of(day.stage) == rows_of(folder / "calm"), "the rows differ"
                     assert files.read_json(day.stage / "manifest.json")["counts"]["rows_out"] == total
-                    assert took["asked"] <= total + 2 * CHUNKS * CONCURRENCY, took
+                    assert took["asked"] <= total + KINDS[kind] * CONCURRENCY, took
                     worst, more = max(worst, took["asked"] - total), more + (took["runs"] > 1)
                 print(
                     f"{kind.__name__:<16}{options.times} times: complete, the same bytes; a second run {more} times; "
