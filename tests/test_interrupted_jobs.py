@@ -176,6 +176,7 @@ def test_progress_counts_the_rows_on_disk_of_every_job(problems, server, drive):
         "latency_p90_s": 4.0,
         "latency_p99_s": 5.0,
         "thinking": {},
+        "timeline": {},
     }
 
 

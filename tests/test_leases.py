@@ -218,7 +218,7 @@ def test_a_strange_file_system_or_clock_changes_nothing(shared, calm, faults):
 
 
 def test_a_server_that_is_stopped_and_continued_does_no_harm(shared, calm):
-    victim = shared.start(answer_s=0.05)
+    victim = shared.start(answer_s=0.05, expiry_s=5.0)
     assert eventually(lambda: len(shared.leases.taken()) >= 2)
     os.kill(victim.pid, signal.SIGSTOP)
     held = {lease.name for lease in shared.leases.taken()}

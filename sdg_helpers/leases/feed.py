@@ -81,6 +81,7 @@ class Feed:
         self._leases, self._owner, self._requests_of, self._sync = leases, owner, requests_of, sync
         self._job = job_of(owner)
         self._ahead, self._wait_for_others, self._beat_s = ahead, wait_for_others, beat_s
+        self._expiry_s, self._looked_at = expiry_s, time.monotonic()
         self._observer = Observer(leases.folder / "beats", expiry_s)
         self._held: list[_Held] = []
         self._ended: list[_Held] = []  # all requests have ended; not yet finished
@@ -117,7 +118,7 @@ class Feed:
         if self._error is not None:
             raise self._error
         with self._lock:
-            request = None if self._draining else self._next_waiting()
+            request = None if self._draining or self._may_be_expired() else self._next_waiting()
             if request is None and (self._over or self._draining):
                 raise StopIteration
         if request is not None:
@@ -132,6 +133,11 @@ class Feed:
         held = list(self._held)
         idle_s = round(time.monotonic() - self._given_at, 1)
         return {"blocks": len(held), "open_rows": sum(len(one.open) for one in held), "idle_s": idle_s}
+
+    def _may_be_expired(self) -> bool:
+        """Whether we were suspended, or could not beat, for so long that others may have taken our blocks: we send
+        nothing until the next look at our leases."""
+        return time.monotonic() - self._looked_at > self._expiry_s / 2
 
     def drain(self) -> None:
         """Send nothing more: what is in flight may end, and blocks that are not done are given back."""
@@ -193,6 +199,7 @@ class Feed:
         ]
         if self._leases.is_draining(self._job):
             self.drain()
+        self._looked_at = time.monotonic()
 
     # --- in the thread that takes and finishes
 
