@@ -316,7 +316,7 @@ def test_speed_over_time_marks_later_starts_and_says_what_was_found():
         "begun_at": 0,
         "step_s": 60,
         "tokens_per_s": [100, 100, 0, 0, 0, *[0] * 20, 100],
-        "in_flight": [4] * 26,
+        "in_flight": [4, 4, *[0] * 23, 4],
         "starts": [0, 30, 1500],
     }
     figure = plots.speed(timeline, "t")
