@@ -42,7 +42,7 @@ def box(title: str, text: Any, kind: str = "plain", limit: int = 600) -> str:
     kind: its colour, one of system, user, assistant, right, wrong, undecided, plain.
     """
     return (
-        f'<div style="margin:6px 0"><b style="font-size:12px">{_escape(title)}</b>'
+        f'<div class="{_NO_MATHS}" style="margin:6px 0"><b style="font-size:12px">{_escape(title)}</b>'
         f'<pre style="{_BOX_STYLE.format(colour=_COLOURS[kind])}">{_escape(shorten(text, limit))}</pre></div>'
     )
 
