@@ -17,7 +17,7 @@ from sdg_helpers.batches.settings import BatchSettings
 from sdg_helpers.budgets.account import Account
 from sdg_helpers.budgets.budget import BudgetSpent, parse_budget, set_budget
 from sdg_helpers.budgets.ledger import Ledger
-from sdg_helpers.completions.replies import RETRY, FailedAttempt
+from sdg_helpers.completions.failed_attempts import RETRY, FailedAttempt
 from sdg_helpers.completions.types import Completion, Limits, Request, Sampling
 from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import progress_text

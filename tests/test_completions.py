@@ -17,7 +17,8 @@ import pytest
 
 from sdg_helpers.completions import dispatch, engine
 from sdg_helpers.completions.engine import complete
-from sdg_helpers.completions.replies import RETRY, FailedAttempt, read_reply
+from sdg_helpers.completions.failed_attempts import RETRY, FailedAttempt
+from sdg_helpers.completions.replies import read_reply
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request, Sampling, ServerGone
 from sdg_helpers.errors import SdgError
 from tests.helpers.standin import StandIn

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from sdg_helpers import files, fingerprints
 from sdg_helpers.completions.event_streams import EventStream
+from sdg_helpers.completions.failed_attempts import FailedAttempt
 from sdg_helpers.completions.redaction import Redactor
-from sdg_helpers.completions.replies import FailedAttempt, read_reply
+from sdg_helpers.completions.replies import read_reply
 from sdg_helpers.completions.types import Completion
 from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.lease_locks import Lease

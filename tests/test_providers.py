@@ -13,11 +13,12 @@ from sdg_helpers.completions import dispatch
 from sdg_helpers.completions.cuts import CutWatch
 from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.event_streams import EventStream
+from sdg_helpers.completions.failed_attempts import FailedAttempt
 from sdg_helpers.completions.failures import describe_failures
 from sdg_helpers.completions.hints import add_fit, suggest_fit
 from sdg_helpers.completions.http_errors import requested_wait_s
 from sdg_helpers.completions.redaction import Redactor
-from sdg_helpers.completions.replies import FailedAttempt, read_reply
+from sdg_helpers.completions.replies import read_reply
 from sdg_helpers.completions.request_bodies import BodyWriter, RequestFit
 from sdg_helpers.completions.types import Completion, Limits, Request, Sampling, ServerGone, Target
 from sdg_helpers.errors import SdgError

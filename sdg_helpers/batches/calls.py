@@ -12,18 +12,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from sdg_helpers import files
+from sdg_helpers.completions.failed_attempts import BUSY, FATAL, REJECTED, RETRY, UNREACHABLE, FailedAttempt
 from sdg_helpers.completions.http_errors import classify_status, error_message
 from sdg_helpers.completions.pacing import backoff_s
 from sdg_helpers.completions.redaction import Redactor
-from sdg_helpers.completions.replies import (
-    BUSY,
-    FATAL,
-    REJECTED,
-    RETRY,
-    UNREACHABLE,
-    FailedAttempt,
-    load_json,
-)
+from sdg_helpers.completions.replies import load_json
 from sdg_helpers.completions.types import ServerGone
 from sdg_helpers.errors import SdgError
 

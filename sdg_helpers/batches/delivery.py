@@ -10,8 +10,8 @@ from sdg_helpers.batches.input_files import BatchRequests
 from sdg_helpers.batches.intake import Intake
 from sdg_helpers.batches.records import Batch, Records
 from sdg_helpers.batches.results import ResultReader
+from sdg_helpers.completions.failed_attempts import REJECTED, UNUSABLE, FailedAttempt
 from sdg_helpers.completions.meter import Meter
-from sdg_helpers.completions.replies import REJECTED, UNUSABLE, FailedAttempt
 from sdg_helpers.completions.types import Completion, Failure, Limits, Request
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from sdg_helpers.batches.calls import FailedCall
 from sdg_helpers.batches.openai_api import OpenAIBatches
 from sdg_helpers.batches.records import Batch
-from sdg_helpers.completions.replies import RETRY, FailedAttempt
+from sdg_helpers.completions.failed_attempts import RETRY, FailedAttempt
 
 _UPLOAD_TIMEOUT_S = 900.0
 _PAGE, _MAX_PAGES = 100, 50

@@ -12,7 +12,7 @@ from typing import Any
 from sdg_helpers.batches.apis import BatchApi, State
 from sdg_helpers.batches.calls import FailedCall
 from sdg_helpers.batches.records import Batch
-from sdg_helpers.completions.replies import RETRY, FailedAttempt
+from sdg_helpers.completions.failed_attempts import RETRY, FailedAttempt
 
 _TAG = "sdg_batch"  # of the metadata
 _ENDED = ("completed", "expired", "cancelled", "failed")

@@ -13,10 +13,11 @@ import orjson
 from sdg_helpers.batches.apis import BatchApi
 from sdg_helpers.batches.input_files import BatchRequests, number_of
 from sdg_helpers.batches.records import Batch
+from sdg_helpers.completions.failed_attempts import FATAL, REJECTED, RETRY, FailedAttempt
 from sdg_helpers.completions.hints import add_fit
 from sdg_helpers.completions.http_errors import classify_status
 from sdg_helpers.completions.redaction import Redactor
-from sdg_helpers.completions.replies import FATAL, REJECTED, RETRY, FailedAttempt, error_text, load_json, read_body
+from sdg_helpers.completions.replies import error_text, load_json, read_body
 from sdg_helpers.completions.response_bodies import REPLY_CAP_BYTES
 from sdg_helpers.completions.types import Completion, Request
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from sdg_helpers.batches.apis import BatchApi, Undecided
 from sdg_helpers.batches.calls import Calls, FailedCall
 from sdg_helpers.batches.records import CREATED, CREATING, REFUSED, WRITTEN, Batch, Records
+from sdg_helpers.completions.failed_attempts import BUSY
 from sdg_helpers.completions.hints import suggest_fit
-from sdg_helpers.completions.replies import BUSY
 from sdg_helpers.completions.types import Limits, ServerGone
 from sdg_helpers.formatting import format_duration
 

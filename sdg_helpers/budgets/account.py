@@ -19,7 +19,7 @@ from sdg_helpers.budgets.budget import (
 from sdg_helpers.budgets.forecast import CHARACTERS_PER_TOKEN, Forecast, characters
 from sdg_helpers.budgets.ledger import Entry, Ledger, Spent
 from sdg_helpers.budgets.prices import Prices
-from sdg_helpers.completions.replies import FailedAttempt
+from sdg_helpers.completions.failed_attempts import FailedAttempt
 from sdg_helpers.completions.types import Completion, Request
 from sdg_helpers.errors import SdgError
 

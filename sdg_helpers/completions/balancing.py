@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from sdg_helpers.completions.failed_attempts import BUSY, FATAL, RETRY, UNREACHABLE, FailedAttempt
 from sdg_helpers.completions.pacing import Pace
-from sdg_helpers.completions.replies import BUSY, FATAL, RETRY, UNREACHABLE, FailedAttempt
 from sdg_helpers.completions.transport import Transport
 from sdg_helpers.completions.types import Completion, Request
 

@@ -7,7 +7,7 @@ import errno
 
 import aiohttp
 
-from sdg_helpers.completions.replies import FATAL, RETRY, UNREACHABLE, FailedAttempt
+from sdg_helpers.completions.failed_attempts import FATAL, RETRY, UNREACHABLE, FailedAttempt
 
 
 def explain_connection(error: Exception, message: str, base_url: str, timeout_s: float | None) -> FailedAttempt:

@@ -15,18 +15,9 @@ from hashlib import blake2b
 from typing import Any
 
 from sdg_helpers import exact_json
+from sdg_helpers.completions.failed_attempts import BUSY, FATAL, REJECTED, RETRY, UNREACHABLE, UNUSABLE, FailedAttempt
 from sdg_helpers.completions.kept_texts import KeptText, KeptTexts
-from sdg_helpers.completions.replies import (
-    BUSY,
-    FATAL,
-    REJECTED,
-    RETRY,
-    UNREACHABLE,
-    UNUSABLE,
-    FailedAttempt,
-    Reply,
-    conclude,
-)
+from sdg_helpers.completions.replies import Reply, conclude
 from sdg_helpers.completions.types import Completion, Request
 
 _CANARY_TOKENS = 64

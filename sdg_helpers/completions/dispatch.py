@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 
 from sdg_helpers.completions.backlog import Backlog, PendingRequest
 from sdg_helpers.completions.balancing import Balancer
+from sdg_helpers.completions.failed_attempts import BUSY, FATAL, REJECTED, RETRY, UNREACHABLE, UNUSABLE, FailedAttempt
 from sdg_helpers.completions.hints import is_about_length
 from sdg_helpers.completions.meter import Meter, Progress
 from sdg_helpers.completions.pacing import Pace, backoff_s
-from sdg_helpers.completions.replies import BUSY, FATAL, REJECTED, RETRY, UNREACHABLE, UNUSABLE, FailedAttempt
 from sdg_helpers.completions.transport import Transport
 from sdg_helpers.completions.types import Allowance, Completion, Failure, Limits, Request, ServerGone
 from sdg_helpers.errors import SdgError

@@ -6,9 +6,8 @@ import zlib
 from typing import Any
 
 from sdg_helpers.completions.continuing import Attempt, with_kept
+from sdg_helpers.completions.failed_attempts import RETRY, FailedAttempt
 from sdg_helpers.completions.replies import (
-    RETRY,
-    FailedAttempt,
     Reply,
     conclude,
     load_json,

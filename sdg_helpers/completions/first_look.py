@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from sdg_helpers.completions.replies import FATAL
+from sdg_helpers.completions.failed_attempts import FATAL
 from sdg_helpers.completions.request_bodies import RequestFit
 from sdg_helpers.completions.transport import Transport
 from sdg_helpers.completions.types import Sampling, ServerGone

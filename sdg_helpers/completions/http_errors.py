@@ -6,8 +6,9 @@ import re
 import time
 from collections.abc import Mapping
 
+from sdg_helpers.completions.failed_attempts import BUSY, FATAL, REJECTED, RETRY, FailedAttempt
 from sdg_helpers.completions.pacing import retry_after_s
-from sdg_helpers.completions.replies import BUSY, FATAL, REJECTED, RETRY, FailedAttempt, error_text, load_json
+from sdg_helpers.completions.replies import error_text, load_json
 
 _PAGE_TITLE = re.compile(rb"<title[^<>]{0,200}>([^<]{1,1000})<", re.IGNORECASE)
 _DURATION = re.compile(r"(?<![\d.])(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sdg_helpers.completions.replies import FATAL, RETRY, FailedAttempt, load_json
+from sdg_helpers.completions.failed_attempts import FATAL, RETRY, FailedAttempt
+from sdg_helpers.completions.replies import load_json
 from sdg_helpers.errors import did_you_mean
 
 _SHOWN_NAMES = 8

@@ -11,37 +11,15 @@ import orjson
 
 from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.answers.thinking import Shape, read_thinking, split_thinking, thinking_form
+from sdg_helpers.completions.failed_attempts import REJECTED, RETRY, UNUSABLE, FailedAttempt
 from sdg_helpers.completions.types import Completion
 from sdg_helpers.exact_json import replace_lone_surrogates
-
-# Kinds of failed attempts, by what to do about them.
-BUSY = "busy"  # 429, 503: the server is full; send fewer at a time, and retry this one later
-RETRY = "retry"  # may succeed next time; counts as an attempt
-UNUSABLE = "unusable"  # a complete reply that is no answer: retried, but less often, since each one costs a generation
-REJECTED = "rejected"  # this request will never succeed
-FATAL = "fatal"  # no request will: wrong key, wrong model, wrong address
-UNREACHABLE = "unreachable"  # there is no server at the moment
 
 _FINISH_REASON = re.compile(r"[A-Za-z_]{1,64}")  # safe in rows, whose ends are read without a JSON parser
 _ABORTED = frozenset({"abort", "aborted", "error", "failed", "network_error", "insufficient_system_resource"})
 _FILTERED = frozenset({"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "refusal"})
 _MAX_TOKENS = 1 << 31
 _THINKING_KEYS = ("reasoning_content", "reasoning", "thinking")
-
-
-@dataclass(slots=True, frozen=True)
-class FailedAttempt:
-    """An attempt without a completion. kind: one of this module's constants; reason: a short code for counting.
-
-    The tokens are those of a reply that came but is no completion.
-    """
-
-    kind: str
-    reason: str
-    detail: str
-    retry_after_s: float | None = None
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
 
 
 @dataclass(slots=True)

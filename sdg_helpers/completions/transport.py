@@ -21,18 +21,13 @@ from sdg_helpers.completions.connections import Connector
 from sdg_helpers.completions.continuing import Attempt, Continuing, cut_at_limit
 from sdg_helpers.completions.cuts import CUT_STATUSES, CutWatch
 from sdg_helpers.completions.event_streams import EventStream, is_event_stream
+from sdg_helpers.completions.failed_attempts import FATAL, REJECTED, RETRY, FailedAttempt
 from sdg_helpers.completions.hints import add_fit
 from sdg_helpers.completions.http_errors import classify_status, error_message
 from sdg_helpers.completions.kept_texts import KeptTexts
 from sdg_helpers.completions.model_lists import classify_not_found, listed_models
 from sdg_helpers.completions.redaction import Redactor, secrets_in
-from sdg_helpers.completions.replies import (
-    FATAL,
-    REJECTED,
-    RETRY,
-    FailedAttempt,
-    read_reply,
-)
+from sdg_helpers.completions.replies import read_reply
 from sdg_helpers.completions.request_bodies import BodyWriter, RequestFit
 from sdg_helpers.completions.response_bodies import REPLY_CAP_BYTES, read_stream, read_whole
 from sdg_helpers.completions.types import Completion, Request, Sampling

@@ -9,7 +9,7 @@ from sdg_helpers.errors import SdgError
 
 if TYPE_CHECKING:
     from sdg_helpers.answers.thinking import ThinkingForm
-    from sdg_helpers.completions.replies import FailedAttempt
+    from sdg_helpers.completions.failed_attempts import FailedAttempt
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import openai
 
-from sdg_helpers.completions.replies import FailedAttempt
+from sdg_helpers.completions.failed_attempts import FailedAttempt
 from sdg_helpers.completions.request_bodies import RequestFit
 from sdg_helpers.completions.transport import Transport
 from sdg_helpers.completions.types import Request, Sampling
