@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from sdg_helpers import files
 from sdg_helpers.cluster.bad_nodes import BadNodes
 from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.slurm_jobs import SlurmJob
@@ -41,6 +42,31 @@ def test_a_node_is_left_out_when_jobs_fail_there_at_once(records, monkeypatch, j
     monkeypatch.setattr("sdg_helpers.cluster.slurm.run_command", lambda *words: "")
     BadNodes(records).look([ran(records, *job) for job in jobs])
     assert records.excluded == excluded == JobRecords(records.stage).excluded
+
+
+@pytest.mark.parametrize("seconds, excluded", [(5, ["n1"]), (500, [])])
+@pytest.mark.filterwarnings("ignore:2 jobs failed")
+def test_a_requeued_job_may_be_seen_while_it_completes(records, monkeypatch, seconds, excluded):
+    monkeypatch.setattr("sdg_helpers.cluster.slurm.run_command", lambda *words: "")
+    nodes = BadNodes(records)
+    for state in ("COMPLETING", "PENDING"):
+        jobs = [SlurmJob(job, 0, "x", state, "" if state == "PENDING" else "n1") for job in "12"]
+        for job in jobs if state == "COMPLETING" else []:
+            ran(records, job.job_id, state, seconds=seconds)
+        nodes.look(jobs)
+        for job in jobs:
+            records.append("state", job=job.job_id, name="x", chunk=0, state=state, nodes=job.nodes, reason="")
+    assert records.excluded == excluded
+
+
+@pytest.mark.filterwarnings("ignore:2 jobs failed")
+def test_only_the_node_that_reported_itself_unfit_is_left_out(records, monkeypatch):
+    monkeypatch.setattr("sdg_helpers.cluster.slurm.run_command", lambda *words: "n1 n2")
+    for job in "12":
+        report = {"restart": 0, "unfit_node": "n2"}
+        files.write_json(records.folder / "attempts" / f"0000-{job}-0-rank1.json", report)
+    BadNodes(records).look([ran(records, job, "FAILED", "n[1-2]") for job in "12"])
+    assert records.excluded == ["n2"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from submitit.core.utils import cloudpickle_dump
 from sdg_helpers.cluster import rank_connections, ranks, worker
 from sdg_helpers.cluster.exit_codes import TryAgain
 from sdg_helpers.errors import SdgError
+from sdg_helpers.processes import free_ports
 from tests.helpers.watching import eventually
 
 
@@ -127,6 +128,17 @@ def test_a_rank_believes_no_stranger_at_the_first_address(said, tmp_path, monkey
         point.write_text(json.dumps({**note, "addresses": ["elsewhere", "127.0.0.1"]}))
         assert ranks._connect_to_first(point, 1).head == "127.0.0.1"
         stop.set()
+
+
+def test_a_rank_that_cannot_reach_the_first_one_says_where_and_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "_REACH_S", 0.3)
+    port = free_ports(1)[0]
+    (tmp_path / "meet").write_text(json.dumps({"addresses": ["127.0.0.1"], "port": port, "secret": "", "answer": ""}))
+    with pytest.raises(TryAgain, match=rf"cannot connect to port {port} of the first rank on 127.0.0.1 \(.*refused"):
+        ranks._connect_to_first(tmp_path / "meet", 1)
+    monkeypatch.setattr(ranks, "_JOIN_S", 0.3)
+    with pytest.raises(TryAgain, match="did not appear on .* within 0.3 s: .*the file system is not shared"):
+        ranks._connect_to_first(tmp_path / "lost", 1)
 
 
 def test_missing_ranks_are_named(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 
+from sdg_helpers import files
 from sdg_helpers.cluster import slurm
 from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.slurm_jobs import SlurmJob
@@ -25,27 +26,41 @@ class BadNodes:
         self._records = records
         self._failures: Counter[str] = Counter()
         self._healthy: set[str] = set()
+        self._starts: dict[str, tuple[float, str]] = {}  # job -> since when it has run, and where
 
     def look(self, jobs: Iterable[SlurmJob]) -> None:
         """Compare jobs with what is recorded of them; call it before the changes are recorded. Warns of a bad node."""
         jobs = list(jobs)
         for job in jobs:
             before = self._records.states.get(job.job_id, {})
-            ran_s = time.time() - before.get("at", 0.0) if before.get("state") == "RUNNING" else job.seconds
-            nodes = job.nodes or before.get("nodes", "")
-            if job.state == "RUNNING" and ran_s > _AT_ONCE_S:
-                self._healthy.update(_names(nodes))
-            elif self._has_failed(job, before.get("state", "")) and ran_s < _AT_ONCE_S:
-                self._failures.update(_names(nodes))
+            if before.get("state") == "RUNNING":
+                self._starts.setdefault(job.job_id, (before["at"], before.get("nodes", "")))
+            started, nodes = self._starts.get(job.job_id, (time.time() - job.seconds, job.nodes))
+            if job.state == "RUNNING":
+                if time.time() - started > _AT_ONCE_S:
+                    self._healthy.update(_names(job.nodes or nodes))
+            elif self._has_failed(job, before.get("state", "")) and time.time() - started < _AT_ONCE_S:
+                self._failures.update(self._unfit(job) or _names(job.nodes or nodes))
+            if job.state not in ("RUNNING", "COMPLETING"):
+                self._starts.pop(job.job_id, None)
         bad = {node for node, count in self._failures.items() if count >= _FAILURES}
         if new := sorted(bad - self._healthy - set(self._records.excluded)):
             self._exclude(new, [job for job in jobs if job.state == "PENDING"])
+
+    def _unfit(self, job: SlurmJob) -> set[str]:
+        """Return the nodes of a job that reported themselves unfit at its last start: its other nodes may be fine."""
+        reports = [
+            files.read_json(path) or {}
+            for path in (self._records.folder / "attempts").glob(f"{job.index:04d}-{job.job_id}-*-rank*.json")
+        ]
+        last = max((report.get("restart", 0) for report in reports), default=0)
+        return {str(one["unfit_node"]) for one in reports if "unfit_node" in one and one.get("restart", 0) == last}
 
     def _has_failed(self, job: SlurmJob, before: str) -> bool:
         """Whether a job has ended since the last look, or has been requeued, by a trouble that its node may have."""
         if job.state == before:
             return False
-        return job.state in _NODE_TROUBLE or (before == "RUNNING" and job.state == "PENDING")
+        return job.state in _NODE_TROUBLE or (job.job_id in self._starts and job.state == "PENDING")
 
     def _exclude(self, nodes: list[str], pending: Iterable[SlurmJob]) -> None:
         """Leave nodes out from now on, for jobs that wait for another start, too."""

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers.cluster import this_job
+from sdg_helpers.cluster import preflight, this_job
 from sdg_helpers.cluster.exit_codes import RAISED, RETURNED, TERMINATED, TIME_LIMIT
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.paths import PACKAGE
@@ -106,6 +106,8 @@ def _shell_lines(spec: JobSpec, folder: Path) -> dict[str, list[str]]:
     package = shlex.quote(str(PACKAGE.parent))
     setup = [f"export {name}={shlex.quote(value)}" for name, value in spec.environment.items()]
     setup += [f"export {this_job.STOP_BEFORE_LIMIT}={spec.stop_before_limit_s}"]
+    if spec.gpus_per_node:
+        setup += [f"export {preflight.GPUS}={spec.gpus_per_node} {preflight.GPU_MEMORY}={spec.gpu_memory_gb:g}"]
     setup += [*spec.setup, f"export PYTHONPATH={package}${{PYTHONPATH:+:$PYTHONPATH}}", "unset SDG_OWNER_PID"]
     requeue = _REQUEUE.format(
         max_requeues=spec.max_requeues,

@@ -44,6 +44,7 @@ class JobSpec(BaseModel):
     nodes: Annotated[int, _Sets("nodes", "ntasks", "ntasks-per-node")] = Field(1, ge=1)
     gpus_per_node: Annotated[int, _Sets("gpus-per-node")] = Field(0, ge=0)
     gpu_type: str | None = None
+    gpu_memory_gb: float = Field(0, ge=0)
     cpus_per_task: Annotated[int | None, _Sets("cpus-per-task")] = Field(None, ge=1)
     memory_gb: Annotated[float | None, _Sets("mem")] = Field(None, ge=0)
     exclusive: Annotated[bool, _Sets("exclusive")] = False

@@ -1,4 +1,4 @@
-"""Look at a node of the cluster, in a job of a few seconds: Python, a GPU, SGLang, the model, the shared folder."""
+"""Look at nodes of the cluster, in a job of a few seconds: the shared folder, Python, a GPU, SGLang, the model."""
 
 from __future__ import annotations
 
@@ -6,31 +6,39 @@ import math
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files, paths
+from sdg_helpers.cluster import preflight, ranks
 from sdg_helpers.cluster.driver import cancel_jobs, run_one
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.cluster.server_checks import make_row
 from sdg_helpers.errors import SdgError
+from sdg_helpers.locks import Lock, file_system
 from sdg_helpers.serving.server_specs import ServerSpec, SglangSpec
 
+_LOCK = "lock"  # in the folder of a check, which holds it
+_POLL_S = 0.2
 _WAIT_SLACK_MIN = 15  # Slurm itself removes a small job this long after the check should have ended
 
 
 def check_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) -> list[dict[str, str]]:
-    """Look at one node in a job of a few seconds, with one GPU if the role has any."""
+    """Look at one node in a job of a few seconds, or at two if the role's jobs need several.
+
+    What every job checks at its start (preflight.py) is reported when it fails.
+    """
     paths.outputs_root().mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".check-", dir=paths.outputs_root()))
+    nodes = min(2, spec.nodes)
     small = spec.model_copy(
         update={
-            "nodes": 1,
+            "nodes": nodes,
             "servers": 1,
             "dependent_jobs": 0,
             "exclusive": False,
@@ -40,18 +48,21 @@ def check_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) ->
             "stop_before_limit_s": 60,
             "pending_deadline_min": wait_min,
             "max_attempts": 1,
+            "max_restarts": 0,
             # for a check that is killed and cannot cancel its job
             "sbatch": {**spec.sbatch, "deadline": f"now+{math.ceil(wait_min) + _WAIT_SLACK_MIN}minutes"},
         }
     )
-    stage, answer = folder / "check" / role, folder / "answer.json"
+    stage, answers = folder / "check" / role, [folder / f"answer-{rank}.json" for rank in range(nodes)]
     stage.mkdir(parents=True)
     try:
-        inspect = partial(inspect_node, answer=answer, server=server, gpus=bool(spec.gpus_per_node))
-        run_one(inspect, small, stage, answer.exists)
-        report = files.read_json(answer)
+        inspect = partial(inspect_node, answers=answers, server=server, gpus=bool(spec.gpus_per_node))
+        with Lock(folder / _LOCK, "a check of the cluster"):
+            run_one(inspect, small, stage, lambda: all(answer.exists() for answer in answers))
+        reports = [files.read_json(answer) for answer in answers]
         return [
             make_row(f"{role}, on {report['host']}: {row['what']}", row["found"], row["ok"], row["todo"])
+            for report in reports
             for row in report["rows"]
         ]
     except SdgError as error:
@@ -62,26 +73,49 @@ def check_node(role: str, spec: JobSpec, server: ServerSpec, wait_min: float) ->
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def inspect_node(number: int, count: int, answer: Path, server: ServerSpec, gpus: bool) -> None:
-    """Write what this node has to `answer`; that it can be written there shows that the file system is shared."""
-    rows = [
-        {"what": "the outputs folder is shared", "found": str(answer.parent), "ok": True, "todo": ""},
-        {"what": "Python", "found": platform.python_version(), "ok": True, "todo": ""},
-    ]
+def inspect_node(number: int, count: int, answers: list[Path], server: ServerSpec, gpus: bool) -> None:
+    """Write what this node has to the answer of its rank, beside the lock that the check holds.
+
+    The first rank returns when all have answered.
+    """
+    group = ranks.current()
+    rows = [_inspect_folder(answers[0].parent), _row("Python", platform.python_version())]
+    if group.rank:
+        rows.append(_row(f"the first node, {group.hosts[0]}", f"reached at {group.head}"))
     if gpus:
-        listed = output_of(["nvidia-smi", "-L"])
-        devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        rows.append(
-            {
-                "what": "a GPU",
-                "found": listed.splitlines()[0] if listed else f"devices {devices or 'none'}",
-                "ok": bool(listed or devices),
-                "todo": "check gpus_per_node, and the nodes' drivers",
-            }
-        )
+        rows.append(_inspect_gpu())
     if server.engine == "sglang":
         rows += _inspect_sglang(server)
-    files.write_json(answer, {"host": socket.gethostname(), "rows": rows})
+    files.write_json(answers[group.rank], {"host": preflight.node_name(), "rows": rows})
+    ranks.idle_unless_first()
+    while not all(answer.exists() for answer in answers):
+        time.sleep(_POLL_S)
+
+
+def _row(what: str, found: str, ok: bool = True, todo: str = "") -> dict[str, Any]:
+    return {"what": what, "found": found, "ok": ok, "todo": "" if ok else todo}
+
+
+def _inspect_folder(folder: Path) -> dict[str, Any]:
+    """Check that this node sees the lock that the driver holds there, as well as its files."""
+    shared = not Lock.is_free(folder / _LOCK)
+    return _row(
+        "the outputs folder is shared",
+        f"{folder.parent} ({file_system(folder)})" if shared else "a lock of another node is not seen here",
+        shared,
+        f"mount {file_system(folder)} with locks that all nodes share (Lustre: -o flock, not localflock)",
+    )
+
+
+def _inspect_gpu() -> dict[str, Any]:
+    listed = output_of(["nvidia-smi", "-L"])
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return _row(
+        "a GPU",
+        listed.splitlines()[0] if listed else f"devices {devices or 'none'}",
+        bool(listed or devices),
+        "check gpus_per_node, and the nodes' drivers",
+    )
 
 
 def _inspect_sglang(server: SglangSpec) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from sdg_helpers.processes import free_ports
 
 _ANSWER_S = 10.0  # for the first rank's node to answer, before another of its addresses is tried
 _JOIN_S = 900  # ranks may start minutes apart: images are pulled, file systems mounted
+_REACH_S = 120  # for a rank to connect to the first one, once it has read its address
 _group: Group | None = None
 
 
@@ -61,10 +62,10 @@ class Group:
             return self._inbox.get(timeout=timeout_s)
         return None
 
-    def end(self, code: int) -> None:
-        """Announce that this rank is about to end with this exit code, and close all connections."""
+    def end(self, code: int, error: str = "") -> None:
+        """Announce that this rank is about to end with this exit code, and why, and close all connections."""
         self._ending = True
-        self.send(end=code)
+        self.send(end=code, error=error)
         for connection in self._connections.values():
             connection.close()
 
@@ -75,24 +76,25 @@ class Group:
             threading.Thread(target=self._read_messages, args=(rank, connection), daemon=True).start()
 
     def _read_messages(self, rank: int, connection: Connection) -> None:
-        code = None
+        code, error = None, ""
         for message in connection.messages():
             if "end" in message:
-                code = message["end"]
+                code, error = message["end"], message["error"]
                 break
             self._inbox.put({**message, "rank": rank})
         if not self._ending:
             self._ending = True
-            self.on_end(*self._explain_end(rank, code))
+            self.on_end(*self._explain_end(rank, code, error))
 
-    def _explain_end(self, rank: int, code: int | None) -> tuple[str, int]:
+    def _explain_end(self, rank: int, code: int | None, error: str) -> tuple[str, int]:
         """Return why another rank's end ends this one, and the exit code to end with."""
         who = f"rank {rank} on {self.hosts[rank]}"
         if code is None:
             return f"{who} is gone", CRASHED
+        error = f": {error}" if error else ""
         if rank == 0 or code in (RAISED, TERMINATED):
-            return f"{who} ended with exit code {code}", code
-        return f"{who} ended with exit code {code} before the first rank did", CRASHED
+            return f"{who} ended with exit code {code}{error}", code
+        return f"{who} ended with exit code {code} before the first rank did{error}", CRASHED
 
 
 def current() -> Group:
@@ -169,19 +171,39 @@ def _wait_for_others(meeting_point: Path, size: int) -> Group:
 
 def _connect_to_first(meeting_point: Path, rank: int) -> Group:
     """On any other rank: read the first rank's address, connect, and wait until all ranks are there."""
+    first = _read_address(meeting_point)
+    deadline, reach = time.monotonic() + _JOIN_S, time.monotonic() + _REACH_S
+    failures: dict[str, Exception] = {}
+    while time.monotonic() < min(reach, deadline):
+        for address in first["addresses"]:
+            try:
+                connection = Connection(socket.create_connection((address, first["port"]), timeout=_ANSWER_S))
+                reach = time.monotonic() + _REACH_S  # from now on it is the other ranks that we wait for
+                if welcome := _introduce(connection, rank, first, deadline):
+                    return Group(rank, welcome["hosts"], address, welcome["port"], {0: connection})
+            except (OSError, ValueError) as error:
+                failures[address] = error
+        time.sleep(0.3)
+        first = files.read_json(meeting_point) or first
+    tried = "; ".join(f"{address}: {error or type(error).__name__}" for address, error in failures.items())
+    raise TryAgain(
+        f"rank {rank} on {_host_name()} cannot connect to port {first['port']} of the first rank on "
+        f"{first['addresses'][0]} ({tried or 'something else listens there'}). Does a firewall separate the nodes?"
+    )
+
+
+def _read_address(meeting_point: Path) -> dict[str, Any]:
+    """Return what the first rank wrote about itself. Raises TryAgain when it does not appear on this node."""
     deadline = time.monotonic() + _JOIN_S
     while time.monotonic() < deadline:
         with suppress(OSError):
             os.listdir(meeting_point.parent)  # makes a network file system refresh the folder
-        first = files.read_json(meeting_point)
-        for address in first["addresses"] if first else ():
-            with suppress(OSError, ValueError):
-                connection = Connection(socket.create_connection((address, first["port"]), timeout=_ANSWER_S))
-                if welcome := _introduce(connection, rank, first, deadline):
-                    return Group(rank, welcome["hosts"], address, welcome["port"], {0: connection})
+        if first := files.read_json(meeting_point):
+            return first
         time.sleep(0.3)
     raise TryAgain(
-        f"rank {rank} on {_host_name()} could not connect to the first rank within {_JOIN_S} s ({meeting_point})"
+        f"{meeting_point}, which the first rank writes, did not appear on {_host_name()} within {_JOIN_S} s: the first "
+        "rank did not start, or the file system is not shared"
     )
 
 

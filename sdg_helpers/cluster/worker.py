@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from sdg_helpers import files
-from sdg_helpers.cluster import ranks, this_job
+from sdg_helpers.cluster import preflight, ranks, this_job
 from sdg_helpers.cluster.exit_codes import CRASHED, RAISED, RETURNED, TERMINATED, TIME_LIMIT, JobStopped, TryAgain
 from sdg_helpers.cluster.job_records import jobs_folder_of
 from sdg_helpers.errors import SdgError
@@ -47,7 +47,7 @@ def main(folder: Path) -> int:
             code = attempt.run(*work)
             if code == RETURNED and this_job.drains():
                 code = TIME_LIMIT  # what is left goes on after a requeue
-            group.end(code)
+            group.end(code, attempt.error)
         return code
     except JobStopped as stop:
         return stop.code
@@ -60,7 +60,7 @@ class Attempt:
 
     def __init__(self, folder: Path, number: int, job_id: str, restart: int = 0, rank: int = 0):
         """folder: the submission's."""
-        self.number = number
+        self.number, self.folder = number, folder
         self.path = jobs_folder_of(folder) / "attempts" / f"{number:04d}-{job_id}-{restart}-rank{rank}.json"
         self.report: dict[str, Any] = {
             "chunk": number,
@@ -73,10 +73,17 @@ class Attempt:
             "began_at": time.time(),
         }
 
+    @property
+    def error(self) -> str:
+        """The first line of what was raised; "" when nothing was."""
+        return str(self.report.get("error", "")).partition("\n")[0]
+
     def run(self, function: JobFunction, count: int) -> int:
-        """Call the function and return the exit code. An exception is printed, and recorded in the report."""
+        """Check this node, call the function, and return the exit code. An exception is printed, and recorded in the
+        report."""
         self._write(state="at work", num_chunks=count)
         try:
+            preflight.check_this_node(self.folder)
             result = function(self.number, count)
         except JobStopped as stop:
             self._write(state="stopped", why=stop.why)
@@ -90,6 +97,8 @@ class Attempt:
         """Print an exception and record it; return the exit code."""
         traceback.print_exc()
         expected = isinstance(error, SdgError)
+        if isinstance(error, preflight.UnfitNode):
+            self.report["unfit_node"] = preflight.node_name()
         self._write(state="raised", error=str(error) if expected else f"{type(error).__name__}: {error}")
         return RAISED if expected and not isinstance(error, TryAgain) else CRASHED
 

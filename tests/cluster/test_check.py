@@ -76,6 +76,10 @@ def test_the_recipe_is_green_before_its_shards_are_written(profile):
     assert by["servers of generate: 1 × tp_size 16 on 2 nodes"] == "8 GPUs a node"
     on_node = {row["what"].partition(": ")[2]: row["found"] for row in rows if ", on n" in row["what"]}
     assert on_node[f"SGLang in {sys.executable}"] == "0.0.0"  # found through the server's own environment
+    assert len([row for row in rows if row["what"].endswith("the outputs folder is shared")]) == 2  # on both nodes
+    assert [found for what, found in on_node.items() if what.startswith("the first node, n")][0].startswith(
+        "reached at"
+    )
 
 
 WRONG = [

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sdg_helpers import cluster
+from sdg_helpers import cluster, files
 from sdg_helpers.cluster import slurm as slurm_commands
 from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.errors import SdgError
@@ -53,6 +53,22 @@ def test_a_node_on_which_jobs_die_at_once_is_left_out(stage, spec):
     assert records.excluded == ["n1"]
     if "max_attempts" not in spec:
         assert "--exclude=n1" in (records.submissions[-1].folder / "job.sh").read_text()
+
+
+def test_only_the_unfit_one_of_a_job_s_nodes_is_left_out_and_the_job_says_why(stage, tmp_path):
+    """n2 has lost a GPU, according to a stand-in for nvidia-smi."""
+    (tmp_path / "bin").mkdir()
+    script = '#!/bin/sh\necho 81559, 4\n[ "$SLURMD_NODENAME" = n2 ] || echo 81559, 4\n'
+    (tmp_path / "bin" / "nvidia-smi").write_text(script)
+    (tmp_path / "bin" / "nvidia-smi").chmod(0o755)
+    gpus = {"nodes": 2, "gpus_per_node": 2, "gpu_memory_gb": 80, "setup": [f"export PATH={tmp_path}/bin:$PATH"]}
+    with pytest.warns(UserWarning, match="2 jobs failed within 120 s of their start on n2:"):
+        run(stage, {"servers": 1, "exclusive": True, "max_restarts": 3, **gpus}, row_s=0.3)
+    assert complete(stage) and JobRecords(stage).excluded == ["n2"]
+    reports = [files.read_json(path) for path in (stage / "jobs" / "attempts").glob("*-0-rank*.json")]
+    why = "node n2 cannot do this job: nvidia-smi lists 1 GPUs, but gpus_per_node is 2"
+    said = {report["rank"]: report.get("error") or report.get("why", "") for report in reports}
+    assert said[1] == why and said[0].endswith(f"before the first rank did: {why}")
 
 
 def test_the_next_partition_takes_jobs_that_the_first_cannot(stage):
