@@ -131,6 +131,8 @@ def _inspect_sglang(server: SglangSpec) -> list[dict[str, Any]]:
             "todo": "install sglang there, or set the server's python key",
         }
     ]
+    if server.local_copies:
+        rows.append(_inspect_disk(Path(server.local_copies.folder).expanduser()))
     if server.model.startswith(("/", "~", ".")):
         exists = (Path(server.model).expanduser() / "config.json").exists()
         later = server.load_format == "sharded_state"  # stage 02 writes it
@@ -144,6 +146,15 @@ def _inspect_sglang(server: SglangSpec) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _inspect_disk(folder: Path) -> dict[str, Any]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable, found = os.access(folder, os.W_OK), f"{shutil.disk_usage(folder).free / 1e9:.0f} GB free"
+    except OSError as error:
+        usable, found = False, str(error)
+    return _row(f"copies of models in {folder}", found, usable, "set folder of local_copies to a disk of the nodes")
 
 
 def output_of(command: list[str], environment: dict[str, str] | None = None) -> str:

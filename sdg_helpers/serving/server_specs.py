@@ -148,6 +148,14 @@ class EndpointSpec(_Spec):
         return self
 
 
+class LocalCopies(BaseModel):
+    """Copies of models on the own disk of each node."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    folder: str = Field(min_length=1)  # on the node's disk
+    max_gb: PositiveFloat  # gigabytes that the copies of all models may take
+
+
 class SglangSpec(_Spec):
     """SGLang on the nodes of a job. model: a folder, or the name of a model on the hub."""
 
@@ -157,6 +165,7 @@ class SglangSpec(_Spec):
     tp_size: PositiveInt = 1  # GPUs that share one copy of the model
     num_servers: PositiveInt = 1  # copies of the model in a job, which share the requests
     load_format: str = "auto"  # sharded_state: `model` is a folder that stage 02 wrote for this tp_size
+    local_copies: LocalCopies | None = None  # load the model from a copy on each node's own disk
     context_length: PositiveInt | None = None  # tokens of prompt and reply together; default: the model's
     reasoning_parser: str | None = None  # deepseek-r1, qwen3, …
     mem_fraction_static: float | None = Field(None, gt=0, lt=1)  # share of GPU memory for weights and cache
@@ -188,6 +197,12 @@ class SglangSpec(_Spec):
         except re.error as error:
             raise ValueError(f"not a valid regular expression: {value!r} ({error})") from None
         return value
+
+    @model_validator(mode="after")
+    def _refuse_copies_from_the_hub(self) -> SglangSpec:
+        if self.local_copies and not self.model.startswith(("/", "~", ".")):
+            raise ValueError("local_copies: only a model in a folder can be copied; download it first (stage 02)")
+        return self
 
     @field_validator("extra_args")
     @classmethod

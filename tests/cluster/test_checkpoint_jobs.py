@@ -117,7 +117,8 @@ JOBS = {
 
 @pytest.mark.parametrize("victim", [None, "0", "1"])
 def test_as_jobs_of_two_nodes_each(slurm, tmp_path, hub, victim):  # noqa: F811
-    run = open_run(tmp_path, JOBS)
+    copies = {} if victim else {"local_copies": {"folder": str(tmp_path / "disk"), "max_gb": 1}}
+    run = open_run(tmp_path, JOBS, **copies)
     track = tmp_path / "run" / "math"
     manifest = make_shards(run, stage_at(track / "checkpoint"), checkpoint="org/adder", tp_size=2)
     assert manifest["nodes"] == 2 and sorted(row[1] for row in starts(tmp_path)) == ["0", "0", "1", "1"]
@@ -144,6 +145,10 @@ def test_as_jobs_of_two_nodes_each(slurm, tmp_path, hub, victim):  # noqa: F811
     logs = [path for path in (track / "solutions" / "jobs" / "logs").glob("*.log")]
     assert len(logs) == 2  # no job was submitted or requeued for it
     assert not any("Traceback" in path.read_text() for path in logs)
+    if copies:  # the nodes share a disk here: the first of two jobs on each copies what that node loads
+        said = [line for path in logs for line in path.read_text().splitlines() if "Copied " in line]
+        assert len(said) == 2
+        assert sorted(path.name for path in tmp_path.glob("disk/*/model-rank-*")) == [*manifest["files"]]
     assert all(gone(row[0]) for row in starts(tmp_path))
 
 

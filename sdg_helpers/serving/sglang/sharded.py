@@ -55,11 +55,17 @@ def shard_names(folder: Path) -> list[str]:
     return sorted(name for name in os.listdir(folder) if _FILE.fullmatch(name))
 
 
+def rank_of(name: str) -> int | None:
+    """Return the rank whose tensors a file of this name has; None for other files."""
+    found = _FILE.fullmatch(name)
+    return int(found[1]) if found else None
+
+
 def read_ranks(folder: Path) -> dict[int, dict[str, str]]:
     """Return rank -> tensor -> dtype and shape, such as "BF16 128x32". Raises SdgError for an incomplete file."""
     found: dict[int, dict[str, str]] = defaultdict(dict)
     for name in shard_names(folder):
-        mine = found[int(name.split("-")[2])]
+        mine = found[rank_of(name) or 0]
         for tensor, entry in read_header(folder / name).items():
             mine[tensor] = f"{entry['dtype']} {'x'.join(map(str, entry['shape']))}"
     return dict(found)

@@ -16,6 +16,7 @@ from sdg_helpers.serving.server import Server
 from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang import command_lines, job_nodes
 from sdg_helpers.serving.sglang.job_nodes import JobNodes
+from sdg_helpers.serving.sglang.local_copies import use_local_copy
 from sdg_helpers.serving.sglang.model_copy import ModelCopy
 
 _POLL_S = 0.1
@@ -40,7 +41,7 @@ def open_sglang(spec: SglangSpec, folder: Path) -> Server:
         if group.num_nodes > 1 and _open:
             raise SdgError("A job of several nodes has one server at a time: stop it before opening another.")
         command_lines.check_installed(spec)
-        servers, users = JobServers(spec, folder.absolute(), group), 0
+        servers, users = JobServers(use_local_copy(spec, group), folder.absolute(), group), 0
         servers.open()
     _open[key] = servers, users + 1
     return servers.server(partial(_release, key))
@@ -48,7 +49,8 @@ def open_sglang(spec: SglangSpec, folder: Path) -> Server:
 
 def follow_sglang(spec: SglangSpec, folder: Path) -> None:
     """Run this node's parts, on every rank but the first, until the first rank says that the work is done."""
-    job_nodes.follow(spec, folder.absolute(), ranks.current())
+    group = ranks.current()
+    job_nodes.follow(use_local_copy(spec, group), folder.absolute(), group)
 
 
 def _release(key: tuple[str, str]) -> None:
