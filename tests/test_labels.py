@@ -1,6 +1,7 @@
 """Labels: votes over equal answers, confidence fitted to the run, and a decision with its reason for every problem."""
 
 import itertools
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
+from sdg_helpers.labels.ballots import Ballots
 from sdg_helpers.labels.model import LabelModel, Votes
 from sdg_helpers.labels.relabel import relabel_problems
 from sdg_helpers.labels.rules import COLUMNS, REASONS, RelabelRule
-from sdg_helpers.labels.votes import Ballots, count_votes, group_ballots
+from sdg_helpers.labels.votes import count_votes, group_ballots
 from sdg_helpers.solutions.rows import solution_line
 from sdg_helpers.stages import Stage
 from tests.helpers.voting import simulate
@@ -40,6 +42,30 @@ def relabel(tmp_path, problems, rule=None, name="relabeled", solutions=None):
     table.astype({"seed": "int32", "predicted_answer": "str", "correct": "boolean"}).to_parquet(verdicts)
     manifest = relabel_problems(verdicts, path, Stage(tmp_path / name, "relabeled"), rule, solutions)
     return pd.read_parquet(tmp_path / name / "labels.parquet").to_dict("records"), manifest
+
+
+def test_rows_in_any_order_give_the_same_labels(tmp_path):
+    """Rows in the order of the problems are found without an index: others, and problems without rows, must be too."""
+    problems = [(str(n), [str(n + n % 3), str(n), None][: n % 4], [False, True, False]) for n in range(200)]
+    rows, manifest = relabel(tmp_path, problems)
+    table = pd.read_parquet(tmp_path / "relabeled.parquet")
+    assert table["id"].nunique() < len(problems)
+    for seed in range(3):
+        table.sample(frac=1, random_state=seed).to_parquet(tmp_path / "mixed.parquet")
+        stage = Stage(tmp_path / f"mixed-{seed}", "relabeled")
+        mixed = relabel_problems(tmp_path / "mixed.parquet", tmp_path / "relabeled.jsonl", stage)
+        assert pd.read_parquet(stage.folder / "labels.parquet").to_dict("records") == rows
+        assert mixed["calibration"] == manifest["calibration"]
+
+
+def test_a_long_answer_takes_its_own_length_of_memory(tmp_path):
+    problems = [("7", ["8", "8"], None)] * 2000 + [("7", ["9" * 50_000] * 2, None)]
+    tracemalloc.start()
+    rows, _ = relabel(tmp_path, problems, MAJORITY)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(rows[-1]["expected_answer"]) == 50_000
+    assert peak < 100 << 20
 
 
 def one(tmp_path, answers, correct=None, expected="7", rule=MAJORITY):

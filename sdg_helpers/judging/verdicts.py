@@ -81,8 +81,16 @@ def read_batches(path: Path | str, columns: list[str], seed: int | None = None) 
             f"{', '.join(table.schema.names)}. Give the verdicts.parquet of a judging stage."
         )
     chosen = None if seed is None else dataset.field("seed") == seed
+    # Without these options, the reader holds up to the whole file.
+    buffered = dataset.ParquetFragmentScanOptions(use_buffered_stream=True, buffer_size=1 << 16, pre_buffer=False)
     return table.to_batches(
-        columns=columns, filter=chosen, batch_size=1 << 14, batch_readahead=1, fragment_readahead=1, use_threads=False
+        columns=columns,
+        filter=chosen,
+        batch_size=1 << 14,
+        batch_readahead=1,
+        fragment_readahead=1,
+        fragment_scan_options=buffered,
+        use_threads=False,
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from sdg_helpers.labels.deciding import Decided
 from sdg_helpers.labels.model import LabelModel, Votes
 
 
@@ -30,14 +30,14 @@ def majority_curve(model: LabelModel, patterns: Sequence[Votes], counts: NDArray
     ]
 
 
-def compare_rules(labels: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
+def compare_rules(decided: Iterable[tuple[str, Decided]]) -> dict[str, dict[str, float]]:
     """Return, by rule, how many problems it relabels and leaves undecided, and how many labels in use are expected to
     be wrong: 1 - confidence, added up."""
     return {
         rule: {
-            "relabel": int((table["decision"] == "relabel").sum()),
-            "undecided": int((table["decision"] == "undecided").sum()),
-            "expected_wrong": round(float((1 - table.loc[table["decision"] != "undecided", "confidence"]).sum()), 2),
+            "relabel": int(found.have("relabel").sum()),
+            "undecided": int(found.have("undecided").sum()),
+            "expected_wrong": round(float((1 - found.confidence[~found.have("undecided")]).sum()), 2),
         }
-        for rule, table in labels.items()
+        for rule, found in decided
     }

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sdg_helpers.answers.equality import canonical
+from sdg_helpers.labels.ballots import Ballots, Bools, Ints
 from sdg_helpers.labels.model import LabelModel, Votes
-from sdg_helpers.labels.rules import REASONS, RelabelRule
+from sdg_helpers.labels.rules import COLUMNS, REASONS, RelabelRule
 from sdg_helpers.labels.sound_votes import count_sound_votes
-from sdg_helpers.labels.votes import Ballots, Ints, Tally, voters
+from sdg_helpers.labels.votes import Tally, voters
+
+_REASONS = list(REASONS)
 
 
 @dataclass
@@ -28,10 +34,33 @@ class Facts:
     plausible: bool  # the model's estimate of damaged references
     table: pd.DataFrame
 
+    @cached_property
+    def same(self) -> Bools:
+        """Whether the rules see no difference between the winner and a reference that no solution matches."""
+        tally, same = self.tally, np.zeros(len(self.table), dtype=bool)
+        places = np.flatnonzero(self.has_reference & ~self.unjudged & (tally.reference == 0) & (tally.largest > 0))
+        references = self.table["original_expected_answer"].iloc[places]
+        for place, reference in zip(places, references, strict=True):
+            same[place] = canonical(tally.winner[place]) == canonical(reference)
+        return same
 
-def decide_labels(facts: Facts, rule: RelabelRule) -> pd.DataFrame:
-    """Decide every problem by a rule; returns the columns of COLUMNS."""
-    tally, labels = facts.tally, facts.table.copy()
+
+class Decided(NamedTuple):
+    """What a rule decides; arrays by problem. reason: index into REASONS; the others are columns of labels.parquet."""
+
+    reason: NDArray[np.int8]
+    votes: Ints
+    tied: Bools
+    confidence: NDArray[np.float32]
+
+    def have(self, decision: str) -> Bools:
+        """Return which problems have this decision."""
+        return np.array([REASONS[reason] == decision for reason in _REASONS])[self.reason]
+
+
+def decide_labels(facts: Facts, rule: RelabelRule) -> Decided:
+    """Decide every problem by a rule."""
+    tally = facts.tally
     reference, largest = facts.confidence.T
     tied = (tally.largest > 0) & (tally.largest == tally.second)
     solved = facts.has_reference & (tally.reference > 0)
@@ -44,30 +73,45 @@ def decide_labels(facts: Facts, rule: RelabelRule) -> pd.DataFrame:
     }
     replace = ~solved & ~facts.unjudged & enough & likely[rule.rule] & (~tied | (rule.rule == "majority"))
     trusted = facts.has_reference & ((reference >= rule.min_confidence) | (rule.rule != "confidence"))
-    same = np.zeros(len(labels), dtype=bool)
-    for place in np.flatnonzero(replace & facts.has_reference):  # the rules see no difference, whatever the judge said
-        same[place] = canonical(tally.winner[place]) == canonical(labels["original_expected_answer"].iat[place])
     conditions = {
         "conflicting": facts.conflicting & (rule.rule == "confidence"),
         "matched": solved & trusted,
         "outvoted": solved,
         "no_votes": ~facts.has_reference & (tally.largest == 0),
-        "unjudged": (facts.unjudged & (rule.rule == "confidence")) | same,
+        "unjudged": (facts.unjudged & (rule.rule == "confidence")) | (replace & facts.same),  # whatever the judge said
         "majority": replace,
         "unmatched": trusted,
         "miscalculated": votes < tally.largest,
         "tied": tied,
     }
-    labels["reason"] = np.select(list(conditions.values()), list(conditions), default="unsure")
-    labels["decision"] = labels["reason"].map(REASONS)
-    relabeled, undecided = (labels["decision"] == "relabel").to_numpy(), (labels["decision"] == "undecided").to_numpy()
-    labels["expected_answer"] = np.where(relabeled, tally.winner, labels["original_expected_answer"]).astype(str)
-    labels["votes"] = np.where(relabeled | undecided, votes, tally.reference).astype(np.int32)
-    labels["seeds"], labels["tied"] = tally.seeds, tied
-    labels["agreement"] = (labels["votes"] / labels["seeds"].clip(lower=1)).astype("float32")
+    codes = [np.int8(_REASONS.index(reason)) for reason in conditions]
+    found = Decided(
+        np.select(list(conditions.values()), codes, default=np.int8(_REASONS.index("unsure"))), votes, tied, reference
+    )
+    relabeled, undecided = found.have("relabel"), found.have("undecided")
     best = np.where(relabeled, largest, np.where(undecided, np.maximum(reference, largest), reference))
-    labels["confidence"] = best.astype("float32")
-    return labels
+    votes = np.where(relabeled | undecided, votes, tally.reference).astype(np.int32)
+    return Decided(found.reason, votes, tied, best.astype(np.float32))
+
+
+def label_table(facts: Facts, decided: Decided) -> pd.DataFrame:
+    """Return labels.parquet: the columns of COLUMNS."""
+    reasons, decisions = (pd.array(words, dtype="str") for words in (_REASONS, list(REASONS.values())))
+    answers, relabeled = facts.table["original_expected_answer"].copy(), decided.have("relabel")
+    answers[relabeled] = facts.tally.winner[relabeled]
+    columns = {
+        "id": facts.table["id"],
+        "expected_answer": answers,
+        "original_expected_answer": facts.table["original_expected_answer"],
+        "decision": decisions.take(decided.reason),
+        "reason": reasons.take(decided.reason),
+        "votes": decided.votes,
+        "seeds": facts.tally.seeds,
+        "tied": decided.tied,
+        "agreement": (decided.votes / np.maximum(facts.tally.seeds, 1)).astype(np.float32),
+        "confidence": decided.confidence,
+    }
+    return pd.DataFrame({name: columns[name] for name in COLUMNS})
 
 
 def discount_wrong_arithmetic(
@@ -75,7 +119,7 @@ def discount_wrong_arithmetic(
 ) -> None:
     """Where the majority would replace the reference, count only the solutions without wrong equations as its votes."""
     rules = {RelabelRule(), rule if rule.rule == "confidence" else RelabelRule()}
-    chosen = np.any([decide_labels(facts, one)["decision"] == "relabel" for one in rules], axis=0)
+    chosen = np.any([decide_labels(facts, one).have("relabel") for one in rules], axis=0)
     ids = facts.table["id"].tolist()
     sound = count_sound_votes(
         solutions, ((ids[place], seed) for place, seed in voters(ballots, groups, facts.tally, chosen))

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from sdg_helpers import files
 from sdg_helpers.answers.arithmetic import WRONG_EQUATION_RULES
 from sdg_helpers.answers.equality import RULES
 from sdg_helpers.audit.labels import apply_decisions
+from sdg_helpers.labels.ballots import read_ballots
 from sdg_helpers.labels.calibration import compare_rules, majority_curve
-from sdg_helpers.labels.deciding import Facts, decide_labels, discount_wrong_arithmetic
+from sdg_helpers.labels.deciding import Facts, decide_labels, discount_wrong_arithmetic, label_table
 from sdg_helpers.labels.model import Confidence, LabelModel
-from sdg_helpers.labels.rules import COLUMNS, REASONS, RelabelRule
-from sdg_helpers.labels.votes import count_votes, depend_on_problem, group_ballots, read_ballots
+from sdg_helpers.labels.rules import REASONS, RelabelRule
+from sdg_helpers.labels.votes import count_votes, depend_on_problem, group_ballots
 from sdg_helpers.problems.problem_file import read_texts
 from sdg_helpers.stages import Stage, Work
 
 RULES_COMPARED = ("never", "majority", "confidence")
+_TYPES = {"id": "str", "original_expected_answer": "str", "conflicting": "bool"}
+_BATCH = 1 << 14  # problems read at a time
 
 
 def relabel_problems(
@@ -52,11 +57,29 @@ def relabel_problems(
 def _relabel(
     work: Work, verdicts: Path, problems: Path, rule: RelabelRule, solutions: Path | None, decisions: Path | None
 ) -> dict[str, Any]:
-    table = pd.DataFrame(
-        ((row["id"], row["expected_answer"], "conflicting_answers" in row) for row in files.read_jsonl(problems)),
-        columns=["id", "original_expected_answer", "conflicting"],
-    ).astype({"id": "str", "original_expected_answer": "str"})
-    ballots, seeds, unjudged = read_ballots(verdicts, pd.Index(table["id"]), problems)
+    facts, found = _gather_facts(verdicts, problems, rule, solutions)
+    labels = label_table(facts, decide_labels(facts, rule))
+    apply_decisions(labels, decisions)
+    with files.atomic_writer(work.folder / "labels.parquet") as out:
+        labels.to_parquet(out, index=False)
+    reasons = labels["reason"].value_counts()
+    return work.finish(
+        rows_in=len(labels),
+        rows_out=len(labels),
+        outputs=[work.folder / "labels.parquet"],
+        problems={one: int((labels["decision"] == one).sum()) for one in ("keep", "relabel", "undecided")},
+        reasons={reason: int(reasons[reason]) for reason in REASONS if reason in reasons},
+        **found,
+        rules=compare_rules((one, decide_labels(facts, RelabelRule(one))) for one in RULES_COMPARED),
+    )
+
+
+def _gather_facts(
+    verdicts: Path, problems: Path, rule: RelabelRule, solutions: Path | None
+) -> tuple[Facts, dict[str, Any]]:
+    """Return the facts, and what the manifest says of the model; the ballots, which are large, are not kept."""
+    table = _read_references(problems)
+    ballots, seeds, unjudged = read_ballots(verdicts, table["id"], problems)
     groups = group_ballots(ballots, read_texts(problems, depend_on_problem(ballots).tolist()))
     tally = count_votes(ballots, groups, seeds)
     has_reference = (table["original_expected_answer"] != "").to_numpy() & ~table["conflicting"].to_numpy()
@@ -70,20 +93,15 @@ def _relabel(
     )  # fmt: skip
     if solutions is not None:
         discount_wrong_arithmetic(facts, rule, model, ballots, groups, solutions)
-    labels = decide_labels(facts, rule)
-    apply_decisions(labels, decisions)
-    with files.atomic_writer(work.folder / "labels.parquet") as out:
-        labels[list(COLUMNS)].to_parquet(out, index=False)
-    reasons = labels["reason"].value_counts()
-    return work.finish(
-        rows_in=len(labels),
-        rows_out=len(labels),
-        outputs=[work.folder / "labels.parquet"],
-        problems={one: int((labels["decision"] == one).sum()) for one in ("keep", "relabel", "undecided")},
-        reasons={reason: int(reasons[reason]) for reason in REASONS if reason in reasons},
-        model=model.summary(),
-        calibration=majority_curve(model, patterns, counts),
-        rules=compare_rules(
-            {one: decide_labels(facts, RelabelRule(one)) for one in ("never", "majority", "confidence")}
-        ),
-    )
+    return facts, {"model": model.summary(), "calibration": majority_curve(model, patterns, counts)}
+
+
+def _read_references(problems: Path) -> pd.DataFrame:
+    """Return id, original_expected_answer and whether the sources conflict, of every problem."""
+    rows = ((row["id"], row["expected_answer"], "conflicting_answers" in row) for row in files.read_jsonl(problems))
+    parts = []
+    while batch := list(islice(rows, _BATCH)):  # rows of Python objects take several times the memory of the columns
+        parts.append(pa.Table.from_pandas(pd.DataFrame(batch, columns=list(_TYPES), dtype=object).astype(_TYPES)))
+    if not parts:
+        return pd.DataFrame(columns=list(_TYPES)).astype(_TYPES)
+    return pa.concat_tables(parts).combine_chunks().to_pandas(ignore_metadata=True).astype(_TYPES)

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
-import pandas as pd
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sdg_helpers.answers.equality import canonical, group_answers
-from sdg_helpers.answers.reading import read_answer
-from sdg_helpers.errors import SdgError
-from sdg_helpers.judging.verdicts import read_batches
+from sdg_helpers.answers.equality import group_answers
+from sdg_helpers.labels.ballots import Ballots, Bools, Ints
 from sdg_helpers.labels.model import Votes
 
-Ints = NDArray[np.int32]
-Bools = NDArray[np.bool_]
 _REFERENCE = 0  # the group of the answers that match the reference
-
-
-@dataclass
-class Ballots:
-    """Answers that were given, one row each, in file order. problem: position; answer: index into spellings."""
-
-    problem: Ints
-    seed: Ints
-    answer: Ints
-    matches: Bools
-    spellings: list[str]
+_PARTS = 16  # in which the votes are counted: sorting takes several times the memory of what it sorts
 
 
 @dataclass
@@ -62,43 +45,16 @@ class Tally:
         return votes, index.ravel(), counts
 
 
-def read_ballots(verdicts: Path, ids: pd.Index, problems: Path) -> tuple[Ballots, Ints, Bools]:
-    """Return the ballots, the solutions asked for by problem, and which problems have an answer without a verdict.
-
-    ids: of the problems, in the order of `problems`. Reads verdicts.parquet batch by batch; holds each spelling once.
-    """
-    seeds, unjudged = np.zeros(len(ids), dtype=np.int32), np.zeros(len(ids), dtype=bool)
-    spellings: dict[str, int] = {}
-    parts: list[tuple[Ints, Ints, Ints, Bools]] = []
-    for batch in read_batches(verdicts, ["id", "seed", "predicted_answer", "correct"]):
-        names, seed, answers, correct = batch.columns
-        positions = ids.get_indexer(names.to_pandas()).astype(np.int32)
-        if (positions < 0).any():
-            stranger = names[int(np.argmax(positions < 0))].as_py()
-            raise SdgError(f"{verdicts}: the id {stranger!r} is not in {problems}. Give the files of one run.")
-        seeds += np.bincount(positions, minlength=len(ids)).astype(np.int32)
-        given = pc.not_equal(answers.cast("string"), "").fill_null(False).to_numpy(zero_copy_only=False)
-        unjudged[positions[given & correct.is_null().to_numpy(zero_copy_only=False)]] = True
-        coded = answers.dictionary_encode()
-        codes = np.array([spellings.setdefault(one, len(spellings)) for one in coded.dictionary.to_pylist()], np.int32)
-        chosen = coded.indices.fill_null(0).to_numpy()[given]
-        matches = correct.fill_null(False).to_numpy(zero_copy_only=False)[given]
-        parts.append((positions[given], seed.to_numpy()[given], codes[chosen] if len(codes) else chosen, matches))
-    none = (*(np.zeros(0, np.int32),) * 3, np.zeros(0, bool))
-    problem, seed, answer, matches = map(np.concatenate, zip(none, *parts, strict=True))
-    return Ballots(problem, seed, answer, matches, list(spellings)), seeds, unjudged
-
-
-def group_ballots(ballots: Ballots, texts: Mapping[int, str], canonical_form: Callable[[str], str] = canonical) -> Ints:
+def group_ballots(ballots: Ballots, texts: Mapping[int, str]) -> Ints:
     """Return the number of each ballot's group, the same for answers that vote together within a problem.
 
     Answers that match the reference are one group. Others vote together when they have one canonical form; whether also
     `5` with `x=5` or `5 cm`, and `1,2` with `2,1`, depends on the problem. texts: of the problems of
     `depend_on_problem`, by position; without its text, a problem says nothing.
     """
-    forms: dict[str, int] = {}
-    form = np.array([forms.setdefault(canonical_form(text), len(forms)) + 1 for text in ballots.spellings], np.int32)
-    group = np.where(ballots.matches, _REFERENCE, form[ballots.answer] if len(form) else ballots.answer)
+    readings = ballots.readings
+    group: Ints = readings.form[ballots.answer]
+    group[ballots.matches] = _REFERENCE
     depending = _rivals(ballots, np.array(sorted(texts), dtype=np.int32))
     for rows in np.split(depending, _runs(ballots.problem[depending])[1:]) if len(depending) else ():
         codes, first, inverse, votes = np.unique(
@@ -108,39 +64,47 @@ def group_ballots(ballots: Ballots, texts: Mapping[int, str], canonical_form: Ca
         spellings = [ballots.spellings[codes[place]] for place in order]
         number = np.zeros(len(codes), dtype=np.int32)
         for count, members in enumerate(group_answers(spellings, texts[int(ballots.problem[rows[0]])]), 1):
-            number[order[members]] = len(forms) + count
+            number[order[members]] = readings.forms + count
         group[rows] = number[inverse]
-    return group.astype(np.int32)
+    return group
 
 
 def depend_on_problem(ballots: Ballots) -> Ints:
     """Return the positions of the problems of which the text is needed to group the answers."""
-    special = np.array([_is_special(text) for text in ballots.spellings], dtype=bool)
-    if not len(special):
+    depends = ballots.readings.depends
+    if not depends.any():
         return np.zeros(0, dtype=np.int32)
-    rows = _rivals(ballots, np.unique(ballots.problem[~ballots.matches & special[ballots.answer]]).astype(np.int32))
+    rows = _rivals(ballots, np.unique(ballots.problem[~ballots.matches & depends[ballots.answer]]).astype(np.int32))
     starts = _runs(ballots.problem[rows])
     answers = ballots.answer[rows]
     several = _reduce(np.minimum, answers, starts) != _reduce(np.maximum, answers, starts)
     return ballots.problem[rows][starts][several]
 
 
-def _is_special(answer: str) -> bool:
-    read = read_answer(answer.strip())
-    return bool(read.addition or read.label or (read.key is not None and read.key.free != read.key.ordered))
-
-
 def _rivals(ballots: Ballots, problems: Ints) -> NDArray[np.intp]:
     """Return the rows of the ballots that do not match the reference, of these problems, ordered by problem."""
+    if not len(problems):
+        return np.zeros(0, dtype=np.intp)
     rows = np.flatnonzero(~ballots.matches & np.isin(ballots.problem, problems))
     return rows[np.argsort(ballots.problem[rows], kind="stable")]
 
 
 def count_votes(ballots: Ballots, group: Ints, seeds: Ints) -> Tally:
-    """Count the ballots by their groups.
+    """Count the ballots by their groups, one part of the problems after the other. seeds: solutions asked for.
 
     Most votes win; of equally many the reference's group, then the answer that the lowest seed gave.
     """
+    step, parts = max(1, -(-len(seeds) // _PARTS)), list[Tally]()
+    for start in range(0, max(1, len(seeds)), step):
+        rows = np.flatnonzero((ballots.problem >= start) & (ballots.problem < start + step))
+        part = Ballots(
+            ballots.problem[rows] - start, ballots.seed[rows], ballots.answer[rows], ballots.matches[rows], []
+        )
+        parts.append(_count_part(part, group[rows], seeds[start : start + step], ballots.spellings))
+    return Tally(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Tally)))
+
+
+def _count_part(ballots: Ballots, group: Ints, seeds: Ints, texts: Sequence[str]) -> Tally:
     order = np.lexsort((ballots.answer, group, ballots.problem))
     by_spelling = _runs(ballots.problem[order], group[order], ballots.answer[order])
     votes = np.diff(np.append(by_spelling, len(order)))
@@ -155,7 +119,7 @@ def count_votes(ballots: Ballots, group: Ints, seeds: Ints) -> Tally:
 
     rank = np.lexsort((lowest, group != _REFERENCE, -size, problem))
     problem, group, size, spelling = problem[rank], group[rank], size[rank], spelling[rank]
-    return _by_problem(problem, group, size, spelling, seeds, ballots.spellings)
+    return _by_problem(problem, group, size, spelling, seeds, texts)
 
 
 def voters(ballots: Ballots, group: Ints, tally: Tally, chosen: Bools) -> list[tuple[int, int]]:

@@ -18,10 +18,11 @@ from sdg_helpers.answers.options import normalise_vote
 from sdg_helpers.errors import SdgError, UnreadableRow
 from sdg_helpers.judging.extracted_answers import ExtractedAnswers, extract_answers
 from sdg_helpers.judging.verdicts import VerdictWriter
+from sdg_helpers.labels.ballots import Ballots
 from sdg_helpers.labels.model import LabelModel, Votes
 from sdg_helpers.labels.rules import RelabelRule
 from sdg_helpers.labels.sound_votes import count_sound_votes
-from sdg_helpers.labels.votes import Ballots, count_votes, depend_on_problem, group_ballots, voters
+from sdg_helpers.labels.votes import count_votes, depend_on_problem, group_ballots, voters
 from sdg_helpers.problems.problem_file import ProblemIndex, read_problems, read_texts
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage, Work
@@ -102,7 +103,7 @@ def _label(
     groups = group_ballots(ballots, read_texts(votes.problems, depend_on_problem(ballots).tolist()))
     tally = count_votes(ballots, groups, seeds)
     patterns, index, _ = tally.patterns(np.zeros(len(seeds), dtype=bool))
-    labels = pd.DataFrame({"id": list(votes.index), "expected_answer": tally.winner.astype(str)})
+    labels = pd.DataFrame({"id": list(votes.index), "expected_answer": pd.array(tally.winner, dtype="str")})
     labels["votes"], labels["seeds"], labels["miscalculated"] = tally.largest, seeds, False
     confidence = np.array([model.confidence(one).largest for one in patterns])
     labels["confidence"] = confidence[index].astype("float32") if len(confidence) else 0.0
