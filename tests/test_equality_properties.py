@@ -2,12 +2,15 @@
 
 import itertools
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sdg_helpers.answers import choices, differences
 from sdg_helpers.answers.boxes import find_boxes
 from sdg_helpers.answers.equality import canonical, decide, group_answers
 from sdg_helpers.answers.extraction import find_answer
+from sdg_helpers.answers.mentions import Mention
 from sdg_helpers.answers.spelling import tidy
 from sdg_helpers.judging.judge_replies import read_judgement
 from sdg_helpers.judging.steering import as_data, steers_judge
@@ -102,3 +105,36 @@ def test_any_text_can_be_searched_for_answers_and_verdicts(one, two):
     assert not (found.answer and found.ambiguous)
     assert read_judgement(f"{one}\nJudgement: Yes") in (True, None)
     assert isinstance(steers_judge(one, two), bool) and "\n" not in as_data(one)
+
+
+MENTIONS = {
+    name: value
+    for module in (choices, differences)
+    for name, value in vars(module).items()
+    if isinstance(value, Mention)
+}
+LABELS = [*("1", "2", "a", "b", "A", "B", "II", "I", "2nd", "1st", "First", "Second", "P1", "Q2", "#1", "#2")]
+PROBLEMS = st.lists(
+    st.sampled_from([*LABELS, *" .:)(-\n;$}*|", "选项", "（", "）", "①", "option ", "What is x? ", "3 + "]), max_size=30
+).map("".join)
+
+
+@pytest.mark.parametrize("name", MENTIONS)
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_every_match_of_a_mention_contains_one_of_its_words(name, data):
+    """Also where letters that are not ASCII match without regard to case: ſ for s, the Kelvin sign for k, ı for i."""
+    mention, letters = MENTIONS[name], str.maketrans("ski", "ſ\u212aı")
+    text = data.draw(st.from_regex(mention.pattern))
+    assert mention.search(text)
+    assert mention.search(text.translate(letters)) == bool(mention.pattern.search(text.translate(letters)))
+
+
+@settings(max_examples=500, deadline=None)
+@given(problem=PROBLEMS)
+@example(problem="1) red\n2) blue")
+@example(problem="(A) red (B) blue")
+def test_options_are_those_that_the_whole_expressions_find(problem):
+    outside = choices._GROUP.sub("", problem)
+    pairs = any(first.search(outside) and second.search(outside) for first, second in choices._PAIRS)
+    assert choices.offers_options(problem) == (bool(choices._WORDS.pattern.search(problem)) or pairs)

@@ -8,12 +8,13 @@ from itertools import chain
 
 from sdg_helpers.answers.choices import names_place_in_list, offers_options
 from sdg_helpers.answers.forms import is_english
+from sdg_helpers.answers.mentions import mention
 from sdg_helpers.answers.plain_numbers import PlainNumber
 from sdg_helpers.answers.problem_flags import once_per_problem
 
-_ROUNDING = re.compile(
+_ROUNDING = mention(
     r"\bround|approx|nearest|closest|estimat|decimal|significant|\babout (?:how|what)|truncat|roughly|\bfigures\b",
-    re.IGNORECASE,
+    "round approx nearest closest estimat decimal significant about truncat roughly figures",
 )
 # Ratios of two units of one kind. Common ones, and powers of ten from 100 on, may be meant in any problem. A rare one
 # is doubted only if the problem asks neither for a count nor for money, a small one only if it asks for a measure
@@ -26,16 +27,16 @@ _RARE = (
 _COMMON_RATIOS, _RARE_RATIOS, _SMALL_RATIOS = (
     frozenset(Fraction(ratio) for ratio in ratios.split()) for ratios in (_COMMON, _RARE, "2 3 4 6 8")
 )
-_COUNTS = re.compile(r"\bhow many (?!units?\b)[a-z]", re.IGNORECASE)
-_MONEY = re.compile(
+_COUNTS = mention(r"\bhow many (?!units?\b)[a-z]", "many")
+_MONEY = mention(
     r"\b(?:money|cost|costs|price|pay|paid|spend|spent|earn|earns|profit|dollars?|cents|salary|bill|charge)\b",
-    re.IGNORECASE,
+    "money cost price pay paid spen earn profit dollar cents salary bill charge",
 )
-_MEASURES = re.compile(
+_MEASURES = mention(
     r"\bhow (?:long|far|tall|high|wide|deep|thick|big|heavy|fast)\b|\bweigh|\b(?:length|width|height|distance|depth"
     r"|capacity|volume|mass|weight)\b"
     r"|\bhow much (?:(?:\w+ ){1,4}(?:hold|contain|drink|pour)|(?:\w+ )?is (?:left )?in\b|milk|water|juice|liquid)",
-    re.IGNORECASE,
+    "how weigh length width height distance depth capacity volume mass",
 )
 _UNIT_ASKED = re.compile(
     r"\b(?:in|of|many) (?:\w+ )?(?:seconds|minutes|hours|days|weeks|months|years|feet|inches|yards|miles|meters|metres"
@@ -43,8 +44,14 @@ _UNIT_ASKED = re.compile(
     re.IGNORECASE,
 )
 _TIME_OF_DAY = re.compile(r"\bwhat (?:time|hour)\b|\bwhen\b|o'clock|\bclock\b|\b[ap]\.?m\b", re.IGNORECASE)
-_TEMPERATURE = re.compile(r"temperature|degrees|°|\\circ|celsius|fahrenheit|\bhot\b|\bcold\b|\bwarm\b", re.IGNORECASE)
-_MODULAR = re.compile(r"\bmod|remainder|congruen|angle|degree|radian|rotat|clockwise|bearing|phase", re.IGNORECASE)
+_TEMPERATURE = mention(
+    r"temperature|degrees|°|\\circ|celsius|fahrenheit|\bhot\b|\bcold\b|\bwarm\b",
+    r"temperature degrees ° \circ celsius fahrenheit hot cold warm",
+)
+_MODULAR = mention(
+    r"\bmod|remainder|congruen|angle|degree|radian|rotat|clockwise|bearing|phase",
+    "mod remainder congruen angle degree radian rotat clockwise bearing phase",
+)
 _QUARTER_TURN = 90
 _LARGE = 100  # whole numbers from here on may differ by 1 through rounding
 _CLOSE, _ROUGHLY = Fraction(1, 100), Fraction(1, 30)
@@ -89,12 +96,12 @@ def _may_be_confused(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, p
 
 @once_per_problem
 def _may_round(problem: str) -> bool:
-    return bool(_ROUNDING.search(problem)) or not is_english(problem)
+    return _ROUNDING.search(problem) or not is_english(problem)
 
 
 @once_per_problem
 def _is_modular(problem: str) -> bool:
-    return bool(_MODULAR.search(problem))
+    return _MODULAR.search(problem)
 
 
 @once_per_problem
@@ -104,17 +111,17 @@ def _may_be_time(problem: str) -> bool:
 
 @once_per_problem
 def _may_be_temperature(problem: str) -> bool:
-    return bool(_TEMPERATURE.search(problem)) or not is_english(problem)
+    return _TEMPERATURE.search(problem) or not is_english(problem)
 
 
 @once_per_problem
 def _asks_for_count_or_money(problem: str) -> bool:
-    return is_english(problem) and bool(_COUNTS.search(problem) or _MONEY.search(problem))
+    return is_english(problem) and (_COUNTS.search(problem) or _MONEY.search(problem))
 
 
 @once_per_problem
 def _asks_for_bare_measure(problem: str) -> bool:
-    return bool(_MEASURES.search(problem)) and not _UNIT_ASKED.search(problem)
+    return _MEASURES.search(problem) and not _UNIT_ASKED.search(problem)
 
 
 def _differ_by_sign(x: Fraction, y: Fraction, problem: str) -> bool:

@@ -13,7 +13,7 @@ from sdg_helpers import files
 from sdg_helpers.answers.extraction import MAX_ANSWER, Extracted, find_answer
 from sdg_helpers.answers.finish_reasons import ended_by_itself
 from sdg_helpers.answers.thinking import OPEN
-from sdg_helpers.judging.verdicts import read_verdicts
+from sdg_helpers.judging.verdicts import read_batches
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.solutions.reading import scan_solutions
 from sdg_helpers.solutions.rows import Solution, answer_start, escape_json
@@ -97,5 +97,6 @@ class JudgedAnswers:
 
     def of_seed(self, seed: int) -> Iterator[tuple[str, Extracted]]:
         """Yield (id, answer) in the order of the seed's file."""
-        for row in read_verdicts(self._verdicts, seed):
-            yield row.id, Extracted(row.predicted_answer, row.how == "ambiguous")
+        for batch in read_batches(self._verdicts, ["id", "predicted_answer", "how"], seed):
+            names, answers, hows = (column.to_pylist() for column in batch.columns)
+            yield from zip(names, map(Extracted, answers, (how == "ambiguous" for how in hows)), strict=True)

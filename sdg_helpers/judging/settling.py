@@ -34,18 +34,18 @@ from sdg_helpers.stages import Work
 
 def apply_rules(work: Work, pairs: AnswerPairs, known: Comparisons, store: Path, pending: Path) -> Counter[str]:
     """Decide what the rules cover; write the other comparisons to `pending`. Return reference_calls and pending."""
-    counts: Counter[str] = Counter()
+    calls, asked, ids = 0, 0, pairs.ids
     with files.AppendLog(store) as log, files.atomic_writer(pending) as questions:
         for number, (_, place, extracted, label) in enumerate(pairs, 1):
-            predicted = extracted.answer
+            predicted, expected = extracted.answer, label.answer
             if predicted and label.decided:
-                counts["reference_calls"] += predicted != label.answer  # the reference asks once per row
-                if (key := comparison_key(pairs.ids[place], predicted, label.answer)) not in known:
-                    problem = pairs.ids[place], pairs.texts.text(place)
-                    counts["pending"] += _apply_rule(known, key, problem, predicted, label.answer, log, questions)
+                calls += predicted != expected  # the reference asks once per row
+                if (key := comparison_key(ids[place], predicted, expected)) not in known:
+                    problem = ids[place], pairs.texts.text(place)
+                    asked += _apply_rule(known, key, problem, predicted, expected, log, questions)
             if number % 4096 == 0:
                 work.progress(number, None)
-    return counts
+    return Counter(reference_calls=calls, pending=asked)
 
 
 def _apply_rule(

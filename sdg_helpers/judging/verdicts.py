@@ -111,7 +111,7 @@ _NAMES = {True: "right", False: "wrong", None: "undecided"}
 class VerdictWriter:
     """Write verdicts with `with VerdictWriter(path) as table: table.add(…)`, seed by seed in the order of its file.
 
-    The file appears when it is complete, by rename. `by_how` and `by_verdict` count the rows.
+    The file appears when it is complete, by rename. `by_how` and `by_verdict` count the rows, from then on.
     """
 
     def __init__(self, path: Path):
@@ -123,8 +123,6 @@ class VerdictWriter:
         self, problem_id: str, seed: int, predicted: str | None, expected: str, correct: bool | None, how: str
     ) -> None:
         """Add one verdict."""
-        self.by_how[how] += 1
-        self.by_verdict[_NAMES[correct]] += 1
         self._batch.append((problem_id, seed, predicted, expected, correct, how))
         if len(self._batch) == _BATCH:
             self._write()
@@ -133,6 +131,9 @@ class VerdictWriter:
         columns = list(zip(*self._batch, strict=True)) or [()] * len(SCHEMA)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
         self._table.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
+        *_, correct, hows = columns
+        self.by_how.update(hows)
+        self.by_verdict.update(map(_NAMES.__getitem__, correct))
         self._batch.clear()
 
     def __enter__(self) -> VerdictWriter:
