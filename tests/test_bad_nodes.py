@@ -60,6 +60,22 @@ def test_a_requeued_job_may_be_seen_while_it_completes(records, monkeypatch, sec
 
 
 @pytest.mark.filterwarnings("ignore:2 jobs failed")
+def test_restarts_between_two_looks_count_and_later_waits_are_redirected(records, monkeypatch):
+    told = []
+    monkeypatch.setattr("sdg_helpers.cluster.slurm.run_command", lambda *words: told.append(words[-1]) or "")
+    nodes = BadNodes(records)
+    ran(records, "1", "RUNNING", seconds=60)
+    for _ in range(2):  # started again 5 s ago, where it was last seen to start 30 to 60 s ago
+        nodes.look([SlurmJob("1", 0, "x", "RUNNING", "n1", "0:05")])
+        started, node = nodes._starts["1"]
+        nodes._starts["1"] = (started - 30, node)
+    assert records.excluded == ["n1"] and not told  # it runs: nothing to redirect yet
+    for _ in range(2):
+        nodes.look([SlurmJob("1", 0, "x", "PENDING"), SlurmJob("2", 0, "x", "PENDING")])
+    assert told == ["ExcNodeList=n1"] * 2  # each of the two once
+
+
+@pytest.mark.filterwarnings("ignore:2 jobs failed")
 def test_only_the_node_that_reported_itself_unfit_is_left_out(records, monkeypatch):
     monkeypatch.setattr("sdg_helpers.cluster.slurm.run_command", lambda *words: "n1 n2")
     for job in "12":

@@ -15,6 +15,7 @@ from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.slurm_jobs import SlurmJob
 
 _AT_ONCE_S = 120  # after its start: a job that lives longer has a node that works
+_MARGIN_S = 3  # Slurm counts whole seconds, and a start is seen a moment later
 _FAILURES = 2  # at once, on one node, before it is left out
 _NODE_TROUBLE = {"FAILED", "NODE_FAIL", "BOOT_FAIL"}
 
@@ -27,6 +28,7 @@ class BadNodes:
         self._failures: Counter[str] = Counter()
         self._healthy: set[str] = set()
         self._starts: dict[str, tuple[float, str]] = {}  # job -> since when it has run, and where
+        self._left_out: dict[str, int] = {}  # job that was submitted before -> how many nodes it has been told to avoid
 
     def look(self, jobs: Iterable[SlurmJob]) -> None:
         """Compare jobs with what is recorded of them; call it before the changes are recorded. Warns of a bad node."""
@@ -39,13 +41,17 @@ class BadNodes:
             if job.state == "RUNNING":
                 if time.time() - started > _AT_ONCE_S:
                     self._healthy.update(_names(job.nodes or nodes))
+                elif (again := time.time() - job.seconds) > started + _MARGIN_S:  # requeued between two looks
+                    self._failures.update(_names(nodes))
+                    self._starts[job.job_id] = (again, job.nodes)
             elif self._has_failed(job, before.get("state", "")) and time.time() - started < _AT_ONCE_S:
                 self._failures.update(self._unfit(job) or _names(job.nodes or nodes))
             if job.state not in ("RUNNING", "COMPLETING"):
                 self._starts.pop(job.job_id, None)
         bad = {node for node, count in self._failures.items() if count >= _FAILURES}
         if new := sorted(bad - self._healthy - set(self._records.excluded)):
-            self._exclude(new, [job for job in jobs if job.state == "PENDING"])
+            self._exclude(new)
+        self._redirect([job for job in jobs if job.state == "PENDING"])
 
     def _unfit(self, job: SlurmJob) -> set[str]:
         """Return the nodes of a job that reported themselves unfit at its last start: its other nodes may be fine."""
@@ -62,18 +68,23 @@ class BadNodes:
             return False
         return job.state in _NODE_TROUBLE or (job.job_id in self._starts and job.state == "PENDING")
 
-    def _exclude(self, nodes: list[str], pending: Iterable[SlurmJob]) -> None:
-        """Leave nodes out from now on, for jobs that wait for another start, too."""
+    def _exclude(self, nodes: list[str]) -> None:
+        """Leave nodes out from now on."""
         self._records.append("excluded", nodes=nodes)
         warnings.warn(
             f"{_FAILURES} jobs failed within {_AT_ONCE_S} s of their start on {', '.join(nodes)}: the next ones leave "
             f"out this node. Their logs: {self._records.folder / 'logs'}",
-            stacklevel=2,
+            stacklevel=3,
         )
+
+    def _redirect(self, pending: Iterable[SlurmJob]) -> None:
+        """Keep jobs that wait for another start away from the bad nodes: each is told once of every node."""
+        bad = self._records.excluded
         for job in pending:
-            with suppress(slurm.SlurmUnavailable):  # it may start there once more
-                nodes_text = ",".join(self._records.excluded)
-                slurm.run_command("scontrol", "update", f"JobId={job.job_id}", f"ExcNodeList={nodes_text}")
+            if self._left_out.get(job.job_id, 0) < len(bad):
+                with suppress(slurm.SlurmUnavailable):
+                    slurm.run_command("scontrol", "update", f"JobId={job.job_id}", f"ExcNodeList={','.join(bad)}")
+                    self._left_out[job.job_id] = len(bad)
 
 
 @cache
