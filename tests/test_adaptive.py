@@ -158,8 +158,8 @@ def test_its_solutions_are_those_of_uniform_sampling(tmp_path, server):
         run.problems, run.track.stage("solutions"), **run.settings
     )  # an adaptive run may grow
     assert server.stats()["requests"] == 30 * CAP - manifest["growth"][-1]["counts"]["rows_out"]
-    assert {path.name: path.read_bytes() for path in run.track.solutions.glob("*.jsonl")} == {
-        path.name: path.read_bytes() for path in uniform.track.solutions.glob("*.jsonl")
+    assert {path.name: path.read_bytes() for path in run.track.solutions.glob("output-*.jsonl")} == {
+        path.name: path.read_bytes() for path in uniform.track.solutions.glob("output-*.jsonl")
     }
 
 

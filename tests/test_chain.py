@@ -20,10 +20,10 @@ BYTES = {
     "solutions/output-rs1.jsonl": "b08043814aafc8dfe7fc2d2c2cd2df24cf85810b8f78a4446a73b636b3aa1e92",
     "solutions/output-rs2.jsonl": "63c5845f91ee988870df8191056a77034c46ae811a69d576c4899c5c1c6222a8",
     "solutions/output-rs3.jsonl": "d27eabc10873bee72c7dd044e0593e18dddb4ef7e9eee0c24c2df5c17e2c604d",
-    "sft/sft-data-math.jsonl": "84a7da6e96dcd55823e948fa92c07476747426634fd67c96e3b9777b1db342e8",
-    "sft/sft-data-math-messages.jsonl": "5c2294fb18342f8ac62b49ae98c2f3e2536513c57798119ea34091b0dede21a7",
-    "sft/rl-data-math.jsonl": "b9078384c84ee7de67dbe36ad37876b6fd1d9975c5f7fd89050cb99b00cbd5ca",
-    "genselect_sft/sft-data-genselect.jsonl": "513c20065a7003fe687af35ce30428234dc3ac82882d2d4847f4067de320bf51",
+    "sft/sft-data-math.jsonl": "bb1149bd355692ef4a742151119ef418f9fef2d852754f7a4b2ee36340d2c8d3",
+    "sft/sft-data-math-messages.jsonl": "12315f4fdd61ba63876c00d14b6211225b55894b63cadc5a61af8173830a12b0",
+    "sft/rl-data-math.jsonl": "fb63c039330f4cf99cf451e07e923254c98dad817d5ba05c4e567d8e498f1bcf",
+    "genselect_sft/sft-data-genselect.jsonl": "df4a5549043c4d860f4c6ae3159363c20828162b7d1b66fb83bfb915ed5b95cc",
 }
 pytestmark = pytest.mark.slow
 KEY = "standin-secret-key-3141592653"

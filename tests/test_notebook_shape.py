@@ -10,9 +10,9 @@ import textwrap
 import nbformat
 import pytest
 from nbformat.v4.rwbase import rejoin_lines
+from papermill.inspection import inspect_notebook
 
 from sdg_helpers import runs
-from sdg_helpers.notebooks.discovery import Notebook
 from tests.helpers.clone import ROOT, write_notebook
 
 NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
@@ -68,16 +68,23 @@ def _parameters(path, notebook):
         return
     defaults = {}
     yield from _literals(tagged[0].source, defaults)
-    explained = Notebook(path, path.parent.name).parameters
+    explained = inspect_notebook(str(path))
     if defaults.keys() != explained.keys():
         yield f"papermill does not see {sorted(defaults.keys() ^ explained.keys())} (a = in the comment, or two lines?)"
     for name in defaults.keys() & explained.keys():
-        if explained[name].value != defaults[name]:
-            yield f"papermill misreads the default of {name}: {explained[name].default}"
-        if len(explained[name].help.split()) < 2:
+        if _value(explained[name]["default"]) != defaults[name]:
+            yield f"papermill misreads the default of {name}: {explained[name]['default']}"
+        if len(explained[name]["help"].split()) < 2:
             yield f"{name} has no trailing comment that explains it"
     if (defaults.get("RUN"), defaults.get("PROFILE")) != ("demo", "demo"):
         yield 'RUN and PROFILE must exist, with the default "demo"'
+
+
+def _value(text):
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def _literals(source, defaults):

@@ -138,7 +138,7 @@ def test_a_profile_gives_its_own_figures():
 @pytest.mark.parametrize(
     "words, code, said",
     [
-        ([], 0, r"03 loading +0 +0 +3,413"),
+        ([], 0, r"03 loading +0 +0 +569"),
         (["--problems", "1000", "-s", "servers", "2"], 0, r"solutions \| 16,000 \|"),
         (["-s", "mean_token", "3"], 2, "unknown figure. Did you mean mean_tokens?"),
         (["-s", "servers", "many"], 2, "not a number"),

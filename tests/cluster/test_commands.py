@@ -115,7 +115,7 @@ def test_the_check_covers_slurm_and_a_node(clone, tmp_path):
     rows = rows_of_check(clone, text)
     by = {row["what"]: row for row in rows}
     accepted = [row for what, row in by.items() if what.startswith("jobs of")]
-    assert len(accepted) == 5 and all(row["ok"] == "yes" for row in accepted)
+    assert len(accepted) == 6 and all(row["ok"] == "yes" for row in accepted)
     on_node = {what.partition(": ")[2]: row for what, row in by.items() if what.startswith("generate, on n")}
     assert {row["ok"] for name, row in on_node.items() if not name.startswith("SGLang")} == {"yes"}
     assert f"model {model}" in on_node and "a GPU" in on_node
@@ -126,7 +126,7 @@ def test_a_failed_check_names_the_key_and_submits_nothing(clone):
     text = "servers: {solver: {engine: endpoint, model: m}}\njobs:\n  all: {where: slurm, partition: mian}\n"
     rows = rows_of_check(clone, text)
     bad = [row for row in rows if row["ok"] == "no" and row["what"].startswith("jobs of")]
-    assert len(bad) == 5 and all("Did you mean main?" in row["what to do"] for row in bad)
+    assert len(bad) == 6 and all("Did you mean main?" in row["what to do"] for row in bad)
     assert not [row for row in rows if ", on n" in row["what"]]
     done = sdg(clone, "cluster", "check", "--profile", "mine")
     assert done.returncode == 2 and "checks failed" in done.stderr and "partition" in done.stdout
