@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from functools import cache
 from importlib import metadata
@@ -23,6 +24,9 @@ from sdg_helpers.manifests import run_folder_of
 from sdg_helpers.notebooks.cells import CellBar
 
 _PACKAGES = ("sdg-helpers", "openai", "datasets", "pandas", "pyarrow", "transformers", "xllamacpp")
+
+
+_only_if_finished = ContextVar("only_if_finished", default=False)
 
 
 class Stage:
@@ -85,6 +89,8 @@ class Stage:
                 "parameters": _plain(parameters),
                 "inputs": {name: {**places[i], **fingerprints[i]} for i, name in enumerate(inputs)},
             }
+            if _only_if_finished.get() and self._has_work(begun, manifest, may_grow):
+                raise Unfinished
             begun, manifest = self._begin(begun, manifest, may_grow)
             with _blame_damaged(paths):
                 yield Work(self, begun, manifest)
@@ -95,6 +101,14 @@ class Stage:
         if begun is not None and not isinstance(begun, dict):
             raise SdgError(f"{path}: not a stage's record: {begun!r:.80}. Remove this file, then run again.")
         return begun
+
+    def _has_work(self, begun: dict[str, Any], manifest: dict[str, Any] | None, may_grow: Collection[str]) -> bool:
+        """Return whether the stage is to be finished, or to grow. Raises SdgError when neither is allowed."""
+        known = manifest or self._read_begun()
+        changes = find_changes(known, begun, self.folder, may_grow) if known else []
+        if manifest is not None and not all(change.grows for change in changes):
+            self._reject(changes, finished=True)
+        return manifest is None or bool(changes)
 
     def _begin(
         self, begun: dict[str, Any], manifest: dict[str, Any] | None, may_grow: Collection[str]
@@ -132,6 +146,20 @@ class Stage:
             + "\nEither restore them, or use another run name, or drop the results of this stage and of those "
             f"that depend on it with `sdg reset {run} {track}/{self.folder.name}`."
         )
+
+
+class Unfinished(Exception):
+    """The stage is not finished, or is to grow."""
+
+
+@contextmanager
+def only_if_finished() -> Iterator[None]:
+    """In the body, `Stage.work` raises Unfinished, and changes nothing, unless it would only return the manifest."""
+    token = _only_if_finished.set(True)
+    try:
+        yield
+    finally:
+        _only_if_finished.reset(token)
 
 
 def _growth_of(record: Mapping[str, Any]) -> dict[str, Any]:

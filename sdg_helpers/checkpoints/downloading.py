@@ -18,7 +18,7 @@ from sdg_helpers.errors import SdgError
 from sdg_helpers.files import folder_bytes
 from sdg_helpers.locks import Lock
 
-MANIFEST = "download.json"
+MANIFEST, LOCK = "download.json", ".lock"
 OnProgress = Callable[[int, int], None]  # (bytes done, total bytes)
 _BLOCK = 1 << 20
 # the same weights in other formats, which SGLang does not need next to safetensors
@@ -38,7 +38,7 @@ def download_checkpoint(
     """
     folder = folder.expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    with Lock(folder / ".lock", f"a download into {folder}"):
+    with Lock(folder / LOCK, f"a download into {folder}"):
         if (known := files.read_json(folder / MANIFEST)) is not None:
             return _check_existing(known, repo, revision, folder)
         wanted = _list_files(repo, revision)

@@ -1,22 +1,26 @@
-"""Stage 02, run: download the checkpoint and shard it, as jobs where the profile says so."""
+"""Stage 02, run: download the models and shard the checkpoint, as jobs where the profile says so."""
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdg_helpers import cluster
+from sdg_helpers import cluster, files
 from sdg_helpers.checkpoints import downloading
 from sdg_helpers.checkpoints.downloading import OnProgress, download_checkpoint
 from sdg_helpers.checkpoints.sharding import shard_checkpoint
 from sdg_helpers.cluster import ranks
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.errors import SdgError
+from sdg_helpers.profiles import Servers
 from sdg_helpers.runs.run import Run
 from sdg_helpers.serving.server_specs import SglangSpec
 from sdg_helpers.serving.sglang.sharded import MANIFEST, check_sharded
 from sdg_helpers.stages import Stage
+
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")  # owner/name on the hub
 
 
 def make_shards(
@@ -48,18 +52,49 @@ def make_shards(
         source = Path(checkpoint).expanduser()
         if not (source / "config.json").exists():
             source = folder.parent / checkpoint.rpartition("/")[2]
-            _download(stage.folder, checkpoint, source, revision, run.jobs("download"), on_progress)
+            beside = _beside(stage, "download")  # separate from the jobs that shard
+            _download(beside, checkpoint, source, revision, run.jobs("download"), on_progress)
         _shard(stage.folder, source, folder, spec, run.servers.absolute(), run.jobs("shard"))
     return check_sharded(folder, tp_size)
 
 
+def download_models(run: Run, stage: Stage, *, on_progress: OnProgress | None = None) -> dict[str, int]:
+    """Download what the profile's SGLang servers load as it is, and is not there yet; return each folder's bytes.
+
+    A server whose `model` is a folder and whose `served_model_name` is a model on the hub gets that one. Raises
+    SdgError.
+    """
+    sizes = {}
+    for role in Servers.model_fields:
+        spec = getattr(run.profile.servers, role)
+        if spec is None or spec.engine != "sglang" or spec.load_format == "sharded_state":
+            continue
+        folder = Path(spec.model).expanduser()
+        if not spec.model.startswith(("/", "~", ".")) or not _REPO.fullmatch(spec.served_model):
+            continue
+        if not _is_there(folder):
+            beside = _beside(stage, f"download-{role}")
+            _download(beside, spec.served_model, folder.absolute(), "main", run.jobs("download"), on_progress)
+        sizes[str(folder)] = files.folder_bytes(folder)
+    return sizes
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether a model was downloaded into the folder, by us or by hand."""
+    begun = (folder / downloading.LOCK).exists()
+    return (folder / downloading.MANIFEST).exists() or (not begun and (folder / "config.json").exists())
+
+
+def _beside(stage: Stage, what: str) -> Path:
+    return stage.folder.with_name(f"{stage.folder.name}-{what}")
+
+
 def _download(
-    stage: Path, repo: str, folder: Path, revision: str, jobs: JobSpec | None, on_progress: OnProgress | None
+    beside: Path, repo: str, folder: Path, revision: str, jobs: JobSpec | None, on_progress: OnProgress | None
 ) -> None:
     if jobs is None:
         download_checkpoint(repo, folder, revision, on_progress)
         return
-    beside = stage.with_name(f"{stage.name}-download")  # separate from the jobs that shard
     function = partial(_download_in_job, repo=repo, folder=folder, revision=revision)
     cluster.run_one(function, jobs, beside, (folder / downloading.MANIFEST).exists)
 

@@ -145,7 +145,7 @@ class Jobs(BaseModel):
     generate: JobSpec = JobSpec()
     judge: JobSpec = JobSpec()
     driver: JobSpec = JobSpec()
-    cpu: JobSpec = JobSpec()  # commands of one's own (sdg submit)
+    cpu: JobSpec = JobSpec()  # relabel, export, and commands of one's own (sdg submit)
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Jobs:

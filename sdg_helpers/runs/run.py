@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +155,18 @@ class Run:
                 "everything else that cannot run."
             )
         return spec
+
+    def call(
+        self, role: str, stage: Stage, function: Callable[..., dict[str, Any]], *words: Any, **settings: Any
+    ) -> dict[str, Any]:
+        """Return `function(*words, **settings)`, the manifest of the stage that it writes.
+
+        The call runs in a Slurm job if the profile has `where: slurm` for this role ("cpu", "download"); a stage that
+        is finished needs none. Raises SdgError.
+        """
+        from sdg_helpers.runs.stage_calls import call_stage
+
+        return call_stage(role, self.jobs(role), stage, partial(function, *words, **settings))
 
     def model(self, role: str) -> str:
         """Return the name of a role's model; starts nothing."""

@@ -21,11 +21,16 @@ class ChatMLTokenizer:
     bos_token_id = None
 
     def __init__(self, folder: Path):
+        self._folder = folder
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._source = (folder / "chat_template.jinja").read_text()
         config = json.loads((folder / "tokenizer_config.json").read_text())
         self.eos_token: str = config["eos_token"]
         self.all_special_tokens: list[str] = [config["eos_token"], config["pad_token"]]
+
+    def __reduce__(self) -> tuple[type[ChatMLTokenizer], tuple[Path]]:
+        """Travel to a job as the folder's path: a rendered template cannot be pickled."""
+        return ChatMLTokenizer, (self._folder,)
 
     @property
     def added_tokens_decoder(self) -> Mapping[int, AddedToken]:

@@ -57,6 +57,8 @@ def test_the_same_files_as_on_one_machine(slurm, tmp_path, first_kill):
     assert asked[0] <= asked[1] <= asked[0] + 32  # at most what was in flight at a kill
     jobs = tmp_path / "outputs" / "many" / "math" / "solutions" / "jobs"
     assert (jobs / "jobs.jsonl").exists() and list((jobs / "logs").glob("*.log"))
+    for stage in ("problems", "relabeled", "sft"):  # by one job each, not by the driver
+        assert len(list((jobs.parents[1] / stage / "jobs" / "attempts").glob("*.json"))) == 1
     held = [
         path
         for path in (tmp_path / "outputs" / "many").rglob("*")

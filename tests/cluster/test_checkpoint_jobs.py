@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from sdg_helpers import files, runs
-from sdg_helpers.checkpoints.shard_jobs import make_shards
+from sdg_helpers.checkpoints.shard_jobs import download_models, make_shards
 from sdg_helpers.cluster import ranks
 from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.errors import SdgError
@@ -81,6 +81,43 @@ def test_here(tmp_path, hub):
     assert manifest["source"] == {"repo": "org/adder", "commit": SHA} and told[-1] == (12, 12)
     assert len(starts(tmp_path)) == 2  # one writes the shards, one loads them
     assert (tmp_path / "models" / "adder" / "download.json").exists()
+
+
+def judge_run(tmp_path, jobs=None):
+    """A run whose judge is a model of the hub that belongs into a folder."""
+    models = tmp_path / "models"
+    judge = {"engine": "sglang", "model": str(models / "judge"), "served_model_name": "org/adder"}
+    content = {"servers": {"solver": {**judge, "model": "org/adder"}, "judge": judge}, "jobs": jobs or {}}
+    (tmp_path / "judge.yaml").write_text(yaml.safe_dump(content))
+    return runs.Run("run", tmp_path / "run", load_profile(str(tmp_path / "judge.yaml"))), models / "judge"
+
+
+def test_the_judge_is_downloaded_too(tmp_path, hub):
+    run, folder = judge_run(tmp_path)
+    stage = stage_at(tmp_path / "run" / "math" / "checkpoint")
+    assert download_models(run, stage).keys() == {str(folder)}
+    before = (folder / "download.json").stat().st_mtime_ns
+    (folder / "model.safetensors").unlink()
+    download_models(run, stage)  # it is not looked at again
+    assert (folder / "download.json").stat().st_mtime_ns == before
+    (folder / "download.json").unlink()
+    download_models(run, stage)  # the download was interrupted
+    assert (folder / "model.safetensors").exists()
+
+
+def test_a_judge_that_somebody_put_there_is_left_alone(tmp_path):
+    run, folder = judge_run(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    assert download_models(run, stage_at(tmp_path / "run" / "math" / "checkpoint")) == {str(folder): 2}
+
+
+def test_the_judge_is_downloaded_in_a_job(slurm, tmp_path, hub):  # noqa: F811
+    run, folder = judge_run(tmp_path, {"download": JOBS["all"]})
+    download_models(run, stage_at(tmp_path / "run" / "math" / "checkpoint"))
+    assert (folder / "download.json").exists()
+    logs = tmp_path / "run" / "math" / "checkpoint-download-judge" / "jobs" / "logs"
+    assert len(list(logs.glob("*.log"))) == 1
 
 
 def test_a_folder_is_not_downloaded(tmp_path):
