@@ -170,7 +170,8 @@ def _are_readings(x: Fraction, y: Fraction, problem: str) -> bool:
 
 def _differ_by_a_unit(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, may_round: bool, problem: str) -> bool:
     """Return whether x, the smaller, may be y in another unit: exactly, or after rounding (`0.17` for `16.67` %)."""
-    digits = len(str(int(y / x)))
+    ratio = y / x
+    digits = len(str(int(ratio)))
     powers = [Fraction(10**power) for power in (digits - 1, digits) if power >= 2]
     others = list[frozenset[Fraction]]()
     if not _asks_for_count_or_money(problem):
@@ -178,8 +179,8 @@ def _differ_by_a_unit(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, 
     if _asks_for_bare_measure(problem):
         others.append(_SMALL_RATIOS)
     if not may_round:
-        return y / x in _COMMON_RATIOS or y / x in powers or any(y / x in some for some in others)
+        return ratio in _COMMON_RATIOS or ratio in powers or any(ratio in some for some in others)
     slack = max(y / 100, _coarseness(b) / 2)
     return any(
-        abs(x * ratio - y) <= max(slack, min(a.step * ratio / 2, y * _ROUGHLY)) for ratio in (*_COMMON_RATIOS, *powers)
-    ) or any(abs(x * ratio - y) <= y / 100 for ratio in chain(*others))
+        abs(x * unit - y) <= max(slack, min(a.step * unit / 2, y * _ROUGHLY)) for unit in (*_COMMON_RATIOS, *powers)
+    ) or any(abs(x * unit - y) <= y / 100 for unit in chain(*others))

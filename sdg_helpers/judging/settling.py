@@ -34,17 +34,20 @@ from sdg_helpers.stages import Work
 
 def apply_rules(work: Work, pairs: AnswerPairs, known: Comparisons, store: Path, pending: Path) -> Counter[str]:
     """Decide what the rules cover; write the other comparisons to `pending`. Return reference_calls and pending."""
-    calls, asked, ids = 0, 0, pairs.ids
+    calls, asked, ids, decided = 0, 0, pairs.ids, list[bytes]()
     with files.AppendLog(store) as log, files.atomic_writer(pending) as questions:
         for number, (_, place, extracted, label) in enumerate(pairs, 1):
             predicted, expected = extracted.answer, label.answer
             if predicted and label.decided:
                 calls += predicted != expected  # the reference asks once per row
                 if (key := comparison_key(ids[place], predicted, expected)) not in known:
-                    problem = ids[place], pairs.texts.text(place)
-                    asked += _apply_rule(known, key, problem, predicted, expected, log, questions)
+                    text = "" if predicted == expected else pairs.texts.text(place)  # equal texts need no problem
+                    asked += _apply_rule(known, key, (ids[place], text), predicted, expected, decided, questions)
             if number % 4096 == 0:
                 work.progress(number, None)
+                log.append(b"".join(decided))
+                decided.clear()
+        log.append(b"".join(decided))
     return Counter(reference_calls=calls, pending=asked)
 
 
@@ -54,10 +57,10 @@ def _apply_rule(
     problem: tuple[str, str],
     predicted: str,
     expected: str,
-    log: files.AppendLog,
+    decided: list[bytes],
     questions: BinaryIO,
 ) -> bool:
-    """Return whether the model must be asked; append what a rule decides to the log. problem: id and text."""
+    """Return whether the model must be asked; add a line to `decided` where a rule decides. problem: id and text."""
     problem_id, text = problem
     correct, how = decide(predicted, expected, text, known.tiers)
     if not how and steers_judge(predicted, expected):
@@ -65,7 +68,7 @@ def _apply_rule(
         return False
     known[key] = encode_verdict(correct, how) if how else PENDING
     if how:
-        log.append(row_of(problem_id, predicted, expected, correct, how))
+        decided.append(row_of(problem_id, predicted, expected, correct, how))
     else:
         questions.write(
             files.dumps(
