@@ -42,7 +42,7 @@ class BadNodes:
                 if time.time() - started > _AT_ONCE_S:
                     self._healthy.update(_names(job.nodes or nodes))
                 elif (again := time.time() - job.seconds) > started + _MARGIN_S:  # requeued between two looks
-                    self._failures.update(_names(nodes))
+                    self._failures.update(self._unfit(job) or _names(nodes))
                     self._starts[job.job_id] = (again, job.nodes)
             elif self._has_failed(job, before.get("state", "")) and time.time() - started < _AT_ONCE_S:
                 self._failures.update(self._unfit(job) or _names(job.nodes or nodes))
