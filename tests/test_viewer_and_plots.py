@@ -336,3 +336,10 @@ def test_words_are_not_broken_and_numbers_stand_to_the_right():
     page = viewer.show_table([{"decision": "undecided " * 3, "votes": 3}, {"decision": "x" * 99, "votes": 12}]).data
     assert '<th style="text-align:left;min-width:20ch">decision' in page
     assert '<th style="text-align:right;min-width:0ch">votes' in page and page.count('<td style="text-align:right') == 2
+
+
+def test_shares_name_the_largest_part():
+    figure = plots.shares({"aops_c6": 3, "demo": 9}, "Rows by source", "rows")
+    assert figure.get_suptitle() == "The largest part: demo, 9 of 12 rows (75%)"
+    for nothing in ({}, {"demo": 0}):
+        assert plots.shares(nothing, "Rows by source", "rows").get_suptitle() == ""

@@ -1,6 +1,7 @@
 from .counts import bars as bars
 from .counts import funnel as funnel
 from .counts import grouped as grouped
+from .counts import shares as shares
 from .grids import grid as grid
 from .histograms import lengths as lengths
 from .histograms import similarities as similarities

@@ -21,6 +21,16 @@ def bars(counts: Mapping[str, float], title: str, xlabel: str = "", finding: str
     return _bars(merge_small(counts), finding, title, xlabel)
 
 
+def shares(counts: Mapping[str, float], title: str, unit: str) -> Figure:
+    """Draw the parts of a whole as bars, and say which part is the largest. unit: of the values, "rows" or "GB"."""
+    total, largest = sum(counts.values()), max(counts, key=lambda name: counts[name], default="")
+    finding = ""
+    if total:
+        value, whole = format_number(counts[largest]), format_number(total)
+        finding = f"The largest part: {label(largest)}, {value} of {whole} {unit} ({counts[largest] / total:.0%})"
+    return bars(counts, title, unit, finding)
+
+
 def funnel(
     manifest: Mapping[str, Any], title: str, rows_in: str, rows_out: str, more: Mapping[str, float] | None = None
 ) -> Figure:
