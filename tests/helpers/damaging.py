@@ -14,8 +14,8 @@ def cut_rows(path, rng=None):
 
 
 def cut_anywhere(path, rng=None):
-    data = path.read_bytes()
-    path.write_bytes(data[: rng.randrange(len(data)) if rng else len(data) // 2])
+    if data := path.read_bytes():  # an earlier disaster may have emptied it
+        path.write_bytes(data[: rng.randrange(len(data)) if rng else len(data) // 2])
 
 
 def empty(path, rng=None):
@@ -24,7 +24,8 @@ def empty(path, rng=None):
 
 def edit(path, rng=None):
     """Change one digit, as an editor does: the size stays and the time changes."""
-    data = bytearray(path.read_bytes())
+    if not (data := bytearray(path.read_bytes())):
+        return
     digits = [place for place, byte in enumerate(data) if chr(byte).isdigit()] or [len(data) // 2]
     place = rng.choice(digits) if rng else digits[len(digits) // 2]
     data[place] = ord("8") if data[place] != ord("8") else ord("3")
@@ -34,6 +35,8 @@ def edit(path, rng=None):
 def rot(path, rng=None):
     """Flip one bit, as a disk does: size and time stay."""
     status, data = path.stat(), bytearray(path.read_bytes())
+    if not data:
+        return
     place = rng.randrange(len(data)) if rng else len(data) * 2 // 3
     data[place] ^= 1 << (rng.randrange(8) if rng else 0)
     path.write_bytes(data)
@@ -47,7 +50,7 @@ def swap_rows(path, rng=None):
 
 def repeat_row(path, rng=None):
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines, lines[0]]))
+    path.write_bytes(b"".join([*lines, *lines[:1]]))
 
 
 def double(path, rng=None):
