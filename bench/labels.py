@@ -58,7 +58,7 @@ def _answer(solution: str) -> str | None:
 
 def judge(problem: str, one: str, other: str, calls: Counter[str]) -> bool:
     """The verdict on two answers, by rule or by the truth; counts calls and rules that are wrong."""
-    right = _number(one) == _number(other)
+    right = as_number(one) == as_number(other)
     verdict, how = decide(one, other, problem)
     calls["comparisons"] += 1
     calls["asked"] += not how
@@ -66,7 +66,7 @@ def judge(problem: str, one: str, other: str, calls: Counter[str]) -> bool:
     return right
 
 
-def _number(text: str) -> float | str:
+def as_number(text: str) -> float | str:
     try:
         return float(text.replace(",", "").replace("$", "").rstrip(".%"))
     except ValueError:
@@ -100,7 +100,7 @@ def measure(problems: Sequence[tuple[str, Simulated, list[str]]], folder: Path) 
             for place, (text, one, _) in enumerate(problems)
         )
     )
-    solutions = _write_solutions([texts for *_, texts in problems], folder)
+    solutions = write_solutions([texts for *_, texts in problems], folder)
     labels = {}
     for number, (name, rule) in enumerate(RULES.items()):
         stage = Stage(folder / str(number), "relabeled")
@@ -114,7 +114,7 @@ def measure(problems: Sequence[tuple[str, Simulated, list[str]]], folder: Path) 
     _print_labels(labels, [one for _, one, _ in problems])
 
 
-def _write_solutions(texts: Sequence[Sequence[str]], folder: Path) -> Path | None:
+def write_solutions(texts: Sequence[Sequence[str]], folder: Path) -> Path | None:
     """Write the solutions of all problems, by seed; None if there are only answers."""
     if not texts[0]:
         return None
@@ -132,12 +132,12 @@ def _write_solutions(texts: Sequence[Sequence[str]], folder: Path) -> Path | Non
 
 
 def _print_labels(labels: dict[str, pd.DataFrame], problems: Sequence[Simulated]) -> None:
-    truth = [_number(one.truth) for one in problems]
-    damaged = [_number(one.reference) != _number(one.truth) for one in problems]
+    truth = [as_number(one.truth) for one in problems]
+    damaged = [as_number(one.reference) != as_number(one.truth) for one in problems]
     repairs: dict[str, set[int]] = {}
     print("  rule            wrong labels  relabeled  right  undecided  right of those >= 0.9 sure")
     for name, table in labels.items():
-        right = [_number(text) == true for text, true in zip(table["expected_answer"], truth, strict=True)]
+        right = [as_number(text) == true for text, true in zip(table["expected_answer"], truth, strict=True)]
         used, relabeled = (table["decision"] != "undecided").tolist(), (table["decision"] == "relabel").tolist()
         repairs[name] = {place for place, one in enumerate(right) if one and relabeled[place] and damaged[place]}
         sure = [one for one, use, p in zip(right, used, table["confidence"], strict=True) if use and p >= 0.9]

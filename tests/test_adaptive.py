@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.adaptive_labels import compare, simulated
 from sdg_helpers import files
 from sdg_helpers.adaptive import AdaptiveRule, compare_with_uniform, rounds_store, savings, solve_problems
 from sdg_helpers.adaptive.pass_rates import PassRates, read_pass_rates, stopped_path
@@ -27,7 +28,8 @@ from tests.helpers.standin import StandIn
         (16, 1, 5, (16, "cap")),
         (4, 0, 4, (4, "settled")),
         (8, 0, 4, (12, "")),
-        (4, 3, 3, (5, "")),
+        (4, 3, 3, (6, "")),
+        (6, 3, 3, (7, "")),
         (4, 0, 1, (8, "")),
         (12, 0, 2, (12, "too_hard")),
         (15, 1, 2, (16, "")),
@@ -91,6 +93,17 @@ def test_useful_solutions_cost_less_than_with_uniform_sampling(shape, share):
     generated, useful = table.iloc[:, 0], table.iloc[:, 1]
     assert generated["adaptive"] / useful["adaptive"] < share * generated["uniform"] / useful["uniform"]
     assert useful["adaptive"] > 0.98 * useful["uniform"]
+
+
+@pytest.mark.parametrize("cluster", [0.05, 0.5])
+def test_labels_are_as_good_as_those_of_as_many_uniform_solutions(tmp_path, cluster):
+    """cluster: share of the wrong answers that repeat another one. A tenth of the references is wrong."""
+    found = compare(simulated((0.5, 0.5), cluster, 1000), tmp_path)
+    adaptive, whole, equal = found.values()
+    assert adaptive.tokens <= equal.tokens and adaptive.right_labels >= 0.97 * equal.right_labels
+    assert adaptive.right_rows >= 1.08 * equal.right_rows
+    assert adaptive.wrong_labels <= whole.wrong_labels and adaptive.wrong_rows <= whole.wrong_rows
+    assert adaptive.tokens / adaptive.right_rows <= 0.6 * whole.tokens / whole.right_rows
 
 
 @pytest.fixture(scope="module")

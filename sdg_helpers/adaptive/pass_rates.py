@@ -115,6 +115,14 @@ def sampling_tables(solutions: Stage) -> dict[str, Path]:
     return {"stopped": stopped, "rounds": rounds_folder(solutions) / "verdicts.parquet"}
 
 
+def first_round(solutions: Stage) -> int | None:
+    """Return how many solutions every problem got in round one, whatever its results; None for a uniform run."""
+    if not (tables := sampling_tables(solutions)):
+        return None
+    first = parquet.read_table(tables["stopped"], columns=["first"])["first"]
+    return int(first[0].as_py()) if len(first) else None
+
+
 def read_pass_rates(solutions: Stage, verdicts: Path) -> dict[str, PassRate]:
     """Return pass rates by problem id, unbiased however the solutions were sampled; about 500 bytes per problem.
 

@@ -64,7 +64,8 @@ class AdaptiveRule:
 
         seeds, right: asked for so far, and how many of them are right. agreeing: the most others that agree on one
         answer. cap: the most seeds that a problem may get. The next round asks for as many as right ones are missing,
-        which would do if all were right: the last ones asked for are then never too many.
+        which would do if all were right: the last ones asked for are then never too many. The second round asks for half
+        of the first at least, which gives labels.relabel more votes that it can be fitted to.
         """
         if right >= self.target:
             return seeds, "target"
@@ -74,7 +75,8 @@ class AdaptiveRule:
             return seeds, "settled"
         if prior.rate(seeds, right) < self.min_rate:
             return seeds, "too_hard"
-        return min(cap, seeds + self.target - right), ""
+        least = self.first // 2 if seeds == self.first else 1
+        return min(cap, seeds + max(least, self.target - right)), ""
 
 
 def fit_prior(counts: Mapping[tuple[int, int], int]) -> Prior:

@@ -40,6 +40,10 @@ class Ballots:
     matches: Bools
     spellings: list[str]
 
+    def choose(self, rows: Bools) -> Ballots:
+        """Return some of the ballots."""
+        return Ballots(self.problem[rows], self.seed[rows], self.answer[rows], self.matches[rows], self.spellings)
+
     @cached_property
     def readings(self) -> Readings:
         """The spellings as they are counted; read once, because reading millions of them takes a while."""
