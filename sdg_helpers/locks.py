@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import psutil
-
 from sdg_helpers.errors import SdgError
 from sdg_helpers.files import content_id, disk_errors
 from sdg_helpers.lease_locks import NO_FLOCK, Lease
@@ -139,6 +137,8 @@ def open_lockable(path: Path) -> BinaryIO:
 
 def file_system(path: Path) -> str:
     """Return the type and mount point of a path's file system, such as "nfs4 at /home"."""
+    import psutil
+
     real = os.path.realpath(path)
     mounts = [
         one for one in psutil.disk_partitions(all=True) if os.path.commonpath((real, one.mountpoint)) == one.mountpoint

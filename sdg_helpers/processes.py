@@ -12,8 +12,6 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 
-import psutil
-
 from sdg_helpers.errors import SdgError
 
 
@@ -31,6 +29,8 @@ def start_time(pid: int) -> str | None:
         pass
     if os.path.exists("/proc/self/stat"):
         return None
+    import psutil
+
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.3f}"

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime, timezone
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +281,8 @@ def versions() -> dict[str, str]:
 
 @cache
 def _installed_versions() -> dict[str, str]:
+    from importlib import metadata
+
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):

@@ -7,8 +7,11 @@ import sys
 import pytest
 
 from sdg_helpers import runs
+from sdg_helpers.budgets.ledger import Entry
 from sdg_helpers.cli.main import main
 from sdg_helpers.errors import SdgError
+from sdg_helpers.planning.estimate import Range
+from sdg_helpers.planning.stored import save_plan
 from tests.helpers.clone import command, environment, make_clone, write_notebook
 
 
@@ -27,11 +30,19 @@ def complete(name, run="a"):
     return stage.folder
 
 
+HEAVY = {"pandas", "numpy", "pyarrow", "openai", "datasets", "pydantic", "asyncio"}
+
+
+def loaded_by(code):
+    """Return the modules that this code loads."""
+    code = f"import sys; from sdg_helpers.cli.main import _parser, main; {code}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
 def test_help_loads_no_heavy_library():
     found = subprocess.run([*command("--help")], env=environment(), check=True, capture_output=True, text=True)
-    code = "import sys; from sdg_helpers.cli.main import _parser; _parser().format_help(); print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
-    assert not {"pandas", "numpy", "pyarrow", "openai", "datasets", "pydantic"} & set(loaded.stdout.split())
+    assert not HEAVY & loaded_by("_parser().format_help()")
     for word in ("init", "run", "status", "reset", "notebooks", "params", "weights", "export", "import"):
         assert f"\n    {word} " in found.stdout or f"\n    {word}\n" in found.stdout
 
@@ -137,6 +148,14 @@ def test_status_in_words_and_for_programs(clone, capsys):
     assert json.loads(capsys.readouterr().out)[0]["counts"] == {"rows_in": 1, "rows_out": 1, "dropped": {}}
     assert main(["status"]) == 0
     assert capsys.readouterr().out.split()[:2] == ["a", "demo"]
+
+
+def test_status_of_a_run_loads_no_heavy_library(clone):
+    complete("problems")
+    run = runs.existing_run("a")
+    Entry(run, role="solver", prompt_tokens=10, completion_tokens=20).save()
+    save_plan(run, {name: Range(1, 1, 2) for name in ("tokens", "hours", "prompt_tokens")}, "")
+    assert not (HEAVY | {"yaml", "psutil"}) & loaded_by("assert main(['status', 'a']) == 0")
 
 
 BROKEN = [

@@ -15,6 +15,7 @@ from sdg_helpers.budgets.budget import (
     BudgetSpent,
     format_amount,
     read_budget,
+    unit_problem,
 )
 from sdg_helpers.budgets.forecast import CHARACTERS_PER_TOKEN, Forecast, characters
 from sdg_helpers.budgets.ledger import Entry, Ledger, Spent
@@ -136,24 +137,6 @@ class Account:
         """Raise SdgError when this server's use cannot be counted in the budget's unit."""
         if problem := unit_problem(budget, self.role, self.gpus, self.prices):
             raise SdgError(f"{self.run.name}: the budget is {budget.text!r}, but {problem}")
-
-
-def unit_problem(budget: Budget, role: str, gpus: int, prices: Prices | None) -> str:
-    """Return why a server's use cannot be counted in a budget's unit, and what to do; "" when it can."""
-    if budget.unit == GPU_HOURS and not gpus:
-        return (
-            f"the {role} of this profile runs on no GPU that is known here (engine sglang has). Give the budget in "
-            "tokens, as a duration, or as money."
-        )
-    if budget.is_money and prices is None:
-        return (
-            f"the {role} of this profile has no prices, so {budget.unit!r} cannot be counted. Add `prices: "
-            "{input_per_million: …, output_per_million: …, currency: …}` to it, or give the budget in tokens, "
-            "gpu-hours or as a duration such as 8h."
-        )
-    if budget.is_money and prices is not None and prices.currency.upper() != budget.unit.upper():
-        return f"the prices of the {role} are in {prices.currency}. Give the budget in {prices.currency}."
-    return ""
 
 
 def is_spent(run: Path, budget: Budget) -> bool:

@@ -6,10 +6,14 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
 from sdg_helpers.formatting import format_duration, format_number
+
+if TYPE_CHECKING:
+    from sdg_helpers.budgets.prices import Prices
 
 TOKENS, TOTAL_TOKENS, GPU_HOURS, HOURS = "tokens", "total tokens", "gpu-hours", "hours"
 TIME_UNITS = (GPU_HOURS, HOURS)
@@ -147,3 +151,21 @@ def format_bare(amount: float, unit: str) -> str:
         if unit == GPU_HOURS
         else (f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.3g}")
     )
+
+
+def unit_problem(budget: Budget, role: str, gpus: int, prices: Prices | None) -> str:
+    """Return why a server's use cannot be counted in a budget's unit, and what to do; "" when it can."""
+    if budget.unit == GPU_HOURS and not gpus:
+        return (
+            f"the {role} of this profile runs on no GPU that is known here (engine sglang has). Give the budget in "
+            "tokens, as a duration, or as money."
+        )
+    if budget.is_money and prices is None:
+        return (
+            f"the {role} of this profile has no prices, so {budget.unit!r} cannot be counted. Add `prices: "
+            "{input_per_million: …, output_per_million: …, currency: …}` to it, or give the budget in tokens, "
+            "gpu-hours or as a duration such as 8h."
+        )
+    if budget.is_money and prices is not None and prices.currency.upper() != budget.unit.upper():
+        return f"the prices of the {role} are in {prices.currency}. Give the budget in {prices.currency}."
+    return ""

@@ -18,7 +18,6 @@ from typing import Any
 
 from sdg_helpers import files, processes
 from sdg_helpers.budgets.budget import GPU_HOURS, HOURS, TOKENS, TOTAL_TOKENS
-from sdg_helpers.budgets.prices import Prices
 from sdg_helpers.errors import SdgError
 
 FOLDER = "spending"
@@ -87,6 +86,8 @@ class Ledger:
             sums["completion"] += completion
             sums["gpu_s"] += entry["gpus"] * _seconds(entry, now)
             if entry.get("prices"):
+                from sdg_helpers.budgets.prices import Prices  # pydantic takes longer to load than `sdg status` has
+
                 prices = Prices(**entry["prices"])
                 money[prices.currency.upper()] += prices.cost(prompt, completion)
         return Spent(

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sdg_helpers.budgets.account import unit_problem
-from sdg_helpers.budgets.budget import HOURS, Budget, format_amount, format_bare, parse_budget, read_budget
+from sdg_helpers.budgets.budget import (
+    HOURS,
+    Budget,
+    format_amount,
+    format_bare,
+    parse_budget,
+    read_budget,
+    unit_problem,
+)
 from sdg_helpers.budgets.ledger import Ledger, Spent
 from sdg_helpers.errors import SdgError
-from sdg_helpers.profiles import Profile
+
+if TYPE_CHECKING:
+    from sdg_helpers.profiles import Profile
 
 _MORE = 1.1  # suggest a budget with some room
 

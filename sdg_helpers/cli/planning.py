@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sdg_helpers.notebooks.discovery import Notebook
-    from sdg_helpers.planning.intervals import Pilot, Range
+    from sdg_helpers.planning.estimate import Range
+    from sdg_helpers.planning.intervals import Pilot
     from sdg_helpers.planning.scale import Scale
     from sdg_helpers.profiles import Profile
     from sdg_helpers.runs.run import Run

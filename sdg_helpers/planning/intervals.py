@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import islice
 from math import exp, log, sqrt
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sdg_helpers import files
 from sdg_helpers.budgets.prices import Prices
 from sdg_helpers.judging.verdicts import read_outcomes
+from sdg_helpers.planning.estimate import Range
 from sdg_helpers.planning.scale import Scale, total
 from sdg_helpers.runs.run import Track
 from sdg_helpers.solutions.rows import read_id, summarize_row
@@ -43,14 +44,6 @@ class Pilot:
 
     def __len__(self) -> int:
         return len(self.tokens)
-
-
-class Range(NamedTuple):
-    """An estimate with its central 90 %."""
-
-    value: float
-    low: float
-    high: float
 
 
 def read_pilot(track: Track, of: int | None = None) -> Pilot:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from sdg_helpers.budgets.budget import format_amount, format_bare
 from sdg_helpers.budgets.prices import Prices
 from sdg_helpers.formatting import format_duration, format_number
-from sdg_helpers.planning.intervals import Pilot, Range, ranges
+from sdg_helpers.planning.estimate import Range
+from sdg_helpers.planning.intervals import Pilot, ranges
 from sdg_helpers.planning.scale import Scale, costs, losses
 from sdg_helpers.profiles import Profile
 

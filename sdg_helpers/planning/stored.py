@@ -8,7 +8,7 @@ from sdg_helpers import files
 from sdg_helpers.budgets.budget import GPU_HOURS, HOURS, TOKENS, TOTAL_TOKENS, format_amount
 from sdg_helpers.budgets.ledger import Ledger
 from sdg_helpers.errors import SdgError
-from sdg_helpers.planning.intervals import Range
+from sdg_helpers.planning.estimate import Range
 
 _FILE = "plan.json"
 

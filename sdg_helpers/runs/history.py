@@ -8,8 +8,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from sdg_helpers import files, paths, stages
 from sdg_helpers.errors import SdgError
 
@@ -28,6 +26,8 @@ def add_session(folder: Path, profile: Profile, overrides: Mapping[str, Any]) ->
 
     Raises SdgError for a run that was begun with a different profile.
     """
+    import yaml
+
     known = read_for_profile(folder, profile)
     session = {
         "profile": profile.model_dump(exclude_unset=True, mode="json"),
@@ -56,6 +56,8 @@ def add_session(folder: Path, profile: Profile, overrides: Mapping[str, Any]) ->
 
 def read(folder: Path) -> dict[str, Any] | None:
     """Return the content of run.yaml, or None when the run has not begun. Raises SdgError when it is invalid."""
+    import yaml
+
     path = folder / "run.yaml"
     way_out = (
         f"Restore the file, or delete it: the next `sdg run --run {folder.name} --profile P` writes it again. "
