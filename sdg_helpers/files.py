@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 20
 _TAIL_BYTES = 1 << 16
+_RELEASE_BYTES = 8 << 20  # of a file that is not cached: how often the system is told
+_WINDOW_BYTES = 64 << 20  # how long writing to the disk may take
 
 
 def content_id(*parts: str) -> str:
@@ -99,11 +101,12 @@ def _excerpt(line: bytes) -> str:
 
 
 @contextmanager
-def atomic_writer(path: Path | str, *, sync: bool = True) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path | str, *, sync: bool = True, cached: bool = True) -> Iterator[BinaryIO]:
     """Open a binary file that appears at `path` complete or not at all (temporary name, fsync, rename).
 
-    sync: wait for the disk; False for what nobody misses after a power cut. Raises SdgError when this file cannot be
-    written; other exceptions from the body propagate unchanged.
+    sync: wait for the disk; False for what nobody misses after a power cut. cached: False for a large file that is not
+    read soon: the system need not keep it in memory. Raises SdgError when this file cannot be written; other exceptions
+    from the body propagate unchanged.
     """
     path = Path(path)
     with disk_errors(path):
@@ -111,7 +114,7 @@ def atomic_writer(path: Path | str, *, sync: bool = True) -> Iterator[BinaryIO]:
         name = str(temporary_path(path))
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        raw = _Raw(handle, path)
+        raw = _Raw(handle, path, cached)
         with io.BufferedWriter(raw, _BLOCK) as file:
             yield file
             file.flush()
@@ -130,18 +133,26 @@ def atomic_writer(path: Path | str, *, sync: bool = True) -> Iterator[BinaryIO]:
 class _Raw(io.FileIO):
     """An open file whose write errors name `path`, so that OSErrors from elsewhere in the body are not blamed on it.
 
-    It hashes what is written.
+    It hashes what is written. cached: see atomic_writer.
     """
 
-    def __init__(self, handle: int, path: Path):
+    def __init__(self, handle: int, path: Path, cached: bool):
         super().__init__(handle, "w")
         self._path, self.recorder = path, Recorder(by_row=path.suffix == ".jsonl")
+        self._cached, self._released = cached or not hasattr(os, "posix_fadvise"), 0
 
     def write(self, data: Buffer, /) -> int:
         with disk_errors(self._path):
             written = super().write(data)
         self.recorder.update(memoryview(data)[:written])
+        if not self._cached and self.recorder.bytes - self._released >= _RELEASE_BYTES:
+            self._release()
         return written
+
+    def _release(self) -> None:
+        """Let the system write what is new, and forget what is on the disk, so that it uses the same memory again."""
+        start, self._released = max(0, self._released - _WINDOW_BYTES), self.recorder.bytes
+        os.posix_fadvise(self.fileno(), start, self._released - start, os.POSIX_FADV_DONTNEED)
 
 
 def umask() -> int:

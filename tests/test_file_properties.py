@@ -19,7 +19,7 @@ from sdg_helpers.lease_locks import Lease
 from sdg_helpers.prompts import Prompt
 from sdg_helpers.row_files.reading import read_rows
 from sdg_helpers.row_files.values import BadRow, unmarked
-from sdg_helpers.sft.shuffling import ShuffledRows
+from sdg_helpers.sft.shuffling import Excerpt, ShuffledRows
 from sdg_helpers.solutions.rows import (
     GENERATED_KEYS,
     parse_solution,
@@ -168,6 +168,29 @@ def test_shuffling_is_a_permutation_that_depends_on_keys_only(rows, size):
                 orders.append([(bytes(line), note) for line, note, _ in shuffled])
     wanted = sorted(((key, number) for number, (key, _) in enumerate(rows)))
     assert orders[0] == orders[1] == [(rows[number][1], number) for _, number in wanted]
+
+
+@inputs(100)
+@given(
+    st.lists(
+        st.tuples(st.binary(min_size=16, max_size=16), st.integers(0, 1), *[st.integers(0, 40)] * 2, st.binary()),
+        max_size=20,
+    ),
+    st.integers(1, 60),
+)
+def test_shuffled_lines_get_their_excerpts_back(rows, buffer):
+    with tempfile.TemporaryDirectory() as folder:
+        sources = [Path(folder, name) for name in "ab"]
+        for number, path in enumerate(sources):
+            path.write_bytes(bytes(range(100 * number, 100 * number + 40)))
+        spill, wanted = Path(folder, "spill"), []
+        with ShuffledRows(spill, 9, bucket_bytes=3, buffer_bytes=buffer, sources=sources) as shuffled:
+            for number, (key, source, start, stop, line) in enumerate(rows):
+                part = sources[source].read_bytes()[start:stop]
+                shuffled.add(key, line, number, Excerpt.of(part, source, start), line[::-1])
+                wanted.append((key, number, line + part + line[::-1]))
+            found = [(line, note) for line, note, _ in shuffled]
+    assert found == [(line, number) for _, number, line in sorted(wanted)]
 
 
 @inputs(100)

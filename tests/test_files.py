@@ -1,6 +1,7 @@
 """The floor's promises: nothing torn, nothing half-written, clear errors."""
 
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdg_helpers import files
+from sdg_helpers import files, fingerprints
 from sdg_helpers.completions.redaction import Redactor
 from sdg_helpers.errors import SdgError
 from sdg_helpers.locks import Lock
@@ -157,6 +158,20 @@ def test_an_error_of_something_else_is_not_blamed_on_the_file_being_written(tmp_
         out.write(b"half")
         raise error
     assert raised.value is error and not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_not_cached_is_written_and_hashed_as_any_other(tmp_path, monkeypatch):
+    released, fadvise = [], os.posix_fadvise
+    monkeypatch.setattr(files, "_RELEASE_BYTES", 3 << 20)
+    monkeypatch.setattr(os, "posix_fadvise", lambda handle, *rest: (released.append(rest[:2]), fadvise(handle, *rest)))
+    data = random.Random(5).randbytes(8 << 20)
+    for cached in (True, False):
+        with files.atomic_writer(tmp_path / "out", cached=cached) as out:
+            for start in range(0, len(data), 1 << 18):
+                out.write(data[start : start + (1 << 18)])
+        assert (tmp_path / "out").read_bytes() == data
+        assert fingerprints.fingerprint_output(tmp_path / "out")[0] == fingerprints.fingerprint(tmp_path / "out")
+        assert released == ([] if cached else [(0, 3 << 20), (0, 6 << 20)])
 
 
 def test_atomic_writer_leaves_the_old_file_when_it_fails(tmp_path):

@@ -21,7 +21,7 @@ from sdg_helpers.sft.dataset_cards import DatasetCard
 from sdg_helpers.sft.export import export_sft
 from sdg_helpers.sft.filters import REASONS, Filters
 from sdg_helpers.sft.rows import RowFormat, RowMaker
-from sdg_helpers.sft.shuffling import ShuffledRows
+from sdg_helpers.sft.shuffling import Excerpt, ShuffledRows
 from sdg_helpers.stages import Stage
 from tests.helpers.clone import ROOT
 from tests.helpers.stages import stage_at, write_manifest
@@ -322,6 +322,18 @@ def test_the_shuffled_order_does_not_depend_on_the_buckets(tmp_path):
                 shuffled.add(key, line, note)
             results.append([(bytes(line), note, again) for line, note, again in shuffled])
     assert results[0] == results[1] == results[2] == [(line, note, False) for _, line, note in sorted(rows)]
+
+
+def test_long_thinking_is_not_copied_to_the_spill_file(tmp_path):
+    source = tmp_path / "output-rs0.jsonl"
+    source.write_bytes(bytes(range(256)) * 400)
+    with ShuffledRows(tmp_path / "spill", 1, buffer_bytes=1, sources=[source]) as shuffled:
+        shuffled.add(bytes(16), b"before ", 1, Excerpt.of(source.read_bytes()[5:90_000], 0, 5), b" after")
+        assert (tmp_path / "spill").stat().st_size < 100
+        assert [line for line, _, _ in shuffled] == [b"before " + source.read_bytes()[5:90_000] + b" after"]
+        source.write_bytes(bytes(100_000))
+        with pytest.raises(SdgError, match=r"output-rs0\.jsonl: something else changed this file"):
+            list(shuffled)
 
 
 def test_pass_rates_are_counted_from_the_verdicts_without_a_table(stages, tmp_path):

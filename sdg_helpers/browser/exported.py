@@ -42,7 +42,7 @@ class Exported:
 
     def text(self, solution: Solution) -> bytes:
         """Return a solution's text as it was exported."""
-        return self._maker.text(solution)
+        return self._maker.whole_text(solution)
 
     def candidates(self, seed: int) -> Iterator[tuple[int, list[int]]]:
         """Yield (position, earlier seeds) where a solution of this seed may repeat one of those. Ends the seed."""

@@ -69,7 +69,7 @@ def find_by_row(track: Track, number: int) -> Found:
         for solution in scan_solutions(path):
             if sought not in solution.text or maker.question(solution) not in row["input"]:
                 continue
-            if _without_opening(maker.text(solution)) == output:
+            if _without_opening(maker.whole_text(solution)) == output:
                 verdict = find_verdict(track, solution)
                 return Found(solution, verdict, number, "")
     raise SdgError(
@@ -126,7 +126,7 @@ def _exported(track: Track, solution: Solution, verdict: Verdict | None) -> tupl
     reason = maker.reason_to_drop(solution, verdict)
     if reason is not None:
         return None, reason
-    text, problem = _without_opening(maker.text(solution)), escape_json(str(solution.keys.get("problem", "")))
+    text, problem = _without_opening(maker.whole_text(solution)), escape_json(str(solution.keys.get("problem", "")))
     with open(sft_file(track), "rb", buffering=1 << 20) as file:
         number = next((number for number, line in enumerate(file, 1) if text in line and problem in line), None)
     return number, "" if number else "its text is not in the SFT file"

@@ -30,9 +30,9 @@ from sdg_helpers.sft.dataset_cards import (
 )
 from sdg_helpers.sft.expected_errors import ExpectedErrors, read_confidence
 from sdg_helpers.sft.filters import REASONS, Filters
-from sdg_helpers.sft.forms import FORMS, file_name, schema_of
+from sdg_helpers.sft.forms import FORMS, Line, file_name, schema_of
 from sdg_helpers.sft.rows import RowFormat, RowMaker, shuffle_key
-from sdg_helpers.sft.shuffling import ShuffledRows
+from sdg_helpers.sft.shuffling import Excerpt, ShuffledRows
 from sdg_helpers.sft.tables import Table
 from sdg_helpers.sft.template_checks import check_files
 from sdg_helpers.solutions import seed_files
@@ -212,13 +212,15 @@ def _write_rows(
     problem_key, reference_key = _COUNTED_KEYS.get(track, ("id", "expected_answer"))
     counts = _Counts(problem_key, reference_key, maker.errors)
     with ExitStack() as stack:
-        shuffled = [stack.enter_context(ShuffledRows(partial / form, size)) for form in maker.forms]
-        for solution, verdict in _kept_solutions(work, maker, seeds, verdicts, counts):
-            text = maker.text(solution)
-            key = shuffle_key(shuffle_seed, verdict.id, text)
+        sources = list(seeds.values())
+        shuffled = [stack.enter_context(ShuffledRows(partial / form, size, sources=sources)) for form in maker.forms]
+        for solution, verdict, source, offset in _kept_solutions(work, maker, seeds, verdicts, counts):
+            text, start = maker.text(solution)
+            key = shuffle_key(shuffle_seed, verdict.id, *text)
             note = counts.pack(solution, verdict)
+            place = (source, offset + solution.text_at + start) if solution.text_at >= 0 else None
             for rows, line in zip(shuffled, maker.rows(solution, text, verdict), strict=True):
-                rows.add(key, line, note)
+                _add(rows, key, note, line, text.thinking, place)
         if not shuffled[0].rows:
             reasons = ", ".join(f"{count} × {reason}" for reason, count in counts.dropped.items()) or "no input rows"
             raise SdgError(
@@ -234,6 +236,16 @@ def _write_rows(
     return tables, counts.for_manifest()
 
 
+def _add(rows: ShuffledRows, key: bytes, note: int, line: Line, thinking: bytes, place: tuple[int, int] | None) -> None:
+    """Add a line. Its thinking is long and stays where it is. place: number of its file, and where it begins there;
+    None if the file has it in other bytes."""
+    if place is None:
+        rows.add(key, line.whole(thinking), note)
+    else:
+        excerpt = Excerpt.of(thinking[line.start : line.end], place[0], place[1] + line.start)
+        rows.add(key, line.before, note, excerpt, line.after)
+
+
 def _tables(folder: Path, maker: RowMaker, track: str) -> list[Table]:
     types = maker.columns.types(maker.extra_keys)
     return [
@@ -243,10 +255,14 @@ def _tables(folder: Path, maker: RowMaker, track: str) -> list[Table]:
 
 def _kept_solutions(
     work: Work, maker: RowMaker, seeds: Mapping[int, Path], verdicts: Path, counts: _Counts
-) -> Iterator[tuple[Solution, Verdict]]:
-    """Yield the solutions that pass the filters, with their verdicts; count those that are dropped."""
+) -> Iterator[tuple[Solution, Verdict, int, int]]:
+    """Yield the solutions that pass the filters, with verdict, number of the file, and offset of the line in it.
+
+    Those that are dropped are counted.
+    """
     size, read = sum(path.stat().st_size for path in seeds.values()), 0
-    for seed, path in seeds.items():
+    for source, (seed, path) in enumerate(seeds.items()):
+        begun = read
         seed_verdicts = SeedVerdicts(verdicts, seed)
         ours = is_recorded(path)
         for number, line in enumerate(read_lines(path), 1):
@@ -255,7 +271,7 @@ def _kept_solutions(
             reason = maker.reason_to_drop(solution, verdict)
             counts.rows_in += 1
             if reason is None and verdict is not None:
-                yield solution, verdict
+                yield solution, verdict, source, read - begun
             else:
                 counts.dropped[reason or "no_verdict"] += 1
             read += len(line)
@@ -270,7 +286,7 @@ def _write_file(
 
     types: of the keys whose values have to be converted.
     """
-    with files.atomic_writer(path) as out:
+    with files.atomic_writer(path, cached=False) as out:
         for line, note, repeated in rows:
             if repeated and deduplicate:
                 counts.dropped["duplicate"] += 1

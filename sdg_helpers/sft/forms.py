@@ -1,7 +1,8 @@
 """The forms of a row: the same question and text, under the keys that different trainers read.
 
 A form gets the question as text and the model's text JSON-escaped, and returns the start of a line of JSON: everything
-up to the keys that all forms share.
+up to the keys that all forms share. The thinking is long and the same in every form, so a form only says which part of
+it goes where.
 """
 
 from __future__ import annotations
@@ -16,12 +17,37 @@ from sdg_helpers import exact_json, files
 from sdg_helpers.answers.thinking import CLOSE, OPEN
 from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.sft.columns import schema
-from sdg_helpers.solutions.rows import answer_start, strip_leading_space
+from sdg_helpers.solutions.rows import answer_start, skip_space, strip_leading_space
 
 _TRAILING_SPACE = re.compile(rb"(?:(?<!\\)(?:\\n|\\r|\\t)| ){1,256}$")
 _MAX_TRAILING_SPACE = 256  # bytes; a search of the whole thinking would cost more than the rest of the row
 Head = Sequence[dict[str, str]]  # the messages before the question
-Writer = Callable[[Head, str, bytes], bytes]
+
+
+class Text(NamedTuple):
+    """A solution's text as it is exported, JSON-escaped: first the thinking, with its tags, then the answer.
+
+    A text without closed thinking is all answer.
+    """
+
+    thinking: bytes
+    answer: bytes
+
+
+class Line(NamedTuple):
+    """A line, or the start of one: `before`, thinking[start:end] of its text, `after`."""
+
+    before: bytes
+    start: int
+    end: int
+    after: bytes
+
+    def whole(self, thinking: bytes) -> bytes:
+        """Return the line as one piece."""
+        return b"".join((self.before, thinking[self.start : self.end], self.after))
+
+
+Writer = Callable[[Head, str, Text], Line]
 
 
 class Form(NamedTuple):
@@ -33,36 +59,37 @@ class Form(NamedTuple):
     write: Writer | None  # None: needs the chat template, so the row maker writes it
 
 
-def _messages(head: Head, question: str, text: bytes) -> bytes:
-    return b'{"messages":[%b{"role":"user","content":%b},{"role":"assistant","content":"%b"}]' % (
+def _messages(head: Head, question: str, text: Text) -> Line:
+    before = b'{"messages":[%b{"role":"user","content":%b},{"role":"assistant","content":"' % (
         b"".join(exact_json.dumps(message) + b"," for message in head),
         files.dumps(question)[:-1],
-        text,
     )
+    return Line(before, 0, len(text.thinking), text.answer + b'"}]')
 
 
-def _reasoning_content(head: Head, question: str, text: bytes) -> bytes:
+def _reasoning_content(head: Head, question: str, text: Text) -> Line:
     """Like messages, with the thinking apart. Every message has all keys, so that they have one type."""
-    thinking, answer = split_escaped(text)
+    unclosed, answer = (b"", strip_leading_space(text.answer)) if text.thinking else split_escaped(text.answer)
     empty = [{**message, "reasoning_content": ""} for message in head]
-    return (
+    before = (
         b'{"messages":[%b{"role":"user","content":%b,"reasoning_content":""},'
-        b'{"role":"assistant","content":"%b","reasoning_content":"%b"}]'
+        b'{"role":"assistant","content":"%b","reasoning_content":"%b'
     ) % (
         b"".join(exact_json.dumps(message) + b"," for message in empty),
         files.dumps(question)[:-1],
         answer,
-        thinking,
+        unclosed,
     )
+    return Line(before, *_without_tags(text.thinking), b'"}]')
 
 
-def _sharegpt(head: Head, question: str, text: bytes) -> bytes:
+def _sharegpt(head: Head, question: str, text: Text) -> Line:
     turns = [{"from": message["role"], "value": message["content"]} for message in head]
-    return b'{"conversations":[%b{"from":"human","value":%b},{"from":"gpt","value":"%b"}]' % (
+    before = b'{"conversations":[%b{"from":"human","value":%b},{"from":"gpt","value":"' % (
         b"".join(exact_json.dumps(turn) + b"," for turn in turns),
         files.dumps(question)[:-1],
-        text,
     )
+    return Line(before, 0, len(text.thinking), text.answer + b'"}]')
 
 
 FORMS = {
@@ -85,9 +112,18 @@ def split_escaped(text: bytes) -> tuple[bytes, bytes]:
     opened = text.removeprefix(OPEN.encode())
     if start < 0:
         return (b"", text) if opened is text else (strip_leading_space(opened), b"")
-    thinking = strip_leading_space(text[: start - len(CLOSE)].removeprefix(OPEN.encode()))
-    space = _TRAILING_SPACE.search(thinking, max(0, len(thinking) - _MAX_TRAILING_SPACE))
-    return thinking[: space.start()] if space else thinking, strip_leading_space(text[start:])
+    first, end = _without_tags(text[:start])
+    return text[first:end], strip_leading_space(text[start:])
+
+
+def _without_tags(thinking: bytes) -> tuple[int, int]:
+    """Return where the thinking begins and ends between its tags, without surrounding white space."""
+    if not thinking:
+        return 0, 0
+    end = len(thinking) - len(CLOSE)
+    first = skip_space(thinking, len(OPEN) if thinking.startswith(OPEN.encode()) else 0)
+    space = _TRAILING_SPACE.search(thinking, max(first, end - _MAX_TRAILING_SPACE), end)
+    return first, space.start() if space else end
 
 
 def check_form(form: str) -> None:

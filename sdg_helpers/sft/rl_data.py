@@ -73,7 +73,7 @@ def write_rl_data(
                 verl_rows.add(key, files.dumps(_verl_row(maker, problem, row, data_source, track, verl_rows.rows)))
         with files.atomic_writer(path) as out:
             out.writelines(line for line, _, _ in rows)
-        lines = (bytes(line) for line, _, _ in verl_rows)
+        lines = (line for line, _, _ in verl_rows)
         shards = write_parquet(lines, folder / PARQUET / f"rl-data-{track}-verl.parquet", _VERL_SCHEMA)
     return Table("rl", (path,), _SCHEMA), Table("verl", shards, _VERL_SCHEMA), rows.rows, dict(dropped)
 

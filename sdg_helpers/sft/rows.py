@@ -23,9 +23,16 @@ from sdg_helpers.sft.chat_templates import ChatTemplate, PromptRenderer
 from sdg_helpers.sft.columns import Columns
 from sdg_helpers.sft.expected_errors import ExpectedErrors
 from sdg_helpers.sft.filters import Filters, within
-from sdg_helpers.sft.forms import FORMS, check_extra_keys, check_form
+from sdg_helpers.sft.forms import FORMS, Line, Text, check_extra_keys, check_form
 from sdg_helpers.sft.special_tokens import THINKING_TAGS, Marks, thinking_parts
-from sdg_helpers.solutions.rows import Solution, answer_start, escape_json, strip_leading_space, unescape_json
+from sdg_helpers.solutions.rows import (
+    Solution,
+    answer_start,
+    escape_json,
+    skip_space,
+    strip_leading_space,
+    unescape_json,
+)
 
 PARTS = ("whole", "answer")
 PROVENANCE = "provenance"
@@ -161,31 +168,35 @@ class RowMaker:
             return "problem_length"
         return None if within(pass_rate, self.filters.rate_bounds) else "pass_rate"
 
-    def text(self, solution: Solution) -> bytes:
-        """Return the solution's text as it is exported, JSON-escaped."""
-        text = strip_leading_space(solution.text)
+    def text(self, solution: Solution) -> tuple[Text, int]:
+        """Return the solution's text as it is exported, and where its thinking begins in `solution.text`."""
+        start = skip_space(solution.text)
+        end = max(start, answer_start(solution.text))
+        answer = solution.text[end:]
         if self.text_part == "answer":
-            text = strip_leading_space(text[max(0, answer_start(text)) :])
-        if not self.filters.changes_answers:
-            return text
-        start = max(0, answer_start(text))
-        answer = unescape_json(text[start:])
-        trimmed = self.filters.trim(answer)
-        return text if trimmed == answer else text[:start] + escape_json(trimmed)
+            start, answer = end, strip_leading_space(answer)
+        if self.filters.changes_answers:
+            unescaped = unescape_json(answer)
+            trimmed = self.filters.trim(unescaped)
+            answer = answer if trimmed == unescaped else escape_json(trimmed)
+        return Text(solution.text[start:end], answer), start
 
-    def rows(self, solution: Solution, text: bytes, verdict: Verdict) -> list[bytes]:
+    def whole_text(self, solution: Solution) -> bytes:
+        """Return the solution's text as it is exported, JSON-escaped."""
+        return b"".join(self.text(solution)[0])
+
+    def rows(self, solution: Solution, text: Text, verdict: Verdict) -> list[Line]:
         """Return one line per form, in the order of `forms`. text: what `text` returned."""
         question = self.question(solution)
         answer = exact_json.dumps(self.columns.observe("expected_answer", verdict.expected_answer))
         keys = {key: self.columns.observe(key, self._value(key, solution, verdict)) for key in self.extra_keys}
         tail = b',"expected_answer":' + answer + (b"," + files.dumps(keys)[1:] if keys else b"}\n")
         writers = (FORMS[form].write for form in self.forms)
-        return [
-            write(self.head, question, text) + tail
-            if write
-            else self._input_output(question, text, solution.finish_reason, tail)
+        lines = (
+            write(self.head, question, text) if write else self._input_output(question, text, solution.finish_reason)
             for write in writers
-        ]
+        )
+        return [Line(before, start, end, after + tail) for before, start, end, after in lines]
 
     def _value(self, key: str, solution: Solution, verdict: Verdict) -> Any:
         """Return the value of an extra key.
@@ -198,20 +209,29 @@ class RowMaker:
         row = {"id": verdict.id, "seed": solution.keys.get("seed"), "decided_by": verdict.how}
         return exact_json.dumps({**self.origin, **row}).decode()
 
-    def _input_output(self, question: str, text: bytes, finish_reason: str, tail: bytes) -> bytes:
+    def _input_output(self, question: str, text: Text, finish_reason: str) -> Line:
+        (thinking, answer), start, closing = text, 0, b""
         if self._opening and self.text_part == "answer":
-            text = _CLOSING + text  # the prompt ends with <think>, so the output has to close it
+            closing = _CLOSING  # the prompt ends with <think>, so the output has to close it
         elif self._opening:  # and must not open it again
-            opening = self._opening if text.startswith(self._opening) else OPEN.encode()
-            text = text.removeprefix(opening)
+            opening = self._opening if (thinking or answer).startswith(self._opening) else OPEN.encode()
+            if thinking:
+                start = len(opening) if thinking.startswith(opening) else 0
+            else:
+                answer = answer.removeprefix(opening)
         end = self._end if ended_by_itself(finish_reason) is not False else b""  # a truncated text gets no end token
         # A tokenizer that starts every text with its BOS would write a second one.
         prompt = self.render(question).removeprefix(self._template.added_start)
-        return b'{"input":%b,"output":"%b%b"%b' % (files.dumps(prompt)[:-1], text, end, tail)
+        before = b'{"input":%b,"output":"%b' % (files.dumps(prompt)[:-1], closing)
+        return Line(before, start, len(thinking), b'%b%b"' % (answer, end))
 
 
-def shuffle_key(shuffle_seed: int, problem_id: str, text: bytes) -> bytes:
-    """Return a solution's sort key in the shuffled order. Identical solutions of a problem have equal keys."""
+def shuffle_key(shuffle_seed: int, problem_id: str, *text: bytes) -> bytes:
+    """Return a solution's sort key in the shuffled order. Identical solutions of a problem have equal keys.
+
+    text: of the solution, in one or more parts.
+    """
     key = xxhash.xxh3_128(f"{shuffle_seed}/{problem_id}/".encode("utf-8", "replace"))
-    key.update(text)
+    for part in text:
+        key.update(part)
     return key.digest()

@@ -62,12 +62,16 @@ def problem_part(line: bytes) -> bytes:
 
 @dataclass(slots=True)
 class Solution:
-    """A parsed row. `text` is the escaped text: `generation` as JSON has it between the quotes."""
+    """A parsed row. `text` is the escaped text: `generation` as JSON has it between the quotes.
+
+    text_at: where the line has these bytes; -1 if it has others, as other tools escape them.
+    """
 
     keys: dict[str, Any]
     text: bytes
     finish_reason: str
     tokens: int
+    text_at: int = -1
 
     def value(self, key: str) -> Any:
         """Return the value of any key except `generation`, or None when the row does not have it."""
@@ -92,12 +96,13 @@ def parse_solution(line: bytes, path: Path, number: int, *, ours: bool = False) 
     tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
     start = line.find(_GENERATION)
     if tail and start > 0:
-        text = line[start + len(_GENERATION) : tail.start()]
+        text_at = start + len(_GENERATION)
+        text = line[text_at : tail.start()]
         if ours or b'","' not in text:  # otherwise there is another key between the two
             try:
                 keys = exact_json.loads(line[:start].rstrip(b",") + b"}")
                 if "id" in keys:
-                    return Solution(keys, text, tail[1].decode(), int(tail[2]))
+                    return Solution(keys, text, tail[1].decode(), int(tail[2]), text_at)
             except ValueError:
                 pass  # this `generation` is a key inside the value of another key
     row = files.parse_row(line, path, number)
@@ -169,10 +174,15 @@ def answer_start(text: bytes) -> int:
     return found + len(CLOSE) if found >= 0 else -1
 
 
+def skip_space(text: bytes, start: int = 0) -> int:
+    """Return where the first character from `start` on is no white space (escaped line breaks and tabs, and spaces)."""
+    space = _ESCAPED_SPACE.match(text, start)
+    return space.end() if space else start
+
+
 def strip_leading_space(text: bytes) -> bytes:
     """Remove white space (escaped line breaks and tabs, and spaces) from the start of an escaped text."""
-    space = _ESCAPED_SPACE.match(text)
-    return text[space.end() :] if space else text
+    return text[skip_space(text) :]
 
 
 def escape_json(text: str) -> bytes:

@@ -9,7 +9,6 @@ A row has the same bytes in both, so merging copies lines and never parses a sol
 from __future__ import annotations
 
 import io
-import os
 import re
 import secrets
 import shutil
@@ -17,7 +16,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Container, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,12 +24,12 @@ import numpy as np
 from sdg_helpers import files
 from sdg_helpers.answers.finish_reasons import is_cut
 from sdg_helpers.errors import SdgError
+from sdg_helpers.file_pool import FilePool
 from sdg_helpers.fingerprints import BLOCK, Recorder, remember_written
 from sdg_helpers.problems.problem_file import ProblemIndex
 from sdg_helpers.solutions.rows import read_id, summarize_row
 
 _NAME = re.compile(r"output-rs([0-9]+)\.jsonl")
-_MAX_OPEN_FILES = 128  # enough for the attempts of many jobs, and far below the limit of a process
 TOKEN_BINS = 2 ** np.arange(0, 21)  # bin edges of the length histogram, tokens
 
 
@@ -189,7 +187,7 @@ def merge(
         for position, line in zip(found, lines, strict=True):
             checksums[position] = summary.add(line)
     else:
-        with closing(_FilePool(sources)) as pool, files.atomic_writer(target) as out:
+        with FilePool(sources) as pool, files.atomic_writer(target) as out:
             for position in found:
                 line = pool.read(*where[position].tolist())
                 out.write(line)
@@ -216,30 +214,6 @@ def _read_again(path: Path) -> Iterator[bytes]:
             recorder.update(line)
             yield line
     remember_written(path, recorder)
-
-
-class _FilePool:
-    """Read from many files while keeping only the most recently used ones open: a seed may have a file for each
-    attempt of each job, more than a process may open."""
-
-    def __init__(self, paths: list[Path]):
-        self._paths = paths
-        self._open: dict[int, int] = {}  # index of the path -> file descriptor, least recently used first
-
-    def read(self, source: int, offset: int, length: int) -> bytes:
-        """Return `length` bytes of file number `source`."""
-        handle = self._open.pop(source, None)
-        if handle is None:
-            if len(self._open) == _MAX_OPEN_FILES:
-                os.close(self._open.pop(next(iter(self._open))))
-            handle = os.open(self._paths[source], os.O_RDONLY)
-        self._open[source] = handle
-        return os.pread(handle, length, offset)
-
-    def close(self) -> None:
-        """Close every file."""
-        while self._open:
-            os.close(self._open.popitem()[1])
 
 
 def _sources(folder: Path, seed: int) -> list[Path]:
