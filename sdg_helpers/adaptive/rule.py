@@ -64,8 +64,8 @@ class AdaptiveRule:
 
         seeds, right: asked for so far, and how many of them are right. agreeing: the most others that agree on one
         answer. cap: the most seeds that a problem may get. The next round asks for as many as right ones are missing,
-        which would do if all were right: the last ones asked for are then never too many. The second round asks for half
-        of the first at least, which gives labels.relabel more votes that it can be fitted to.
+        which would do if all were right: the last ones asked for are then never too many. The second round asks for
+        half of the first at least, which gives labels.relabel more votes that it can be fitted to.
         """
         if right >= self.target:
             return seeds, "target"

@@ -45,8 +45,8 @@ def relabel_problems(
     reference; nothing exports it. solutions: the folder in which majorities that would replace a reference are checked
     for wrong equations; None: they are not. decisions: a person's decisions on labels (see audit.labels), which
     override the rule; a file that does not exist is ignored. first_round: solutions of round one of adaptive sampling,
-    to which the model is fitted; None: to all solutions. Returns the manifest: decisions and reasons, the fitted model, the
-    calibration curve, and what each rule would have changed.
+    to which the model is fitted; None: to all solutions. Returns the manifest: decisions and reasons, the fitted
+    model, the calibration curve, and what each rule would have changed.
     """
     rule = rule or RelabelRule()
     parameters = {**vars(rule), "equality_rules": RULES, "arithmetic_rules": solutions and WRONG_EQUATION_RULES}
