@@ -167,16 +167,21 @@ def _remove(name: str) -> None:
         os.unlink(name)
 
 
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError of the body into an SdgError that says `path` cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise SdgError(
-            f"cannot write {path}: {error.strerror or error}. Check the path, its permissions and the free disk "
-            "space, then run again to resume; completed work is kept."
-        ) from error
+class disk_errors:  # in lower case, like contextlib.suppress
+    """A context that turns an OSError of its body into an SdgError that says `path` cannot be written."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise SdgError(
+                f"cannot write {self._path}: {error.strerror or error}. Check the path, its permissions and the free "
+                "disk space, then run again to resume; completed work is kept."
+            ) from error
 
 
 def write_json(path: Path | str, value: Any, *, sync: bool = True) -> None:

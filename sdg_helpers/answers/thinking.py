@@ -81,6 +81,8 @@ def thinking_shape(generation: str) -> Shape:
     Anything else is "unclear": several parts, text before the thinking, or a tag inside the thinking or the answer. It
     cannot be told where such an answer begins, so no row may have this shape.
     """
+    if generation.startswith(OPEN) and _is_plain(generation):
+        return "closed"
     tags = generation.count(_TAG_END)
     if not tags:
         return "none"
@@ -95,6 +97,12 @@ def thinking_shape(generation: str) -> Shape:
     if opened == 1 and closed <= 1 and generation.startswith(OPEN):
         return "closed" if closed else "unclosed"
     return "unclear"
+
+
+def _is_plain(opened: str) -> bool:
+    """Return whether the only other `<` of an opened text begins its closing tag: most texts, and fast."""
+    close = opened.find("<", 1)
+    return opened.startswith(CLOSE, close) and opened.find("<", close + 1) < 0
 
 
 def thinking_form(content: str, reasoning: str, shape: Shape) -> ThinkingForm:

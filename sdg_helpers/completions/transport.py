@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
+from xxhash import xxh3_64_intdigest
 
 from sdg_helpers import network
 from sdg_helpers.completions.connection_errors import explain_connection
-from sdg_helpers.completions.connections import Connector
+from sdg_helpers.completions.connections import ClientRequest, Connector
 from sdg_helpers.completions.continuing import Attempt, Continuing, cut_at_limit
 from sdg_helpers.completions.cuts import CUT_STATUSES, CutWatch
 from sdg_helpers.completions.event_streams import EventStream, is_event_stream
@@ -89,6 +90,7 @@ class Transport:
             connector=self._connector,
             headers=self._headers,
             timeout=self._timeout,
+            request_class=ClientRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._url = f"{self.base_url}/chat/completions"
@@ -113,12 +115,6 @@ class Transport:
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             outcome = self.explain(error)
         return self._note(outcome, started)
-
-    async def _send(self, request: Request, attempt: Attempt | None) -> Completion | FailedAttempt:
-        started, outcome = time.perf_counter(), None
-        while outcome is None:
-            outcome = await self._exchange(request, self._streaming, started, attempt)
-        return outcome
 
     async def _keep(self, request: Request, continuing: Continuing) -> Completion | FailedAttempt:
         """Send a request, or continue its reply, and keep what arrives of it."""
@@ -150,24 +146,26 @@ class Transport:
         """Return text from outside without the key, which some servers quote, and not too long."""
         return self._redactor.quote(text)
 
-    async def _exchange(
-        self, request: Request, how: Streaming, started: float, attempt: Attempt | None
-    ) -> Completion | FailedAttempt | None:
-        """Send a request and read the reply; None when the server refused to stream, and it must be sent again."""
+    async def _send(self, request: Request, attempt: Attempt | None) -> Completion | FailedAttempt:
+        """Send a request and read the reply; send it again if the server refuses to stream."""
+        started, how = time.perf_counter(), self._streaming
         body = self._body.write(request, how.on, how.options, attempt)
         stream: EventStream | None
         data: bytes | None
-        async with self._session.post(self._url, data=body, **self._options) as response:
+        response = await self._session.post(self._url, data=body, **self._options)
+        try:  # what `async with` does, at half its price
             if response.status == 200 and response.content_type == "text/event-stream":
                 stream, data = await read_stream(response, attempt), b""
             else:
                 stream, data = None, await read_whole(response)
+        finally:
+            response.release()
         seconds = time.perf_counter() - started
         if data is None:
             return FailedAttempt(RETRY, "too_long", f"the reply is longer than {REPLY_CAP_BYTES >> 20} MiB")
         if response.status != 200:
             if self._adapt_streaming(how, response.status, data):
-                return None
+                return await self._send(request, attempt)
             return await self._read_error(response, data)
         if stream is None and is_event_stream(data):
             stream = EventStream(REPLY_CAP_BYTES)
@@ -175,7 +173,7 @@ class Transport:
         outcome = read_reply(data, seconds) if stream is None else stream.finish(seconds)
         if isinstance(outcome, FailedAttempt):
             return replace(outcome, detail=self.quote(outcome.detail))
-        if not self._connector.accept(hash(data) if stream is None else stream.checksum):
+        if not self._connector.accept(xxh3_64_intdigest(data) if stream is None else stream.checksum):
             return FailedAttempt(RETRY, "duplicate", "the server sent a reply twice")
         return self._redactor.hide_in(outcome)
 
