@@ -1,8 +1,11 @@
 """Plans are arithmetic that a person can check; measured figures come from manifests."""
 
+import math
+
 import pytest
 
-from sdg_helpers import machine, planning, runs
+from sdg_helpers import files, machine, planning, runs
+from sdg_helpers.completions import sessions
 from sdg_helpers.errors import SdgError
 from sdg_helpers.planning.report import loss_lines
 from sdg_helpers.planning.scale import losses
@@ -82,6 +85,47 @@ def test_what_a_run_took_is_read_from_its_manifests(tmp_path, monkeypatch):
     assert (scale.mean_tokens, scale.tokens_per_s) == (100, 30.0)
     assert scale.comparisons_per_problem == pytest.approx(2 * 8**0.5), "with the root of eight times as many seeds"
     assert (scale.judge_tokens_per_s, scale.judge_gpus) == (4000, 8), "no judge was asked: the full recipe's"
+
+
+def session(began_at, elapsed_s, updated_at=None, attempt="", **more):
+    """The record of a session; without a later report it ends when its requests do."""
+    record = dict.fromkeys((*sessions._COUNTS, *sessions._LATENCIES, *sessions._CURRENT), 0)
+    times = {"began_at": began_at, "updated_at": updated_at or began_at + elapsed_s, "elapsed_s": elapsed_s}
+    return {**record, "rows": 1, "done": 1, "host": "n1", "attempt": attempt, **times, **more}
+
+
+def test_hours_of_servers_are_measured_by_stage(tmp_path, monkeypatch):
+    """In jobs from their start to their last report, on one machine with requests in flight; with 8 GPUs a server."""
+    monkeypatch.setenv("SDG_OUTPUTS", str(tmp_path))
+    servers = {
+        "solver": {"engine": "sglang", "model": "/m", "tp_size": 8},
+        "judge": {"engine": "embedded", "model": "m"},
+    }
+    history.add_session(tmp_path / "a", Profile.model_validate({"servers": servers}), {})
+    track = runs.Track(tmp_path / "a" / "math", "math")
+    for number, report in enumerate(
+        (
+            {"job": "7_0", "restart": 0, "began_at": 0.0, "at": 3600.0},  # it ended by itself
+            {"job": "7_0", "restart": 1, "began_at": 5000.0, "at": 5001.0},  # it was killed: its session saw more
+            {"job": "7_1", "restart": 0, "began_at": 9000.0, "at": 9001.0},  # it never came so far
+        )
+    ):
+        files.write_json(track.solutions / "jobs" / "attempts" / f"{number:04d}-x-0-rank0.json", report)
+        files.write_json(track.solutions / "jobs" / "attempts" / f"{number:04d}-x-0-rank1.json", report)
+    (track.solutions / "jobs" / "attempts" / "0009-x-0-rank0.json").write_text("{torn")
+    kept = [session(600, 3000, attempt="7_0-0"), session(5100, 3400, attempt="7_0-1")]
+    for place, one in enumerate(kept):
+        files.write_json(track.solutions / "partial" / f"session-{place}.json", one)
+    (track.solutions / "sessions.jsonl").write_bytes(files.dumps({"session": "session-0", **kept[0]}))
+    (track.judged / "partial").mkdir(parents=True)
+    files.write_json(track.judged / "partial" / "session-1.json", session(0, 1800))
+    table = planning.measure_run(tmp_path / "a")
+    assert table.loc["solutions", "server_hours"] == pytest.approx((3600 + 3500 + 1) / 3600, abs=1e-3)
+    assert table.loc["solutions", "gpu_hours"] == pytest.approx(8 * table.loc["solutions", "server_hours"], abs=1e-3)
+    assert table.loc["judged", "server_hours"] == 0.5 and math.isnan(table.loc["judged", "gpu_hours"])
+    assert table["requests"].to_dict() == {"solutions": 2, "judged": 1} and table["hours"].isna().all()
+    assert planning.held_hours(table) == ("GPU-hours", {"solutions": table.loc["solutions", "gpu_hours"]})
+    assert planning.held_hours(table.loc[["judged"]]) == ("server-hours", {"judged": 0.5})
 
 
 @pytest.mark.parametrize(

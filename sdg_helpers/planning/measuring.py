@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdg_helpers import files, runs
 from sdg_helpers.budgets.ledger import Ledger
+from sdg_helpers.completions.sessions import total_usage
 from sdg_helpers.planning.scale import Scale
+from sdg_helpers.planning.server_time import SERVER_ROLES, server_hours
 from sdg_helpers.profiles import Profile
 from sdg_helpers.runs import history
 
@@ -17,26 +21,56 @@ if TYPE_CHECKING:
 _MANY = 10  # times the slowest reply; in a shorter run, the tail is already in the measured speed
 
 
+_COLUMNS = ("stage", "requests", "tokens", "hours", "server_hours", "gpu_hours", "megabytes")
+
+
 def measure_run(folder: Path, track: str = "math") -> pd.DataFrame:
-    """Return requests, tokens, hours and megabytes of a run's complete stages, from their manifests."""
+    """Return what the stages of a run took, one row each: requests, generated tokens, hours, and megabytes on disk.
+
+    server_hours: how long the stage held a model server (see `server_time`); gpu_hours: the same times the GPUs of
+    such a server; NaN for a stage that asks none, or whose server has no GPU that is known here. A stage that is not
+    complete has what its sessions have counted so far, and no hours and megabytes.
+    """
     import pandas as pd
 
-    rows = []
+    rows = [_measure(folder, name, stage, SERVER_ROLES.get(name, "")) for name, stage in _stages(folder, track)]
+    return pd.DataFrame(filter(None, rows), columns=_COLUMNS).set_index("stage")
+
+
+def held_hours(measured: pd.DataFrame) -> tuple[str, dict[str, float]]:
+    """Return ("GPU-hours", hours by stage), or ("server-hours", …) where no GPU is known. measured: by measure_run."""
+    unit, column = (
+        ("GPU-hours", "gpu_hours") if measured["gpu_hours"].notna().any() else ("server-hours", "server_hours")
+    )
+    return unit, measured[column].dropna().to_dict()
+
+
+def _stages(folder: Path, track: str) -> Iterator[tuple[str, Path]]:
+    """Yield (name, folder) of a track's stages; the judging of adaptive sampling's rounds is one of its own."""
     for info in runs.STAGES[track]:
-        manifest = files.read_json(folder / track / info.name / "manifest.json")
-        if manifest is not None:
-            asked: dict[str, Any] = manifest.get("requests") or {}
-            size = sum(output["bytes"] for output in manifest.get("outputs", {}).values())
-            rows.append(
-                (
-                    info.name,
-                    asked.get("done", 0) + asked.get("failed", 0),
-                    asked.get("completion_tokens", 0),
-                    round(manifest.get("seconds", 0.0) / 3600, 4),
-                    round(size / 1e6, 3),
-                )
-            )
-    return pd.DataFrame(rows, columns=["stage", "requests", "tokens", "hours", "megabytes"]).set_index("stage")
+        yield info.name, folder / track / info.name
+        if info.name == "solutions":
+            yield "rounds", folder / track / info.name / "rounds"
+
+
+def _measure(folder: Path, name: str, stage: Path, role: str) -> tuple[Any, ...] | None:
+    """Return a stage's row of measure_run; None for one that has nothing to tell yet."""
+    manifest = files.read_json(stage / "manifest.json")
+    asked: dict[str, Any] = total_usage(stage / "partial") if manifest is None else manifest.get("requests") or {}
+    if manifest is None and not asked:
+        return None
+    hours = server_hours(stage) if role else 0.0
+    gpus = known_gpus(folder, role) if hours else 0
+    size = sum(output["bytes"] for output in (manifest or {}).get("outputs", {}).values())
+    return (
+        name,
+        asked.get("done", 0) + asked.get("failed", 0),
+        asked.get("completion_tokens", 0),
+        round(manifest.get("seconds", 0.0) / 3600, 4) if manifest else math.nan,
+        round(hours, 4) if hours else math.nan,
+        round(hours * gpus, 4) if gpus else math.nan,
+        round(size / 1e6, 3) if manifest else math.nan,
+    )
 
 
 # The stages that ask the judge's server, by track. In science it writes and compares questions.
@@ -106,12 +140,18 @@ def _tokens_per_s(manifest: dict[str, Any]) -> float:
 
 
 def _gpus(folder: Path, role: str) -> int:
-    """GPUs of one server, from the profile of the run's last session; a server without a GPU counts as one."""
+    """GPUs of one server; a server without a GPU counts as one."""
+    return known_gpus(folder, role) or 1
+
+
+def known_gpus(folder: Path, role: str) -> int:
+    """Return the GPUs of one of a role's servers, from the profile of the run's last session; 0 if none is known."""
     content = history.read(folder)
-    if content is None:
-        return 1
-    servers = content["sessions"][-1]["profile"].get(
-        "servers", {}
+    if not content or not content.get("sessions"):
+        return 0
+    servers = (
+        content["sessions"][-1].get("profile", {}).get("servers", {})
     )  # `jobs` of an older run may have keys that are gone
-    spec = Profile.model_validate({"servers": servers}).server(role)
-    return spec.gpus or 1
+    known = Profile.model_validate({"servers": servers}).servers
+    spec = getattr(known, role) or known.solver
+    return spec.gpus if spec else 0

@@ -1,24 +1,35 @@
-"""The figures of a report: those that a track's notebooks drew, and the speed over time, of an unfinished run too."""
+"""The figures of a report: hours by stage, the speed over time, and those that the track's notebooks drew.
+
+The first two are of an unfinished run, too.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdg_helpers.completions.sessions import timeline
 from sdg_helpers.runs.run import Track
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MAX_BYTES = 5 << 20  # of all figures together, so that the page stays below 10 MB
 
 
 def collect_figures(folder: Path, track: str) -> list[tuple[str, str]]:
-    """Return (name, data URI) of a track's figures in the notebooks' order, as far as there is room."""
+    """Return (name, data URI) of a track's figures, the notebooks' in their order, as far as there is room."""
+    from sdg_helpers import planning, plots
+
     paths = sorted((folder / "figures").glob("*.png"))
     found = {path.stem: path.read_bytes() for path in paths if _is_of(path.stem, track)}
     if not any(name.endswith("-speed") for name in found) and (points := _timeline(Track(folder / track, track))):
-        found = {"speed so far": _draw(points), **found}
+        found = {"speed so far": _png(plots.speed(points, "Speed of the solver")), **found}
+    unit, hours = planning.held_hours(planning.measure_run(folder, track))
+    if hours:
+        found = {f"measured {unit}": _png(plots.shares(hours, f"Measured {unit} by stage", unit)), **found}
     kept, size = [], 0
     for name, data in found.items():
         size += len(data)
@@ -39,9 +50,7 @@ def _timeline(track: Track) -> dict[str, Any]:
     return (manifest.get("requests") or {}).get("timeline", {})
 
 
-def _draw(points: dict[str, Any]) -> bytes:
-    from sdg_helpers import plots
-
+def _png(figure: Figure) -> bytes:
     out = io.BytesIO()
-    plots.speed(points, "Speed of the solver").savefig(out, format="png", dpi=120)
+    figure.savefig(out, format="png", dpi=120)
     return out.getvalue()
