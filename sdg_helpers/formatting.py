@@ -30,6 +30,13 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
 
 
+def format_size(size: int) -> str:
+    """Format a number of bytes: "0 KB", "310 KB", "1.2 MB", "2,300 MB"."""
+    if size < 999_500:
+        return f"{size / 1e3:.0f} KB"
+    return f"{size / 1e6:.1f} MB" if size < 99.95e6 else f"{size / 1e6:,.0f} MB"
+
+
 def shorten(text: Any, limit: int = 600) -> str:
     """Return the text, or its beginning and end around a note of what is omitted (answers are at a solution's end)."""
     text = "" if text is None else str(text)

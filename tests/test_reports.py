@@ -1,16 +1,19 @@
 """`sdg report`: what the page says of a run, of two runs, and that hostile text stays text."""
 
 import re
+from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
 
 from sdg_helpers import files
+from sdg_helpers.cli.main import main
 from sdg_helpers.completions import sessions
 from sdg_helpers.errors import SdgError
+from sdg_helpers.formatting import format_size
 from sdg_helpers.reports import write_report
 from sdg_helpers.reports.comparing import changed_counts, changed_settings
-from sdg_helpers.reports.gathering import gather
+from sdg_helpers.reports.gathering import gather, order_of
 from sdg_helpers.reports.samples import draw_samples
 from sdg_helpers.runs.run import Track
 from tests.helpers.standin import StandIn
@@ -67,6 +70,7 @@ def test_the_page_tells_what_came_out_and_shows_samples(outputs):
         "num_seeds",
         "dropped: incorrect",
         "abc",
+        "GPU-hours",
     ):
         assert said in page.text
     assert path.stat().st_size < 10e6 and ("img", "src", "data:image/png;base64,iVBORw0K") in page.attributes
@@ -94,10 +98,34 @@ def test_two_runs_are_compared(outputs):
 def test_samples_come_from_every_source_and_every_reason(outputs):
     samples = draw_samples(Track(outputs / "b" / "math", "math"), exported=4, per_reason=2)
     exported = [one for one in samples if not one.dropped]
-    assert 2 <= len(exported) <= 4 and [one.dropped for one in samples] == sorted(one.dropped for one in samples)
+    order = [order_of(one.dropped) for one in samples if one.dropped]
+    assert 2 <= len(exported) <= 4 and samples[: len(exported)] == exported and order == sorted(order)
     assert 1 <= sum(one.dropped == "incorrect" for one in samples) <= 2
     assert samples == draw_samples(Track(outputs / "b" / "math", "math"), exported=4, per_reason=2)
     assert all(one.thinking and one.answer for one in exported)
+
+
+@pytest.mark.parametrize("run", ["a", "b"])
+def test_all_samples_together_are_what_the_export_counted(outputs, run):
+    """Duplicates included, of which the export keeps the first."""
+    samples = draw_samples(Track(outputs / run / "math", "math"), exported=1000, per_reason=1000)
+    counts = files.read_json(outputs / run / "math" / "sft" / "manifest.json")["counts"]
+    assert counts["dropped"]["duplicate"]
+    assert Counter(one.dropped for one in samples) == {"": counts["rows_out"], **counts["dropped"]}
+
+
+def test_the_command_says_how_large_the_page_is(outputs, monkeypatch, capsys):
+    monkeypatch.setenv("SDG_OUTPUTS", str(outputs))
+    assert main(["report", "a", "b"]) == 0
+    assert re.search(r"report-math-b\.html  \(\d+ KB\)$", capsys.readouterr().out.strip())
+
+
+@pytest.mark.parametrize(
+    "size, text",
+    [(0, "0 KB"), (310_400, "310 KB"), (999_600, "1.0 MB"), (1_234_567, "1.2 MB"), (2_300_000_000, "2,300 MB")],
+)
+def test_sizes_are_readable(size, text):
+    assert format_size(size) == text
 
 
 def test_a_track_that_has_not_begun_is_named(outputs):
@@ -118,7 +146,10 @@ def test_an_unfinished_run_shows_its_speed_so_far_and_the_figures_of_its_track(t
         (tmp_path / "r" / "figures" / f"{name}.png").write_bytes(b"\x89PNG\r\n")
     page = Page(write_report(tmp_path / "r", "code"))
     shown = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
-    assert shown == ["speed so far", "code-01-mine"] and "Spent by the whole run: 0 tokens" in page.text
+    assert (
+        shown == ["measured server-hours", "speed so far", "code-01-mine"]
+        and "Spent by the whole run: 0 tokens" in page.text
+    )
 
 
 def test_two_runs_differ_in_what_both_have_done(outputs):

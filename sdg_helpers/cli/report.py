@@ -6,6 +6,7 @@ import argparse
 
 from sdg_helpers.cli.commands import Add
 from sdg_helpers.cli.console import display_path
+from sdg_helpers.formatting import format_size
 
 
 def add_commands(add: Add) -> None:
@@ -24,4 +25,4 @@ def _report(arguments: argparse.Namespace) -> None:
 
     other = runs.existing_run(arguments.other) if arguments.other else None
     path = write_report(runs.existing_run(arguments.run), arguments.track, other)
-    print(f"{display_path(path)}  ({path.stat().st_size / 1e6:.1f} MB)")
+    print(f"{display_path(path)}  ({format_size(path.stat().st_size)})")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+import xxhash
+
 from sdg_helpers import files
 from sdg_helpers.answers.thinking import split_thinking
 from sdg_helpers.errors import SdgError
@@ -44,8 +46,8 @@ class Sample:
 def draw_samples(track: Track, exported: int = 20, per_reason: int = 3) -> list[Sample]:
     """Return exported solutions, alternating between the problems' sources, then dropped ones by reason.
 
-    Of a large run only the beginning of each seed's file is read. The choice depends on the data alone. Solutions that
-    are dropped as duplicates are not among the samples. Returns [] before the export.
+    Of a large run only the beginning of each seed's file is read. The choice depends on the data alone. Returns []
+    before the export.
     """
     table = track.verdicts()
     if table is None or track.stage("sft").manifest is None:
@@ -71,15 +73,23 @@ def draw_samples(track: Track, exported: int = 20, per_reason: int = 3) -> list[
 
 
 def _solutions(track: Track, table: Path, maker: RowMaker) -> Iterator[tuple[Solution, Verdict | None, str]]:
-    """Yield the first solutions of every seed, with their verdicts and why they are dropped."""
-    paths = seed_files(track.solutions)
+    """Yield the first solutions of every seed, with their verdicts and why they are dropped.
+
+    Of equal solutions of a problem, the first is kept, as in the export.
+    """
+    paths, kept = seed_files(track.solutions), set[tuple[str, int]]()
     for seed, path in paths.items():
         verdicts, read = SeedVerdicts(table, seed), 0
         with open(path, "rb", buffering=1 << 20) as file:
             for number, line in enumerate(file, 1):
                 solution = parse_solution(line, path, number)
                 verdict = verdicts.find(solution.keys["id"])
-                yield solution, verdict, maker.reason_to_drop(solution, verdict) or ""
+                reason = maker.reason_to_drop(solution, verdict) or ""
+                if not reason and maker.filters.deduplicate:
+                    same = str(solution.keys["id"]), xxhash.xxh3_64_intdigest(maker.whole_text(solution))
+                    reason = "duplicate" if same in kept else ""
+                    kept.add(same)
+                yield solution, verdict, reason
                 if (read := read + len(line)) > _MAX_BYTES / len(paths):
                     break
 
