@@ -6,7 +6,7 @@ import codecs
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -48,10 +48,14 @@ def read_jsonl(path: Path | str) -> Iterator[dict[str, Any]]:
 
     Raises SdgError, with file and line number, for a missing file and for a line that is not a JSON object.
     """
-    for number, line in enumerate(open_rows(path), 1):
-        if line.isspace():
-            continue
-        yield parse_row(line, path, number)
+    yield from parse_rows(open_rows(path), path)
+
+
+def parse_rows(lines: Iterable[bytes], path: Path | str) -> Iterator[dict[str, Any]]:
+    """Yield the rows in the lines of a JSONL file, as `read_jsonl` does. path: for errors."""
+    for number, line in enumerate(lines, 1):
+        if not line.isspace():
+            yield parse_row(line, path, number)
 
 
 def head(path: Path | str, count: int) -> list[dict[str, Any]]:
@@ -85,10 +89,10 @@ def parse_row(line: bytes, path: Path | str, number: int) -> dict[str, Any]:
     return row
 
 
-def open_rows(path: Path | str) -> BinaryIO:
+def open_rows(path: Path | str, buffering: int = -1) -> BinaryIO:
     """Open a file of rows to read its lines. Raises SdgError, with what to do, when it cannot be read."""
     try:
-        return open(path, "rb")
+        return open(path, "rb", buffering)
     except FileNotFoundError:
         raise SdgError(f"{path}: no such file. Run the stage that writes it, or correct the path.") from None
     except OSError as error:

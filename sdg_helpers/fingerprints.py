@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from typing_extensions import Buffer
 
@@ -41,6 +41,12 @@ class Recorder:
         self._content.update(view)
         if self.row_hashes is not None:
             self._add_rows(bytes(view), self.row_hashes)
+
+    def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield lines, adding each."""
+        for line in lines:
+            self.update(line)
+            yield line
 
     def _add_rows(self, block: bytes, hashes: array[int]) -> None:
         view, start = memoryview(block), 0
@@ -98,6 +104,12 @@ def fingerprint(path: Path | str) -> dict[str, Any]:
     """Return {"bytes", "mtime_ns", "xxh3"} of a file, reading it once."""
     recorder = Recorder()
     return recorder.fingerprint(_read(path, recorder))
+
+
+def size_and_time(path: Path) -> dict[str, Any]:
+    """Return {"bytes", "mtime_ns"}: what is known of a file before it is read."""
+    status = path.stat()
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def _read(path: Path | str, recorder: Recorder) -> os.stat_result:

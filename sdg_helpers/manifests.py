@@ -14,7 +14,7 @@ from typing import Any
 
 from sdg_helpers import files
 from sdg_helpers.errors import SdgError
-from sdg_helpers.fingerprints import BLOCK, Check, fingerprint, has_content, has_hash
+from sdg_helpers.fingerprints import BLOCK, Check, fingerprint, has_content, has_hash, size_and_time
 
 SEED_FILES = "output-rs*.jsonl"  # too large to be read twice: `read_lines` checks them while a stage reads them
 ROW_HASHES = "hashes"  # the folder with a hash of each row of a stage's JSONL files, which `sdg repair` needs
@@ -138,10 +138,11 @@ def _manifest_of_producer(path: Path) -> dict[str, Any] | None:
     return read_manifest(path.parent) if is_ours else None
 
 
-def input_fingerprint(path: Path, *, by_hash: bool) -> dict[str, Any]:
+def input_fingerprint(path: Path, *, by_hash: bool, hash_later: bool = False) -> dict[str, Any]:
     """Return the fingerprint of a stage's input, from the manifest of the stage that wrote it if there is one.
 
     by_hash: also read the file and compare its content, unless it is a seed file, which is checked while it is read.
+    hash_later: return {"bytes", "mtime_ns"} of a file that no stage wrote, instead of reading it.
     Raises DamagedStage when outputs of that stage have changed, and SdgError when the stage is unfinished or the file
     does not exist.
     """
@@ -154,7 +155,7 @@ def input_fingerprint(path: Path, *, by_hash: bool) -> dict[str, Any]:
         raise SdgError(f"{path}: input file not found. Run the stage that writes it first.")
     known = recorded(path)
     if known is None or not has_hash(known):
-        return fingerprint(path)
+        return size_and_time(path) if hash_later else fingerprint(path)
     if by_hash and not path.match(SEED_FILES):
         check_content(path)
     return known

@@ -16,7 +16,7 @@ from typing import Any
 from sdg_helpers import files, growth, manifests
 from sdg_helpers.changes import Change, find_changes
 from sdg_helpers.errors import SdgError, UnreadableRow
-from sdg_helpers.fingerprints import fingerprint_output, write_hashes
+from sdg_helpers.fingerprints import fingerprint_output, has_hash, write_hashes
 from sdg_helpers.formatting import format_duration, progress_text
 from sdg_helpers.locks import Lock
 from sdg_helpers.manifests import run_folder_of
@@ -66,6 +66,7 @@ class Stage:
         inputs: Mapping[str, Path | str],
         *,
         may_grow: Collection[str] = (),
+        hash_later: bool = False,
     ) -> Iterator[Work]:
         """Begin, resume or grow the stage, under a lock. Raises SdgError when parameters or inputs have changed since
         in a way that does not only add to them, and DamagedStage when files of this stage or of one that it reads are
@@ -73,7 +74,8 @@ class Stage:
 
         parameters: what the result depends on, not how fast it is computed; inputs: name -> file to read. may_grow:
         parameters that may become larger, and inputs of which the stage checks itself what has changed; other inputs
-        may change when the stage that writes them has grown.
+        may change when the stage that writes them has grown. hash_later: the stage reads all its inputs from
+        their first byte to their last, and gives `Work.finish` the fingerprints, so that nothing is read twice.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with Lock(self.folder / ".lock", f"stage {self.name!r} of {self.folder.parent}"):
@@ -81,7 +83,10 @@ class Stage:
             if manifest is not None:
                 manifests.check_outputs(self.folder, manifest)
             paths = [Path(path) for path in inputs.values()]
-            fingerprints = [manifests.input_fingerprint(path, by_hash=manifest is None) for path in paths]
+            hash_later = hash_later and manifest is None
+            fingerprints = [
+                manifests.input_fingerprint(path, by_hash=manifest is None, hash_later=hash_later) for path in paths
+            ]
             places = [{"path": os.path.relpath(path, self.folder)} for path in paths]
             begun = {
                 "stage": self.name,
@@ -92,7 +97,7 @@ class Stage:
                 raise Unfinished
             begun, manifest = self._begin(begun, manifest, may_grow)
             with _blame_damaged(paths):
-                yield Work(self, begun, manifest)
+                yield Work(self, begun, manifest, dict(zip(inputs, paths, strict=True)) if hash_later else {})
 
     def _read_begun(self) -> dict[str, Any] | None:
         path = self.folder / "begun.json"
@@ -168,8 +173,15 @@ def _growth_of(record: Mapping[str, Any]) -> dict[str, Any]:
 class Work:
     """A stage in progress: reports progress, writes the manifest."""
 
-    def __init__(self, stage: Stage, begun: dict[str, Any], manifest: dict[str, Any] | None):
-        self.stage, self.folder = stage, stage.folder
+    def __init__(
+        self,
+        stage: Stage,
+        begun: dict[str, Any],
+        manifest: dict[str, Any] | None,
+        to_read: Mapping[str, Path] | None = None,
+    ):
+        """to_read: inputs whose fingerprints `finish` gets."""
+        self.stage, self.folder, self._to_read = stage, stage.folder, to_read or {}
         self._manifest, self._begun = manifest, begun
         self._start, self._reported, self._bar = time.time(), 0.0, CellBar()
 
@@ -223,11 +235,14 @@ class Work:
         rows_out: int,
         dropped: Mapping[str, int] | None = None,
         outputs: Iterable[Path | str] = (),
+        read: Mapping[Path, Mapping[str, Any]] | None = None,
         **more: Any,
     ) -> dict[str, Any]:
         """Check that the counts add up, then write the manifest and return it.
 
-        dropped: rows by reason; outputs: files in the stage's folder; more: further keys of the manifest.
+        dropped: rows by reason; outputs: files in the stage's folder; read: fingerprints of the inputs of a stage that
+        hashes them later (see Stage.work); more: further keys of the manifest. Raises SdgError when an input has
+        changed meanwhile.
         """
         dropped = {reason: int(count) for reason, count in (dropped or {}).items() if count}
         if rows_in != rows_out + sum(dropped.values()):
@@ -235,6 +250,7 @@ class Work:
                 f"{self.folder}: the counts of stage {self.stage.name!r} do not add up: {rows_in} rows in, "
                 f"{rows_out} out, dropped {dropped}. This is a bug in the cookbook: please report it."
             )
+        self._add_hashes(read or {})
         more.setdefault("seconds", round(time.time() - self._start, 3))
         manifest = {
             **self._begun,
@@ -251,6 +267,16 @@ class Work:
         self._manifest = files.read_json(self.folder / "manifest.json")
         self._bar.close(f"{self.stage.name}: complete after {format_duration(manifest['seconds'])}")
         return self.manifest
+
+    def _add_hashes(self, read: Mapping[Path, Mapping[str, Any]]) -> None:
+        """Complete the record of the inputs that were hashed while they were read."""
+        for name, path in self._to_read.items():
+            known = self._begun["inputs"][name]
+            if has_hash(known):
+                continue
+            if any(read[path][key] != known[key] for key in ("bytes", "mtime_ns")):
+                raise SdgError(f"{path}: something else changed this file while it was read. Run again.")
+            known.update(read[path])
 
     def _record(self, path: Path) -> dict[str, Any]:
         """Return the fingerprint of an output; save the hashes of its rows, in their order."""

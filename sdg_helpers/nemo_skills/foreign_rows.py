@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from sdg_helpers import files
 from sdg_helpers.answers.thinking import normalise_reasoning
 from sdg_helpers.errors import SdgError
+from sdg_helpers.fingerprints import BLOCK, Recorder
 from sdg_helpers.nemo_skills.row_checks import check_file, check_row
 from sdg_helpers.solutions.rows import GENERATED_KEYS, solution_line
 from sdg_helpers.solutions.seed_files import seed_files
@@ -101,17 +103,21 @@ def all_paths(sources: Sources) -> dict[str, Path]:
     return {path.name: path for paths in sources.values() for path in paths}
 
 
-def read_rows(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def read_rows(paths: Sequence[Path], read: dict[Path, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the rows of files, one file after the other. A row without an id gets one from the text of its problem.
 
-    Raises SdgError when a row has no text under the key `problem`, or a value of another type than its key has.
+    read: gets each file's fingerprint. Raises SdgError when a row has no text under the key `problem`, or a value of
+    another type than its key has.
     """
     for path in paths:
-        for number, row in enumerate(files.read_jsonl(path), 1):
-            check_row(row, path, number)
-            if row.get("id") is None:
-                row["id"] = files.content_id(row["problem"])
-            yield row
+        recorder = Recorder()
+        with files.open_rows(path, buffering=BLOCK) as file:
+            for number, row in enumerate(files.parse_rows(recorder.watch(file), path), 1):
+                check_row(row, path, number)
+                if row.get("id") is None:
+                    row["id"] = files.content_id(row["problem"])
+                yield row
+            read[path] = recorder.fingerprint(os.fstat(file.fileno()))
 
 
 def answer_text(answer: str | int | float | None) -> str:
