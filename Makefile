@@ -62,14 +62,8 @@ lint: $(VENV)/installed   ## style, layout and types; notebooks without outputs
 	$(BIN)/mypy
 	$(BIN)/nbstripout --verify $$(git ls-files 'notebooks/**.ipynb')
 
-bench: $(VENV)/installed  ## speed, growth, memory, fault schedules: an hour
-	$(BIN)/python -m bench.completions
-	$(BIN)/python -m bench.completions --slots
-	$(BIN)/python -m bench.servers
-	$(BIN)/python -m bench.scale
-	$(BIN)/python -m bench.stages --results bench/RESULTS.md
-	$(BIN)/python -m pytest -m bench -s
-	$(BIN)/python -m bench.chaos --schedules 300
+bench: $(VENV)/installed  ## speed beside other libraries, growth, memory, fault schedules, against targets: an hour
+	$(BIN)/python -m bench
 
 chaos: $(VENV)/installed  ## N seeded schedules of disasters on whole runs, from SEED on: 1,000 take an hour or two
 	$(BIN)/python -m bench.chaos --schedules $(N) --seed $(SEED)

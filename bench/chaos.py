@@ -15,8 +15,37 @@ import tempfile
 import time
 from collections import Counter
 
+from bench import targets
+from bench.results import Figure, Part, table
 from tests.helpers.chaos import Campaign
 from tests.helpers.disasters import KINDS
+
+
+def measure(quick: bool, schedules: int = 300, seed: int = 0) -> Part:
+    """Play schedules from number `seed` on, a tenth of them if quick; print violations as they are found."""
+    schedules = max(1, schedules // 10) if quick else schedules
+    kinds, found, violations, silent = Counter[str](), Counter[str](), 0, 0
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, Campaign(folder) as campaign:
+        for number in range(seed, seed + schedules):
+            schedule = campaign.play(number)
+            silent, violations = silent + schedule.silent, violations + len(schedule.violations)
+            kinds.update(schedule.kinds)
+            found.update(schedule.found)
+            for text in schedule.violations:
+                print(f"VIOLATION  {text}", flush=True)
+            if (played := number - seed + 1) % 25 == 0:
+                print(f"{played} schedules, {violations} violations, {time.monotonic() - start:.0f} s", flush=True)
+    name = f"{schedules} schedules from {seed} on"
+    return Part(
+        [
+            Figure(name, "violations", violations, targets.NONE),
+            Figure(name, "silent losses", silent, targets.NONE),
+            *(Figure(f"schedules with {kind}", "count", kinds[kind]) for kind in KINDS),
+            *(Figure(f"damage found by {how}", "count", count) for how, count in sorted(found.items())),
+        ],
+        ["A schedule has 1 to 4 kinds of disaster; tests/helpers/chaos.py says what must hold."],
+    )
 
 
 def main() -> int:
@@ -24,27 +53,9 @@ def main() -> int:
     parser.add_argument("--schedules", type=int, default=30, help="how many schedules to play (default: 30)")
     parser.add_argument("--seed", type=int, default=0, help="number of the first schedule (default: 0)")
     options = parser.parse_args()
-    played, kinds, found, violations, silent = 0, Counter[str](), Counter[str](), [], 0
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, Campaign(folder) as campaign:
-        for number in range(options.seed, options.seed + options.schedules):
-            schedule = campaign.play(number)
-            played, silent = played + 1, silent + schedule.silent
-            kinds.update(schedule.kinds)
-            found.update(schedule.found)
-            violations += schedule.violations
-            for text in schedule.violations:
-                print(f"VIOLATION  {text}", flush=True)
-            if played % 25 == 0:
-                print(f"{played} schedules, {len(violations)} violations, {time.monotonic() - start:.0f} s", flush=True)
-    print(f"{played} schedules, by kind of disaster (a schedule has 1 to 4):")
-    for kind in KINDS:
-        print(f"  {kind:<18}{kinds[kind]:>5}")
-    print("damage to finished files and records, found by:")
-    for how, count in sorted(found.items()):
-        print(f"  {how:<18}{count:>5}")
-    print(f"silent losses: {silent}; violations: {len(violations)}")
-    return 1 if violations else 0
+    part = measure(False, options.schedules, options.seed)
+    print("\n".join(table(part.figures)))
+    return 1 if any(one.missed for one in part.figures) else 0
 
 
 if __name__ == "__main__":

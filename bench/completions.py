@@ -1,335 +1,184 @@
-"""How fast the completions engine is beside a bare loop: requests a second, CPU and memory, on one machine.
+"""How fast the completions engine is beside a bare loop and other libraries: requests a second, CPU and memory.
 
-    python -m bench.completions                     # ours and the bare loop, 0 and 50 ms, 64 and 512 at a time
-    python -m bench.completions --slots             # share of the server's slots that is used
-    python -m bench.completions --memory            # peak memory at 10,000 and at 1,000,000 requests
-    python -m bench.completions --neighbour PYTHON  # also datatrove, from the environment of that interpreter
+    python -m bench --only completions              # the whole comparison, as in RESULTS.md
+    python -m bench.completions --clients bare stage --latency 0 --concurrencies 64
     python -m bench.completions --before CHECKOUT   # also the engine and the stage of another checkout of this project
 
-The stand-in server has the first core to itself, the client the second. Each client reads prompts from a JSONL file
-and writes a JSONL file. Ours does all it does in a real run: lazy input, pacing, retries, failures, progress, latency
-quantiles, and rows that survive kill -9. The stage is all of stage 03 but its merge. The bare loop (aiohttp and orjson,
-as many workers as requests in flight) does none of it. Requests a second are by the server's clock, from the first
-request to the last reply.
+The stand-in server has the first core to itself, the client the second. Each client (bench/clients.py) reads prompts
+from a JSONL file and writes a JSONL file. Clients take turns, and medians count. Requests a second are by the server's
+clock, from the first request to the last reply; CPU time is without that of starting Python and importing.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
+from bench import targets
+from bench.peers import PEERS, CannotInstall, python_of
+from bench.results import ROOT, Figure, Part, table
+from tests.helpers.standin import StandIn
+
+FLOOR, OWN = "bare", ("bare", "bare-uvloop", "ours", "stage")
 PROMPT = "Solve the following problem and put the answer in \\boxed{}.\n\nWhat is %d + %d? Explain every step."
-CLIENTS = {}
+WARM_UP = 64  # requests of the run whose CPU time is subtracted
 
 
-def client(function):
-    CLIENTS[function.__name__] = function
-    return function
+@dataclass(frozen=True)
+class Setting:
+    """One place in the comparison. latency_s: how long the server waits before it answers."""
+
+    count: int
+    concurrency: int
+    latency_s: float
+    size: int = 4096
+
+    def __str__(self) -> str:
+        return f"{self.concurrency} in flight, {self.latency_s * 1000:.0f} ms"
 
 
-def prompts(path: str):
-    with open(path, "rb") as file:
-        for line in file:
-            yield orjson.loads(line)
+@dataclass(frozen=True)
+class Client:
+    """How to start a client. package: the checkout whose engine is measured; share: of the requests it is asked for."""
 
+    name: str
+    python: str = sys.executable
+    package: Path = ROOT
+    share: float = 1.0
 
-@client
-def ours(options: argparse.Namespace) -> None:
-    """The engine, appending a row for every completion."""
-    import openai
+    @property
+    def label(self) -> str:
+        return self.name if self.package == ROOT else f"{self.name} before"
 
-    from sdg_helpers import files
-    from sdg_helpers.completions.engine import complete
-    from sdg_helpers.completions.types import Limits, Request, Sampling
-
-    requests = (
-        Request(row, [{"role": "user", "content": row["problem"]}], int(row["id"])) for row in prompts(options.input)
-    )
-    with files.AppendLog(options.output) as rows, files.AppendLog(options.output + ".failures") as failures:
-        progress = complete(
-            requests,
-            openai.AsyncOpenAI(base_url=options.url, api_key="none"),
-            model="standin",
-            sampling=Sampling(0.6, 0.95, 4096),
-            limits=Limits(options.concurrency),
-            on_completion=lambda request, reply: rows.append(
-                {
-                    **request.key,
-                    "generation": reply.text,
-                    "finish_reason": reply.finish_reason,
-                    "num_generated_tokens": reply.completion_tokens,
-                }
-            ),
-            on_failure=lambda request, failure: failures.append({"id": request.key["id"], "reason": failure.reason}),
-            on_progress=lambda progress: None,
-        )
-    assert progress.failed == 0, progress
-
-
-@client
-def stage(options: argparse.Namespace) -> None:
-    """Stage 03 without its merge: problems, prompt, rows by seed, failures, session and progress."""
-    from contextlib import closing
-
-    import numpy as np
-
-    from sdg_helpers.completions.types import Limits, Sampling
-    from sdg_helpers.prompts import Prompt
-    from sdg_helpers.serving.server import Server
-    from sdg_helpers.solutions import solving
-    from sdg_helpers.solutions.seed_files import PartialWriter
-
-    problems, folder = Path(options.input), Path(options.output + ".d")
-    done = np.zeros((sum(1 for _ in prompts(options.input)), 1), dtype=bool)
-    settings = solving.GenerationSettings(
-        "standin", Prompt(name="bench", user="{problem}"), Sampling(0.6, 0.95, 4096), Limits(options.concurrency), 0
-    )
-    server = Server(options.url, "standin", "endpoint", "none")
-    with closing(PartialWriter(folder, "bench")) as writer:
-        solving.solve(solving.all_requests(problems, done, settings), writer, done, server, settings)
-    assert done.all()
-
-
-async def _bare(options: argparse.Namespace) -> None:
-    import aiohttp
-
-    todo, url = prompts(options.input), options.url + "/chat/completions"
-    headers = {"Content-Type": "application/json", "Authorization": "Bearer none"}
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), headers=headers, timeout=aiohttp.ClientTimeout(total=None)
-    ) as session:
-        with open(options.output, "wb", buffering=1 << 20) as rows:
-
-            async def work() -> None:
-                for row in todo:
-                    body = {
-                        "model": "standin",
-                        "messages": [{"role": "user", "content": row["problem"]}],
-                        "temperature": 0.6,
-                        "top_p": 0.95,
-                        "max_tokens": 4096,
-                        "seed": int(row["id"]),
-                    }
-                    async with session.post(url, data=orjson.dumps(body)) as response:
-                        reply = orjson.loads(await response.read())
-                    choice = reply["choices"][0]
-                    row.update(
-                        generation=choice["message"]["content"],
-                        finish_reason=choice["finish_reason"],
-                        num_generated_tokens=reply["usage"]["completion_tokens"],
-                    )
-                    rows.write(orjson.dumps(row) + b"\n")
-
-            await asyncio.gather(*(work() for _ in range(options.concurrency)))
-
-
-@client
-def bare(options: argparse.Namespace) -> None:
-    """aiohttp and orjson on asyncio's own loop."""
-    asyncio.run(_bare(options))
-
-
-@client
-def bare_uvloop(options: argparse.Namespace) -> None:
-    """The same on uvloop."""
-    import uvloop
-
-    uvloop.run(_bare(options))
-
-
-@client
-def datatrove(options: argparse.Namespace) -> None:
-    """datatrove's inference runner against the same endpoint."""
-    from datatrove.data import Document
-    from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
-    from datatrove.pipeline.writers import JsonlWriter
-
-    async def ask(document, generate):
-        return await generate(
-            {
-                "messages": [{"role": "user", "content": document.text}],
-                "temperature": 0.6,
-                "top_p": 0.95,
-                "max_tokens": 4096,
-                "seed": int(document.id),
-            }
-        )
-
-    config = InferenceConfig(
-        server_type="endpoint",
-        model_name_or_path="standin",
-        api_key="none",
-        endpoint_url=options.url.removesuffix("/v1"),
-        metric_interval=100000,
-        max_concurrent_generations=options.concurrency,
-    )
-    writer = JsonlWriter(options.output + ".d", output_filename="${rank}.jsonl", compression=None)
-    documents = (Document(text=row["problem"], id=str(row["id"])) for row in prompts(options.input))
-    InferenceRunner(rollout_fn=ask, config=config, output_writer=writer).run(documents)
-
-
-def one(name: str, count: int, concurrency: int, latency_s: float, options: argparse.Namespace) -> dict:
-    """Run one client against a fresh server; requests/s, CPU seconds, peak MB."""
-    from tests.helpers.standin import StandIn
-
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        StandIn(size=options.size, latency=f"{latency_s:g}", no_track=True) as server,
-    ):
-        os.sched_setaffinity(server.process.pid, {options.cores[0]})
-        with open(f"{folder}/in.jsonl", "wb") as file:
-            file.writelines(orjson.dumps({"id": str(n), "problem": PROMPT % (n, n * 7)}) + b"\n" for n in range(count))
-        python = options.neighbour if name == "datatrove" else sys.executable
-        name, _, before = name.partition(" ")
-        root = options.before.resolve() if before else Path(__file__).resolve().parent.parent
-        command = [
-            python,
-            str(root / "bench/completions.py"),
-            "--client",
-            name,
-            "--url",
-            server.base_url,
-            "--input",
-            f"{folder}/in.jsonl",
-            "--output",
-            f"{folder}/out.jsonl",
-            "--concurrency",
-            str(concurrency),
-        ]
-        environment = {**os.environ, "PYTHONPATH": str(root)}
-        begun = time.perf_counter()
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=sys.stderr,
-            preexec_fn=lambda: os.sched_setaffinity(0, {options.cores[1]}),
-        )
-        told = process.communicate()[0].decode().strip().splitlines()
-        if process.returncode:
-            raise SystemExit(f"{name} ended with {process.returncode}")
-        stats, used = server.stats(), json.loads(told[-1])
+    def run(self, setting: Setting, cores: Sequence[int] = (0, 1)) -> dict[str, float]:
+        """Run once against a fresh server; return rps, cpu_s, peak_mb, in_flight (at most) and count."""
+        count = max(WARM_UP, round(setting.count * self.share))
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            StandIn(size=setting.size, latency=f"{setting.latency_s:g}", no_track=True) as server,
+        ):
+            os.sched_setaffinity(server.process.pid, {cores[0]})
+            rows = f"{folder}/out.jsonl"
+            write_prompts(f"{folder}/in.jsonl", count)
+            words = [self.name, "--url", server.base_url, "--input", f"{folder}/in.jsonl", "--output", rows]
+            done = subprocess.run(
+                [self.python, str(ROOT / "bench/clients.py"), *words, "--concurrency", str(setting.concurrency)],
+                env={**os.environ, "PYTHONPATH": str(self.package)},
+                capture_output=True,
+                text=True,
+                preexec_fn=lambda: os.sched_setaffinity(0, {cores[1]}),
+            )
+            stats = server.stats()
+            if done.returncode or stats["status"].get("200", 0) < count:
+                raise ClientFailed(f"{self.name}: {' '.join(done.stderr.split())[-500:] or stats['status']}")
+            used = json.loads(Path(rows + ".used").read_text())
         return {
-            "wall_s": time.perf_counter() - begun,
-            "requests": stats["requests"],
-            "rps": count / (stats["last"] - stats["first"]),
             **used,
+            "count": count,
+            "rps": count / (stats["last"] - stats["first"]),
+            "in_flight": stats["in_flight_max"],
         }
 
 
-def compare(options: argparse.Namespace) -> None:
-    names = [name for name in CLIENTS if name != "datatrove" or options.neighbour]
+class ClientFailed(Exception):
+    """A client ended with an error, or got fewer replies than it was asked for."""
+
+
+def write_prompts(path: str, count: int) -> None:
+    with open(path, "wb") as file:
+        file.writelines(orjson.dumps({"id": str(n), "problem": PROMPT % (n, n * 7)}) + b"\n" for n in range(count))
+
+
+def make_clients(options: argparse.Namespace, notes: list[str]) -> Iterator[Client]:
+    """Yield the wanted clients, the floor first; note which peers cannot be installed or do not work, and why."""
+    for name in dict.fromkeys([FLOOR, *options.clients]):
+        if name not in PEERS:
+            yield Client(name)
+            continue
+        try:
+            one = Client(name, str(python_of(name)), share=PEERS[name].share)
+            one.run(Setting(WARM_UP, 16, 0.0))
+        except (CannotInstall, ClientFailed) as error:
+            notes.append(f"Skipped: {name}: {error}")
+        else:
+            yield one
     if options.before:
-        names += ["ours before", "stage before"]
-    names = options.clients or names
-    start = {name: one(name, 64, 16, 0.0, options) for name in names}
-    print(f"{options.count} requests, {options.size} characters a reply, median of {options.rounds}", flush=True)
-    print(
-        f"{'client':12} {'ms':>4} {'at once':>8} {'requests/s':>11} {'× bare':>7} {'CPU s/1,000':>12} {'× bare':>7} "
-        f"{'peak MB':>8}"
+        yield from (Client(name, package=options.before.resolve()) for name in ("ours", "stage"))
+
+
+def compare(clients: Sequence[Client], setting: Setting, rounds: int, start_cpu_s: Mapping[str, float]) -> list[Figure]:
+    """Return the figures of all clients, the floor among them, in one setting. start_cpu_s: of a run of 64 requests."""
+    runs: dict[str, list[dict[str, float]]] = {one.label: [] for one in clients}
+    for _ in range(rounds):
+        for one in clients:
+            runs[one.label].append(one.run(setting))
+    rps = {label: statistics.median(run["rps"] for run in of) for label, of in runs.items()}
+    cpu = {
+        label: statistics.median(1000 * (run["cpu_s"] - start_cpu_s[label]) / (run["count"] - WARM_UP) for run in of)
+        for label, of in runs.items()
+    }
+    found = []
+    for label, of in runs.items():
+        subject, speed, processor = f"{label}, {setting}", None, None
+        if label == "stage":
+            speed, processor = targets.STAGE_SPEED, targets.STAGE_CPU
+        found += [
+            Figure(subject, "requests/s", rps[label]),
+            Figure(subject, "× floor", rps[label] / rps[FLOOR], speed),
+            Figure(subject, "CPU s/1,000", cpu[label]),
+            Figure(subject, "CPU × floor", cpu[label] / cpu[FLOOR], processor),
+            Figure(subject, "peak MB", max(run["peak_mb"] for run in of)),
+        ]
+        if setting.latency_s:  # a server that answers at once never sees two requests
+            found.append(Figure(subject, "in flight at most", max(run["in_flight"] for run in of)))
+    if "stage" in rps and (fastest := max((rps[name] for name in PEERS if name in rps), default=None)):
+        target = None if setting.latency_s else targets.FASTEST_PEER
+        found.append(Figure(f"stage, {setting}", "× fastest peer", rps["stage"] / fastest, target))
+    return found
+
+
+def measure(quick: bool, options: argparse.Namespace | None = None) -> Part:
+    """Compare the clients in every setting."""
+    options = options or parse([])
+    count, rounds = (options.count // 5, 1) if quick else (options.count, options.rounds)
+    part = Part()
+    clients = list(make_clients(options, part.notes))
+    part.notes.append(
+        f"{count:,} requests ({', '.join(f'{one.label} {one.share:g} of them' for one in clients if one.share < 1)}), "
+        f"{options.size:,} characters a reply, medians of {rounds}."
     )
+    start_cpu_s = {one.label: one.run(Setting(WARM_UP, 16, 0.0, options.size))["cpu_s"] for one in clients}
     for latency_s in options.latency:
         for concurrency in options.concurrencies:
-            runs = {name: [] for name in names}
-            for _ in range(options.rounds):
-                for name in names:
-                    runs[name].append(one(name, options.count, concurrency, latency_s, options))
-            rps = {name: statistics.median(run["rps"] for run in runs[name]) for name in names}
-            cpu = {
-                name: statistics.median(
-                    (run["cpu_s"] - start[name]["cpu_s"]) / (options.count - 64) * 1000 for run in runs[name]
-                )
-                for name in names
-            }
-            for name in names:
-                print(
-                    f"{name:12} {latency_s * 1000:4.0f} {concurrency:8} {rps[name]:11,.0f} "
-                    f"{rps[name] / rps['bare']:7.2f} {cpu[name]:12.3f} {cpu[name] / cpu['bare']:7.2f} "
-                    f"{max(run['peak_mb'] for run in runs[name]):8.0f}",
-                    flush=True,
-                )
+            setting = Setting(count, concurrency, latency_s, options.size)
+            part.figures += compare(clients, setting, rounds, start_cpu_s)
+            print("\n".join(table(part.figures)[-len(clients) :]), flush=True)
+    return part
 
 
-def memory(options: argparse.Namespace) -> None:
-    for count in options.memory_counts:
-        run = one("ours", count, 512, 0.0, options)
-        print(f"{count:9,} requests: peak {run['peak_mb']:.0f} MB, {run['rps']:,.0f} requests/s", flush=True)
-
-
-def slots() -> None:
-    """Print the share of the server's slots in use until the input ends: once with slow and failing requests among the
-    others, once with a capacity that the client does not know."""
-    from sdg_helpers.completions.engine import complete
-    from sdg_helpers.completions.types import Limits, Request, Sampling
-    from tests.helpers.standin import StandIn
-
-    cases = (
-        ("slow and failing requests", 64, 64, {"latency": "tail:0.2:1.5:0.04", "faults": "500=0.05"}),
-        ("a hidden capacity", 256, 32, {"latency": "lognormal:0.1:0.5", "capacity": 32}),
-    )
-    for name, concurrency, room, options in cases:
-        with StandIn(**options) as server:
-            at_the_end = {}
-
-            def requests(server=server, at_the_end=at_the_end):
-                for number in range(1000):
-                    yield Request(number, [{"role": "user", "content": PROMPT % (number, number * 7)}])
-                at_the_end.update(server.stats())
-
-            progress = complete(
-                requests(),
-                server.client(),
-                model="standin",
-                sampling=Sampling(0.6, 0.95, 4096),
-                limits=Limits(concurrency),
-                on_completion=lambda *_: None,
-                on_failure=lambda *_: None,
-            )
-        used = at_the_end["busy_s"] / (at_the_end["now"] - at_the_end["first"]) / room
-        print(f"{name}: {used:.1%} of {room} slots in use; {progress.pushed_back} requests pushed back", flush=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.completions", description=__doc__.splitlines()[0])
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--count", type=int, default=10_000)
     add("--rounds", type=int, default=3)
-    add("--size", type=int, default=4096)
+    add("--size", type=int, default=4096, help="characters a reply")
     add("--latency", type=float, nargs="+", default=[0.0, 0.05], help="seconds")
     add("--concurrencies", type=int, nargs="+", default=[64, 512])
-    add("--cores", type=int, nargs=2, default=[0, 1])
-    add("--neighbour", help="a Python that has datatrove")
-    add("--before", type=Path, help="a checkout of this project")
-    add("--clients", nargs="+", help="only these, bare among them")
-    add("--slots", action="store_true")
-    add("--memory", action="store_true")
-    add("--memory-counts", type=int, nargs="+", default=[10_000, 1_000_000])
-    for name in ("--client", "--url", "--input", "--output"):
-        add(name, help=argparse.SUPPRESS)
-    add("--concurrency", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.client:
-        CLIENTS[options.client](options)
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1024}))
-    elif options.slots:
-        slots()
-    elif options.memory:
-        memory(options)
-    else:
-        compare(options)
+    add("--clients", nargs="+", choices=[*OWN, *PEERS], default=[*OWN, *PEERS], help="these and the floor")
+    add("--before", type=Path, help="also the engine and the stage of this checkout")
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":
-    main()
+    found = measure(False, parse())
+    print("\n".join(["", *found.notes, *table(found.figures)]))

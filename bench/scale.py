@@ -1,10 +1,10 @@
 """How time and memory of the stages grow with the number of problems, against a stand-in server that answers at once.
 
-    python -m bench.scale                                # 50,000 and 200,000 problems, 4 seeds
-    python -m bench.scale --problems 1000 4000 --seeds 2 --size 200
+    python -m bench --only scale             # 50,000 and 200,000 problems
+    python -m bench --only scale --quick     # 1,000 and 4,000
 
-Every stage runs in a process of its own; its peak memory is the kernel's own figure (VmHWM). The last columns compare
-the largest with the smallest size: seconds grow as rows ** exponent.
+Every stage runs in a process of its own; its peak memory is the kernel's own figure (VmHWM). CPU time grows
+as rows ** exponent.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ import argparse
 import json
 import math
 import re
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from bench import targets
+from bench.results import Figure, Part
 from sdg_helpers import files
 from tests.helpers.standin import StandIn
 
+SIZES, SEEDS, CHARACTERS = (50_000, 200_000), 4, 1000
 STAGES = ("solve", "judge", "relabel", "rejudge", "export")
 
 
@@ -96,65 +101,60 @@ def write_problems(run: Path, count: int) -> None:
             )
 
 
-def measure(stage: str, run: Path, base_url: str, num_seeds: int) -> dict[str, float]:
-    start = time.monotonic()
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "bench.scale",
-            "--stage",
-            stage,
-            "--run",
-            str(run),
-            "--url",
-            base_url,
-            "--seeds",
-            str(num_seeds),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run_apart(stage: str, run: Path, base_url: str, num_seeds: int) -> dict[str, float]:
+    """Do a stage in a process of its own; return cpu_s, wall_s and peak_mb."""
+    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    words = ["--stage", stage, "--run", str(run), "--url", base_url, "--seeds", str(num_seeds)]
+    done = subprocess.run([sys.executable, "-m", "bench.scale", *words], capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{stage}: {done.stderr[-2000:]}")
-    return {"seconds": time.monotonic() - start, "peak_mb": json.loads(done.stdout.splitlines()[-1])}
+        raise RuntimeError(f"{stage}: {done.stderr[-2000:]}")
+    wall_s, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"cpu_s": cpu_s, "wall_s": wall_s, "peak_mb": json.loads(done.stdout.splitlines()[-1])}
+
+
+def measure(quick: bool) -> Part:
+    """Do every stage at two sizes. quick: a fiftieth of them."""
+    sizes = [size // 50 for size in SIZES] if quick else list(SIZES)
+    results = grow(sizes, SEEDS, CHARACTERS)
+    part = Part(
+        notes=[f"{sizes[0]:,} and {sizes[1]:,} problems, {SEEDS} solutions each, of {CHARACTERS:,} characters."]
+    )
+    for stage, (few, many) in results.items():
+        exponent = math.log(many["cpu_s"] / few["cpu_s"]) / math.log(sizes[1] / sizes[0])
+        part.figures += [
+            *(Figure(stage, f"CPU s at {size:,}", one["cpu_s"]) for size, one in zip(sizes, (few, many), strict=True)),
+            Figure(stage, "exponent", exponent, targets.GROWTH),
+            Figure(stage, f"wall s at {sizes[1]:,}", many["wall_s"]),
+            Figure(stage, f"peak MB at {sizes[1]:,}", many["peak_mb"]),
+            Figure(stage, "more MB", many["peak_mb"] - few["peak_mb"]),
+        ]
+    return part
+
+
+def grow(sizes: Sequence[int], seeds: int, characters: int) -> dict[str, list[dict[str, float]]]:
+    """Return cpu_s, wall_s and peak_mb of each stage for each number of problems."""
+    results: dict[str, list[dict[str, float]]] = {stage: [] for stage in STAGES}
+    for count in sizes:
+        with tempfile.TemporaryDirectory() as folder, StandIn(size=characters, accuracy=0.8) as server:
+            write_problems(Path(folder), count)
+            for stage in STAGES:
+                results[stage].append(run_apart(stage, Path(folder), server.base_url, seeds))
+                print(count, stage, {name: round(value, 1) for name, value in results[stage][-1].items()}, flush=True)
+    return results
 
 
 def main() -> None:
+    """Do one stage, for `run_apart`; print its peak memory in MB."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", type=int, nargs="+", default=[50_000, 200_000])
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--size", type=int, default=1000, help="characters of thinking a solution")
-    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
-    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
+    parser.add_argument("--stage", choices=STAGES, required=True)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--seeds", type=int, required=True)
     options = parser.parse_args()
-    if options.stage:
-        run_stage(options.stage, options.run, options.url, options.seeds)
-        peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-        print(int(peak[1]) / 1024)
-        return
-    results: dict[str, list[dict[str, float]]] = {stage: [] for stage in STAGES}
-    for count in options.problems:
-        with tempfile.TemporaryDirectory() as folder, StandIn(size=options.size, accuracy=0.8) as server:
-            write_problems(Path(folder), count)
-            for stage in STAGES:
-                results[stage].append(measure(stage, Path(folder), server.base_url, options.seeds))
-                print(count, stage, {name: round(value, 1) for name, value in results[stage][-1].items()}, flush=True)
-    report(options.problems, results)
-
-
-def report(sizes: list[int], results: dict[str, list[dict[str, float]]]) -> None:
-    print(f"\n{'stage':<10}" + "".join(f"{size:>12,} s{'MB':>8}" for size in sizes) + "   exponent   more MB")
-    for stage, rows in results.items():
-        first, last = rows[0], rows[-1]
-        exponent = math.log(last["seconds"] / first["seconds"]) / math.log(sizes[-1] / sizes[0]) if len(rows) > 1 else 0
-        print(
-            f"{stage:<10}"
-            + "".join(f"{row['seconds']:>14.1f}{row['peak_mb']:>8.0f}" for row in rows)
-            + f"{exponent:>11.2f}{last['peak_mb'] - first['peak_mb']:>10.0f}"
-        )
+    run_stage(options.stage, options.run, options.url, options.seeds)
+    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    print(int(peak[1]) / 1024)
 
 
 if __name__ == "__main__":

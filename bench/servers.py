@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.results import Figure, Part
 from sdg_helpers.leases import blocks
 from sdg_helpers.leases.lease_folder import LeaseFolder
 
@@ -76,18 +77,15 @@ def utilisation(lengths: np.ndarray, servers: Servers, end: float) -> float:
     return float(lengths.sum() / (SLOTS * (servers.speeds * (end - servers.starts)).sum()))
 
 
-def simulate() -> None:
-    print("| servers | kind | shares: hours | utilisation | blocks: hours | utilisation |\n|-:|-|-:|-:|-:|-:|")
-    for count in (8, 64):
-        rng = np.random.default_rng(0)
-        shape = (count * PROBLEMS_A_SERVER, SEEDS)
-        lengths = np.minimum(rng.lognormal(np.log(MEDIAN), SIGMA, shape), MAX_TOKENS)
-        for name, servers in scenarios(count):
-            cells = []
-            for shared in (False, True):
-                end = play(lengths, servers, shared)
-                cells.append(f"{end / 3600:.1f} | {utilisation(lengths, servers, end):.1%}")
-            print(f"| {count} | {name} | {' | '.join(cells)} |", flush=True)
+def simulate(count: int) -> Iterator[tuple[str, str, float, float]]:
+    """Yield kind of servers, "shares" or "blocks", hours until the last row, and utilisation. count: of servers."""
+    rng = np.random.default_rng(0)
+    shape = (count * PROBLEMS_A_SERVER, SEEDS)
+    lengths = np.minimum(rng.lognormal(np.log(MEDIAN), SIGMA, shape), MAX_TOKENS)
+    for name, servers in scenarios(count):
+        for shared in (False, True):
+            end = play(lengths, servers, shared)
+            yield name, "blocks" if shared else "shares", end / 3600, utilisation(lengths, servers, end)
 
 
 PLACES, LIMITED_SLOTS, WORK_H = 16, 32, 72  # servers at a time; slots of each (losses do not depend on it); of work
@@ -165,19 +163,13 @@ class _Place:
         return self.last
 
 
-def compare_limits() -> None:
+def compare_limits(hours: float, chunks: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield each kind of jobs and its shares of the slots' time that write no tokens, for a time limit in hours."""
     rng = np.random.default_rng(0)
     count = int(PLACES * LIMITED_SLOTS * WORK_H * 3600 * TOKENS_PER_S / 11_000)
     lengths = np.minimum(rng.lognormal(np.log(MEDIAN), SIGMA, count), MAX_TOKENS) / TOKENS_PER_S
-    print(f"{PLACES} servers at a time, {lengths.sum() / PLACES / LIMITED_SLOTS / 3600:.0f} h of work for them")
-    print("| time limit | jobs | kind | starts | text thrown away | idle | lost |\n|-:|-:|-|-:|-:|-:|-:|")
-    for hours in (4, 24):
-        for chunks in (8, 16, 64, 512):
-            for kind in KINDS:
-                found = play_limits(lengths, kind, chunks, 3600.0 * hours)
-                parts = [found[name] for name in ("starts", "text", "idle")]
-                cells = " | ".join(f"{part:.1%}" for part in [*parts, sum(parts)])
-                print(f"| {hours} h | {chunks} | {kind} | {cells} |", flush=True)
+    for kind in KINDS:
+        yield kind, play_limits(lengths, kind, chunks, 3600 * hours)
 
 
 def measure_leases(owners: int = 64, count: int = 30_000) -> None:
@@ -199,17 +191,40 @@ def measure_leases(owners: int = 64, count: int = 30_000) -> None:
         )
 
 
+def measure(quick: bool) -> Part:
+    """Simulate shares beside blocks, and time limits. quick: 8 servers, and 8 and 512 jobs."""
+    part = Part(notes=["Simulated: hours and utilisation (%) of servers; under time limits, % of GPU-hours lost."])
+    for count in (8,) if quick else (8, 64):
+        for name, how, hours, used in simulate(count):
+            subject = f"{count} servers, {name}"
+            part.figures += [Figure(subject, f"{how}: hours", hours), Figure(subject, f"{how}: %", 100 * used)]
+    for hours in (4, 24):
+        for chunks in (8, 512) if quick else (8, 16, 64, 512):
+            for kind, lost in compare_limits(hours, chunks):
+                subject = f"limit of {hours} h, {chunks} jobs"
+                part.figures.append(Figure(subject, f"{kind}: % lost", 100 * sum(lost.values())))
+    return part
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--leases", action="store_true")
     parser.add_argument("--limits", action="store_true")
     options = parser.parse_args()
     if options.limits:
-        compare_limits()
+        print("| time limit | jobs | kind | starts | text thrown away | idle | lost |\n|-:|-:|-|-:|-:|-:|-:|")
+        for hours in (4, 24):
+            for chunks in (8, 16, 64, 512):
+                for kind, lost in compare_limits(hours, chunks):
+                    cells = " | ".join(f"{share:.1%}" for share in [*lost.values(), sum(lost.values())])
+                    print(f"| {hours} h | {chunks} | {kind} | {cells} |", flush=True)
     elif options.leases:
         measure_leases()
     else:
-        simulate()
+        print("| servers | kind | how | hours | utilisation |\n|-:|-|-|-:|-:|")
+        for count in (8, 64):
+            for name, how, hours, used in simulate(count):
+                print(f"| {count} | {name} | {how} | {hours:.1f} | {used:.1%} |", flush=True)
 
 
 if __name__ == "__main__":

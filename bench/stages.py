@@ -1,20 +1,17 @@
 """What the stages that ask no model cost, beside what it costs merely to parse the same rows.
 
-    python -m bench.stages              # 1.1 GB of solutions, 5,000,000 verdicts: half an hour
-    python -m bench.stages --quick      # a sixteenth of it
-    python -m bench.stages --size 7.5 --jobs parse export    # 8 GB of solutions
-    python -m bench.stages --results bench/RESULTS.md
+    python -m bench --only stages                            # all of it: half an hour
+    python -m bench --only stages --quick                    # a sixteenth of the size
+    python -m bench.stages --size 8 --jobs parse export    # 8 GB of solutions
 
 Every job is a process of its own, all jobs take turns, and medians count. Times are of the processor, without that of
-starting Python and importing. The exit code is 1 when a target is missed; a quick run, in which fixed costs weigh
-more, only shows the table.
+starting Python and importing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import re
 import resource
 import statistics
@@ -23,18 +20,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection
-from datetime import date
 from pathlib import Path
 
 import orjson
 
+from bench import targets
+from bench.results import Figure, Part, table
 from sdg_helpers.runs.run import Track
 from sdg_helpers.stages import Stage
 
 JOBS = ("parse", "export", "relabel", "rejudge")
 _SEEDS, _CHARACTERS = 16, 32_000
 _PROBLEMS, _JUDGED = 2000, 312_500  # 1.1 GB of solutions; 5,000,000 verdicts
-_MAX_MB = 400
+_CPU = {"relabel": targets.RELABEL_CPU, "rejudge": targets.REJUDGE_CPU}
+_PEAK = {"export": targets.STAGE_MEMORY, "relabel": targets.STAGE_MEMORY}
 
 
 def run_job(job: str, run: Path, out: Path) -> float:
@@ -90,7 +89,7 @@ def write_runs(folder: Path, jobs: Collection[str], size: float) -> None:
         relabel_problems(synthetic.write_verdicts(many, judged, _SEEDS), path, Stage(folder / "relabeled", "relabeled"))
 
 
-def measure(job: str, run: Path) -> dict[str, float]:
+def run_apart(job: str, run: Path) -> dict[str, float]:
     """Do a job in a process of its own; return cpu_s, wall_s and peak_mb."""
     with tempfile.TemporaryDirectory(dir=run) as out:
         command = [sys.executable, "-m", "bench.stages", "--job", job, "--run", str(run), "--out", out]
@@ -99,33 +98,51 @@ def measure(job: str, run: Path) -> dict[str, float]:
         return {**json.loads(done.stdout.splitlines()[-1]), "wall_s": time.perf_counter() - begun}
 
 
-def rows_of(results: dict[str, list[dict[str, float]]], size: float) -> list[tuple[str, float, str, bool]]:
-    """Return (what, value, target, met) for the table. size: by which the times are divided."""
-    cpu = {job: statistics.median(one["cpu_s"] for one in runs) for job, runs in results.items()}
-    peak = {job: max(one["peak_mb"] for one in runs) for job, runs in results.items()}
-    rows = []
-    if {"parse", "export"} <= cpu.keys():
-        ratio = cpu["parse"] / cpu["export"]
-        rows.append(("export, × the rate of parsing", ratio, ">= 0.6", ratio >= 0.6))
-        rows.append(("export, MB", peak["export"], f"<= {_MAX_MB}", peak["export"] <= _MAX_MB))
-    if "relabel" in cpu:
-        relabel = cpu["relabel"] / size
-        rows.append(("relabel 5,000,000 verdicts, CPU s", relabel, "<= 12", relabel <= 12))
-        rows.append(("relabel, MB", peak["relabel"], f"<= {_MAX_MB}", peak["relabel"] <= _MAX_MB))
-    if "rejudge" in cpu:
-        rejudge = cpu["rejudge"] / size
-        rows.append(("judge 5,000,000 answers by rules, CPU s", rejudge, "<= 120", rejudge <= 120))
-    return rows
+def compare(jobs: Collection[str], size: float, rounds: int) -> list[Figure]:
+    """Let the jobs take turns; return their figures. size: a multiple of the full one, to which times are scaled."""
+    results: dict[str, list[dict[str, float]]] = {job: [] for job in jobs}
+    with tempfile.TemporaryDirectory() as folder:
+        write_runs(Path(folder), jobs, size)
+        for _ in range(rounds):
+            for job in jobs:
+                results[job].append(run_apart(job, Path(folder)))
+                print(job, {name: round(value, 2) for name, value in results[job][-1].items()}, flush=True)
+    cpu = {job: statistics.median(one["cpu_s"] for one in runs) / size for job, runs in results.items()}
+    figures = []
+    for job, runs in results.items():
+        subject = f"{job}, {_describe(job, size)}"
+        figures += [
+            Figure(subject, "CPU s at full size", cpu[job], _CPU.get(job)),
+            Figure(subject, "peak MB", max(one["peak_mb"] for one in runs), _PEAK.get(job)),
+        ]
+        if job == "export" and "parse" in cpu:
+            figures.append(Figure(subject, "× floor", cpu["parse"] / cpu["export"], targets.EXPORT_SPEED))
+    return figures
 
 
-def main() -> int:
-    """Measure and print the table; return the exit code."""
+def _describe(job: str, size: float) -> str:
+    if job in ("parse", "export"):
+        return f"{_PROBLEMS * _SEEDS * _CHARACTERS * size / 1e9:.2g} GB"
+    return f"{_JUDGED * _SEEDS * size:,.0f} verdicts"
+
+
+def measure(quick: bool) -> Part:
+    """Do all jobs, and parse and export 8 GB too. quick: a sixteenth of the size, one round."""
+    note = (
+        f"Full size: {_PROBLEMS:,} problems with {_SEEDS} solutions of {_CHARACTERS:,} characters; 5,000,000 verdicts."
+    )
+    if quick:
+        return Part(compare(JOBS, 1 / 16, 1), [f"{note} One round."])
+    figures = [*compare(JOBS, 1, 3), *compare(("parse", "export"), 8, 1)]
+    return Part(figures, [f"{note} Medians of 3; of 8 GB, one round."])
+
+
+def main() -> None:
+    """Do one job, for `run_apart`, and print what it used; or compare jobs of any size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="a sixteenth of the size, one round")
     parser.add_argument("--size", type=float, default=1.0, help="multiple of the full size")
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=JOBS, help="default: all")
-    parser.add_argument("--results", type=Path, help="append the table to this file")
     parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
     for name in ("--run", "--out"):
         parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
@@ -134,26 +151,9 @@ def main() -> int:
         used = run_job(options.job, options.run, options.out)
         peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
         print(json.dumps({"cpu_s": used, "peak_mb": int(peak[1]) / 1024}))
-        return 0
-    size = 1 / 16 if options.quick else options.size
-    results: dict[str, list[dict[str, float]]] = {job: [] for job in options.jobs}
-    with tempfile.TemporaryDirectory() as folder:
-        write_runs(Path(folder), options.jobs, size)
-        for _ in range(1 if options.quick else options.rounds):
-            for job in options.jobs:
-                results[job].append(measure(job, Path(folder)))
-                print(job, {name: round(value, 2) for name, value in results[job][-1].items()}, flush=True)
-    found = rows_of(results, size)
-    lines = ["| What | Median | Target | |", "|---|---|---|---|"]
-    lines += [f"| {what} | {value:,.2f} | {target} | {'' if met else 'missed'} |" for what, value, target, met in found]
-    print("\n" + "\n".join(lines))
-    if options.results:
-        machine = platform.processor() or platform.machine()
-        with open(options.results, "a") as file:
-            file.write(f"\n## {date.today()}, {machine}, {size:g} × the full size\n\n")
-            file.write("\n".join(lines) + "\n")
-    return 0 if options.quick or all(met for *_, met in found) else 1
+    else:
+        print("\n".join(["", *table(compare(options.jobs, options.size, options.rounds))]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -381,7 +381,7 @@ def test_killed_and_restarted_server_loses_no_request():
 
 
 def test_a_hidden_capacity_is_found_without_losing_a_request():
-    """`python -m bench.completions --slots` measures how much of it is used; test_pacing asserts it in simulation."""
+    """`python -m bench --only slots` measures how much of it is used; test_pacing asserts it in simulation."""
     with StandIn(latency="lognormal:0.05:0.5", capacity=32) as server:
         _, progress = ask(server, (request(number) for number in range(600)), limits={"concurrency": 256})
         assert server.stats()["in_flight_max"] == 32
