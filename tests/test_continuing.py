@@ -213,3 +213,19 @@ def test_a_stage_that_is_killed_continues_its_solutions(slow, tmp_path):
     assert manifest["requests"]["continued"] == len(continued) > 6
     assert manifest["requests"]["kept_tokens"] == sum(row["kept_tokens"] for row in continued)
     assert not (tmp_path / "undisturbed" / "continued.jsonl").exists()
+
+
+def test_a_manifest_says_when_texts_could_not_be_kept(slow, tmp_path):
+    folder = tmp_path / "stage"
+    (folder / "partial").mkdir(parents=True)
+    (folder / "partial" / "texts").write_text("not a folder")
+    manifest = generate(
+        write_problems(tmp_path / "problems.jsonl", 2),
+        folder,
+        None,
+        num_seeds=1,
+        sampling=Sampling(0.0, None, 4096),
+        open_server=lambda: Server(slow.base_url, "standin", "endpoint", "x", request=FIT),
+    )
+    assert rows_of(folder)["output-rs0.jsonl"].count(b"\n") == 2
+    assert "cannot write" in manifest["requests"]["not_continued"][0]

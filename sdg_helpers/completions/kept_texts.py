@@ -47,7 +47,7 @@ class KeptTexts:
         self._written: set[str] = set()  # replies of which this session's file has all that went before
         self._loaded: set[Path] = set()
         self._waiting: list[bytes] = []
-        self.why_not = ""  # why a server's replies are not continued
+        self.why_not = ""  # why replies that are cut from now on are not continued
         self._log: files.AppendLog | None = None
         self._broken = False  # a write has failed: later pieces would follow a gap
         self._limit = _GARBAGE_BYTES
@@ -123,7 +123,7 @@ class KeptTexts:
             self._waiting.append(files.dumps({"reply": name, "over": True}))
 
     def write(self) -> None:
-        """Append what has been noted. A disk that is full stops this for good; the rows will say so."""
+        """Append what has been noted. A disk that is full stops this for good, and `why_not` says so."""
         lines, self._waiting = self._waiting, []
         if self._broken or not lines:
             return
@@ -132,8 +132,8 @@ class KeptTexts:
             self._log.append(b"".join(lines))
             if self._log.size > self._limit:
                 self._rewrite()
-        except SdgError:
-            self._broken = True
+        except SdgError as error:
+            self._broken, self.why_not = True, f"they are no longer kept: {error}"
 
     def close(self) -> None:
         """Write what is left. A file of replies that have all ended is removed."""

@@ -92,8 +92,8 @@ def total_usage(folder: Path) -> dict[str, Any]:
 
     servers: completions, failed attempts and times left out by server, if there are several. thinking: completions by
     the form in which the server sent their thinking. continued, kept_tokens: completions that continue what an earlier
-    attempt had written, and the tokens of that, if there are any. timeline: tokens per second and requests in flight
-    over time.
+    attempt had written, and the tokens of that, if there are any. not_continued: why replies that were cut were
+    not continued, if they were to be. timeline: tokens per second and requests in flight over time.
     elapsed_s is the sum over the sessions, so the rates are those of one server; a latency is the mean of the sessions'
     latencies, weighted by their completions.
     """
@@ -110,6 +110,7 @@ def total_usage(folder: Path) -> dict[str, Any]:
         **{name: sum(one[name] * one["done"] for one in sessions) / done for name in _LATENCIES},
         **({"servers": servers} if (servers := _by_server(sessions)) else {}),
         **{name: count for name in _CONTINUED if (count := sum(one.get(name, 0) for one in sessions))},
+        **({"not_continued": reasons} if (reasons := _reasons_not_to_continue(sessions)) else {}),
         "thinking": sum((Counter(one.get("thinking", {})) for one in sessions), Counter()),
         "timeline": merge(one.get("points", ()) for one in sessions),
     }
@@ -127,6 +128,11 @@ def _by_server(sessions: list[dict[str, Any]]) -> dict[str, Counter[str]]:
         for url, counts in session.get("servers", {}).items():
             sums.setdefault(url, Counter()).update(counts)
     return sums
+
+
+def _reasons_not_to_continue(sessions: list[dict[str, Any]]) -> list[str]:
+    """Return the different reasons of the sessions."""
+    return sorted({str(one["not_continued"]) for one in sessions if one.get("not_continued")})
 
 
 def read_sessions(folder: Path) -> list[dict[str, Any]]:

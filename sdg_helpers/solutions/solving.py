@@ -81,7 +81,12 @@ def solve(
     them. more: returns further fields of the session's file. texts: keeps what arrives of each reply.
     """
     before, total = int(done.sum()) - skipped, done.size - skipped
-    partial, session = writer.folder, Session(writer.folder, more)
+    partial = writer.folder
+
+    def all_fields() -> Mapping[str, Any]:
+        return {**more(), **({"not_continued": texts.why_not} if texts is not None and texts.why_not else {})}
+
+    session = Session(partial, all_fields)
     live = server.batch is None  # then rows may wait for the others of their loop's tick; a batch is delivered once
     keep, ticking = (writer.add, {"on_tick": writer.write}) if live else (writer.append, {})
     with (
