@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sdg_helpers import files
+from sdg_helpers.answers.thinking import thinking_shape
 from sdg_helpers.errors import SdgError
 from sdg_helpers.solutions import rows
 
@@ -58,6 +59,13 @@ def test_rows_of_other_tools_are_read_whatever_their_key_order():
     solution = rows.parse_solution(line, Path("x"), 1)
     assert (solution.keys["id"], solution.finish_reason, solution.tokens) == ("a", "length", 0)
     assert solution.answer_text() == "\n\n 4" and rows.read_id(line) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "<think>a", "<think>a</think>b", " <think>a</think>b", "a</think>b", "<think>a<think></think>"]
+)
+def test_a_summary_has_the_shape_of_the_thinking(text):
+    assert rows.summarize_row(line_of(PROBLEMS[2], text)).thinking == thinking_shape(text)
 
 
 def test_checksums_tell_texts_apart():

@@ -91,10 +91,14 @@ def thinking_shape(generation: str) -> Shape:
             return "unclosed"
         if generation.rfind(CLOSE) > 0:
             return "closed"
-    opened, closed = generation.count(OPEN), generation.count(CLOSE)
+    return shape_of(generation.count(OPEN), generation.count(CLOSE), generation.startswith(OPEN))
+
+
+def shape_of(opened: int, closed: int, at_start: bool) -> Shape:
+    """Return the `thinking_shape` of a text with so many tags. at_start: whether an opening one is its beginning."""
     if opened == closed == 0:
         return "none"
-    if opened == 1 and closed <= 1 and generation.startswith(OPEN):
+    if opened == 1 and closed <= 1 and at_start:
         return "closed" if closed else "unclosed"
     return "unclear"
 

@@ -12,16 +12,17 @@ called the escaped text here.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+import xxhash
+from ahocorasick_rs import BytesAhoCorasick
 
 from sdg_helpers import exact_json, files
-from sdg_helpers.answers.thinking import CLOSE, Shape, thinking_shape
+from sdg_helpers.answers.thinking import CLOSE, OPEN, Shape, shape_of
 from sdg_helpers.errors import UnreadableRow
 
 GENERATED_KEYS = ("seed", "generation", "finish_reason", "num_generated_tokens")  # added to the problem's own keys
@@ -29,6 +30,7 @@ _HEAD = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*"),')
 _GENERATION = b'"generation":"'
 _TAIL = re.compile(rb'","finish_reason":"([^"\\]*)","num_generated_tokens":(\d+)\}\n?$')
 _TAIL_BYTES = 256  # at least as long as the longest tail
+_TAGS = BytesAhoCorasick([OPEN.encode(), CLOSE.encode()])
 _ESCAPED_SPACE = re.compile(rb"(?:\\n|\\r|\\t| )*")
 
 
@@ -150,7 +152,7 @@ def read_id(line: bytes) -> str | None:
 
 
 class RowSummary(NamedTuple):
-    """What a row adds to the counts of its stage. text_checksum: CRC-32 of the escaped text, never 0."""
+    """What a row adds to the counts of its stage. text_checksum: 32 bits of the escaped text's xxh3, never 0."""
 
     finish_reason: str
     tokens: int
@@ -163,9 +165,10 @@ def summarize_row(line: bytes) -> RowSummary:
     tail = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
     if tail is None:
         raise ValueError(f"not a row of a solutions file: {line[:80]!r}")
-    text = line[line.rfind(_GENERATION, 0, tail.start()) : tail.start()]
-    shape = thinking_shape(text[len(_GENERATION) :].decode("latin-1"))  # the tags are plain bytes; others do not matter
-    return RowSummary(tail[1].decode(), int(tail[2]), zlib.crc32(text) or 1, shape)
+    text = line[line.rfind(_GENERATION, 0, tail.start()) + len(_GENERATION) : tail.start()]
+    tags = [number for number, _, _ in _TAGS.find_matches_as_indexes(text)]
+    shape = shape_of(tags.count(0), tags.count(1), text.startswith(OPEN.encode()))
+    return RowSummary(tail[1].decode(), int(tail[2]), xxhash.xxh3_64_intdigest(text) & 0xFFFFFFFF or 1, shape)
 
 
 def answer_start(text: bytes) -> int:
