@@ -24,7 +24,7 @@ from sdg_helpers.prompts import load_prompt
 from sdg_helpers.runs.run import Track
 from sdg_helpers.sft import ChatTemplate, DatasetCard, RowFormat, export_sft
 from sdg_helpers.solutions.reading import solutions_of
-from tests.helpers.browsing import HOSTILE, LONG, ask, court_track, request, served, write_track
+from tests.helpers.browsing import HOSTILE, LONG, ask, court_track, request, science_track, served, write_track
 from tests.helpers.standin import StandIn
 from tests.helpers.whole_run import run_stages, write_source
 
@@ -340,6 +340,19 @@ def test_suspect_labels_come_by_doubt_and_decisions_are_used(tmp_path):
         "fine": ["7", "keep", "matched"],
     }
     assert audit_labels.count_errors(tmp_path / "r" / audit_labels.FILE) == (1, 1, pytest.approx(0.05))
+
+
+def test_every_answer_of_science_is_for_the_court(tmp_path):
+    """There is no reference: the winner is one of the answers, and what nobody answered is no case."""
+    site = Site(science_track(tmp_path / "r"))
+    assert site.docket() == {"cases": [1, 0], "decided": {}}
+    assert [one["is_reference"] for one in site.problem(0)["answers"]] == [False]
+    with pytest.raises(SdgError, match="has no reference to keep"):
+        site.decide({"position": 0, "choice": "keep"})
+    site.decide({"position": 0, "choice": "discard"})
+    site.decide({"position": 1, "choice": "confirm", "seed": 1})
+    assert site.docket()["decided"] == {0: "discard", 1: "confirm"}
+    assert audit_labels.right_labels(tmp_path / "r" / audit_labels.FILE) == {"sure": None, "tie": "A"}
 
 
 def test_second_thoughts_of_the_court_replace_the_first(tmp_path):

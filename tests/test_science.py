@@ -9,6 +9,7 @@ from datasets import Value, load_dataset
 
 from sdg_helpers import files, science, solutions
 from sdg_helpers.answers.options import normalise_vote, option_letter
+from sdg_helpers.audit import labels as labels_audit
 from sdg_helpers.completions.types import Limits, Sampling
 from sdg_helpers.decontamination import near_duplicates
 from sdg_helpers.errors import SdgError
@@ -591,6 +592,38 @@ CASES = [  # answers of seeds 0, 1, …; winner, votes, reason
     (["A", "B", "C", "D"], "A", 1, "tied"),
     (["A", None, "a", "(A)"], "A", 3, ""),  # silence is not consent, but three of four agree
 ]
+
+
+def test_a_persons_decisions_override_the_votes(tmp_path):
+    solved(tmp_path, [(case[0], ["one", "two", "three", "four"]) for case in CASES])
+    decisions = tmp_path / labels_audit.FILE
+    arguments = stage_at(tmp_path / "s"), tmp_path / "problems.jsonl"
+    voting.vote(*arguments, stage_at(tmp_path / "v"), decisions=decisions)
+    before = pd.read_parquet(tmp_path / "v" / "labels.parquet")
+
+    def decide(place, right):
+        row = before.iloc[place]
+        case = labels_audit.Case(row.id, "", row.expected_answer, "voted", row.reason, row.confidence)
+        labels_audit.record_choice(decisions, case, right)
+
+    decide(0, None)  # A, which three chose
+    decide(1, "A")  # tied
+    decide(4, "C")  # nobody chose it
+    decide(7, "A")  # as the votes do
+    with pytest.raises(SdgError, match="decisions"):
+        voting.vote(*arguments, stage_at(tmp_path / "v"), decisions=decisions)
+    manifest = voting.vote(*arguments, stage_at(tmp_path / "w"), decisions=decisions)
+    after = pd.read_parquet(tmp_path / "w" / "labels.parquet")
+    changed = after.iloc[[0, 1, 4, 7]]
+    assert changed["reason"].tolist() == ["rejected", "", "", ""]
+    assert changed["expected_answer"].tolist()[1:] == ["A", "C", "A"] and changed["votes"].tolist()[1:] == [2, 0, 3]
+    assert (changed["confidence"][1:] == 1).all() and manifest["counts"]["dropped"]["rejected"] == 1
+    same = [place for place in range(len(CASES)) if place not in (0, 1, 4, 7)]
+    pd.testing.assert_frame_equal(after.iloc[same], before.iloc[same])
+    table = pd.read_parquet(tmp_path / "w" / "verdicts.parquet").set_index(["id", "seed"])["correct"]
+    ids = before["id"]
+    assert [table[ids[1], seed] for seed in range(4)] == [False, True, True, False]
+    assert not any(table[ids[4], seed] for seed in range(4)) and table[ids[0]].isna().all()
 
 
 def test_votes_by_the_table(tmp_path):

@@ -59,10 +59,11 @@ class Case:
 def record_choice(decisions: Path, case: Case, right: str | None) -> None:
     """Append a person's choice among all answers to a problem: the right one, or None when no answer is right.
 
-    The reference, the label in use and what was called right before are recorded as wrong unless they are chosen.
+    The reference, the label in use and what was called right before are recorded as wrong unless they are chosen; where
+    there is no reference, the majority's answer too, whether or not it is in use.
     """
     rejected = [right_labels(decisions).get(case.id), *([case.reference] if right is None else [])]
-    if case.decision == "relabel":
+    if case.decision == "relabel" or not case.reference:
         rejected.insert(0, case.label)
     chosen = None if right is None else canonical(right)
     wrong = {canonical(label): label for label in reversed(rejected) if label and canonical(label) != chosen}

@@ -1,4 +1,7 @@
-"""The label court: suspect labels by doubt, and a person's decisions on them, kept by `audit.labels`."""
+"""The label court: suspect labels by doubt, and a person's decisions on them, kept by `audit.labels`.
+
+Code has none: its programs are judged by tests, and no votes stand against them.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,13 @@ from sdg_helpers.audit import labels
 from sdg_helpers.browser.problem import Problems
 from sdg_helpers.errors import SdgError
 
-_SUSPECT = "decision IN ('relabel', 'undecided')"
+# In science every answer is: nobody has checked it.
+_SUSPECT = "decision IN ('relabel', 'undecided', 'voted') AND coalesce(reason, '') != 'no_votes'"
 CHOICES = ("confirm", "keep", "discard")
 
 
 class Court:
-    """Suspect labels of one run's math track. `path`: where the decisions are kept."""
+    """Suspect labels of a run's math or science track. `path`: where the decisions are kept."""
 
     def __init__(self, run: Path):
         self.path = run / labels.FILE
@@ -27,7 +31,7 @@ class Court:
     def docket(self, database: sqlite3.Connection) -> dict[str, Any]:
         """Return the positions of the suspect labels, most doubtful first, and the decisions on them by position.
 
-        Undecided labels and new ones; the lower a label's confidence, the earlier it comes.
+        Undecided labels and new ones, which in science are all; the lower a label's confidence, the earlier it comes.
         """
         cases = [
             position

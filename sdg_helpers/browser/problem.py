@@ -47,7 +47,7 @@ class Problems:
         answers = group_votes(solutions, str(row.get("problem", "")))
         for one in answers:  # a verdict compares with the label, which is the reference unless it was replaced
             same = one["correct"] is True and known["decision"] != "relabel"
-            one["is_reference"] = same or bool(reference) and canonical(one["answer"]) == reference
+            one["is_reference"] = bool(reference) and (same or canonical(one["answer"]) == reference)
         return {
             **known,
             **dict(zip(names, counts, strict=True)),

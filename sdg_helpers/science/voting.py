@@ -24,10 +24,12 @@ from sdg_helpers.labels.rules import RelabelRule
 from sdg_helpers.labels.sound_votes import count_sound_votes
 from sdg_helpers.labels.votes import count_votes, depend_on_problem, group_ballots, voters
 from sdg_helpers.problems.problem_file import ProblemIndex, read_problems, read_texts
+from sdg_helpers.science.decided import follow_decisions
 from sdg_helpers.solutions import seed_files
 from sdg_helpers.stages import Stage, Work
 
-REASONS = ("no_votes", "tied", "too_few_votes", "too_little_agreement", "miscalculated", "unsure")
+_RULES = ("no_votes", "tied", "too_few_votes", "too_little_agreement", "miscalculated", "unsure")
+REASONS = (*_RULES, "rejected")  # why a question is dropped; rejected: a person called its winner wrong
 
 
 def vote(
@@ -39,6 +41,7 @@ def vote(
     min_agreement: float = 0.0,
     min_confidence: float = 0.9,
     reasoning: bool = True,
+    decisions: Path | None = None,
 ) -> dict[str, Any]:
     """Write labels.parquet (id, expected_answer, votes, seeds, agreement, confidence, tied, reason: "" for a kept
     question), verdicts.parquet as a judging stage does, kept.jsonl and dropped.jsonl: the questions with their votes.
@@ -47,8 +50,9 @@ def vote(
     does not vote, and counts as a seed that did not agree. A question is kept when its winner has min_votes votes,
     min_agreement of the seeds, min_confidence, and no equal rival; a solution with a wrong equation is no vote for it.
     There are no references to fit labels.model to: the confidence is that of its prior. reasoning: the model that
-    solved thinks, so that an answer without closed thinking does not count. Returns the manifest; raises SdgError when
-    no question is kept.
+    solved thinks, so that an answer without closed thinking does not count. decisions: a person's on labels (see
+    audit.labels), which override the votes; a file that does not exist is ignored. Returns the manifest; raises
+    SdgError when no question is kept.
     """
     RelabelRule(min_confidence=min_confidence, min_votes=min_votes, min_agreement=min_agreement)  # raises SdgError
     solutions.require()
@@ -61,13 +65,16 @@ def vote(
         "equality_rules": RULES,
     }
     inputs = {"problems": problems, **{path.name: path for path in seeds.values()}}
+    if decisions is not None and decisions.exists():
+        inputs["decisions"] = decisions
     with stage.work(parameters, inputs) as work:
         if work.done:
             return work.manifest
         partial = work.folder / "partial"
         extract_answers(solutions.folder, partial, reasoning)
         votes = _Votes(ExtractedAnswers(partial, seeds), problems)
-        labels, for_winner = _label(votes, solutions.folder, min_votes, min_agreement, min_confidence)
+        rules = (min_votes, min_agreement, min_confidence)
+        labels, for_winner = _label(votes, solutions.folder, rules, inputs.get("decisions"))
         manifest = _write_outputs(work, votes, labels, for_winner)
         shutil.rmtree(partial, ignore_errors=True)
         return manifest
@@ -95,9 +102,12 @@ class _Votes:
 
 
 def _label(
-    votes: _Votes, solutions: Path, min_votes: int, min_agreement: float, min_confidence: float
+    votes: _Votes, solutions: Path, rules: tuple[int, float, float], decisions: Path | None
 ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """Return one row per question, in their order; and which ballots, in theirs, are for the winner."""
+    """Return one row per question, in their order; and which ballots, in theirs, are for its label.
+
+    rules: min_votes, min_agreement and min_confidence.
+    """
     ballots, seeds = _ballots(votes)
     model = LabelModel.fit({})
     groups = group_ballots(ballots, read_texts(votes.problems, depend_on_problem(ballots).tolist()))
@@ -108,7 +118,7 @@ def _label(
     confidence = np.array([model.confidence(one).largest for one in patterns])
     labels["confidence"] = confidence[index].astype("float32") if len(confidence) else 0.0
     labels["tied"] = (tally.largest > 0) & (tally.largest == tally.second)
-    _give_reasons(labels, min_votes, min_agreement, min_confidence)
+    _give_reasons(labels, *rules)
     kept = (labels["reason"] == "").to_numpy()
     names = labels["id"].tolist()
     sound = count_sound_votes(solutions, ((names[place], seed) for place, seed in voters(ballots, groups, tally, kept)))
@@ -118,7 +128,9 @@ def _label(
             one = Votes(left, second, int(tally.others[place]), int(seeds[place]), None, False)
             labels.loc[place, ["votes", "miscalculated"]] = left, True
             labels.loc[place, "confidence"] = model.confidence(one).largest if left > second else 0.0
-    _give_reasons(labels, min_votes, min_agreement, min_confidence)
+    _give_reasons(labels, *rules)
+    if decisions is not None:
+        follow_decisions(labels, tally, ballots, groups, decisions)
     return labels.drop(columns="miscalculated"), groups == tally.winning[ballots.problem]
 
 
@@ -135,7 +147,7 @@ def _give_reasons(labels: pd.DataFrame, min_votes: int, min_agreement: float, mi
         labels["miscalculated"] & (few | disagreeing | unsure),
         unsure,
     ]
-    labels["reason"] = np.select(conditions, REASONS, default="")
+    labels["reason"] = np.select(conditions, _RULES, default="")
 
 
 def _ballots(votes: _Votes) -> tuple[Ballots, NDArray[np.int32]]:

@@ -9,7 +9,7 @@ from sdg_helpers import files
 from sdg_helpers.audit import labels as audit_labels
 from sdg_helpers.browser.folder import write_folder
 from sdg_helpers.browser.site import Site
-from tests.helpers.browsing import HOSTILE, LONG, court_track, served, write_track
+from tests.helpers.browsing import HOSTILE, LONG, court_track, science_track, served, write_track
 
 ROWS = "#list tr[data-position]"
 
@@ -136,6 +136,34 @@ def test_the_court_decides_by_keys(tmp_path, visit):
         assert page.locator("#open-cases").inner_text() == "0"
         assert audit_labels.right_labels(tmp_path / "r" / audit_labels.FILE) == {"tie": None, "open": "6", "new": "7"}
         assert seen.trouble == [] and seen.elsewhere(server.url) == []
+
+
+def test_the_court_of_science_has_options_and_no_reference(tmp_path, visit):
+    with served(science_track(tmp_path / "r")) as server:
+        seen = visit(server.url)
+        page = seen.page
+        page.click("#to-court")
+        page.wait_for_selector("#court .verdicts")
+        assert page.locator("#court .options li").count() == 2
+        assert page.locator(".side.reference").count() == 0 and page.locator(".verdicts .keep").count() == 0
+        seen.shot("court-science")
+        page.keyboard.press("c")
+        page.wait_for_function("() => document.querySelector('#court .question b')?.innerText === 'Problem 1'")
+        page.keyboard.press("k")  # nothing to keep
+        page.keyboard.press("d")
+        page.wait_for_function("() => document.querySelector('#court h2')?.innerText === 'All cases are decided'")
+        assert "sdg reset r voted" in page.locator("#court").inner_text() and not seen.trouble
+
+
+def test_code_has_no_court_and_says_why(tmp_path, visit):
+    rows = [{"id": "q-python", "problem": "Print 4.", "language": "python"}]
+    with served(write_track(tmp_path / "r", rows, [["```python\nprint(4)\n```"]], "code")) as server:
+        page = visit(server.url).page
+        page.click("#to-court")
+        assert "Programs are judged by running the question's tests." in page.locator("#court").inner_text()
+        page.keyboard.press("c")
+        page.click("#to-table")
+        page.wait_for_selector(ROWS)
 
 
 def hostile_track(folder):

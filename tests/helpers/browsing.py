@@ -51,8 +51,9 @@ def write_track(folder, rows, generations, track="math", verdicts=None, stage="j
                     table.add(row["id"], seed, predicted, row.get("expected_answer", ""), correct, how)
         files.write_json(judged / "manifest.json", {"counts": {"rows_in": 0, "rows_out": 0, "dropped": {}}})
     if labels:
-        made.relabeled.mkdir()
-        pd.DataFrame(labels).to_parquet(made.relabeled / "labels.parquet", index=False)
+        folder = made.voted if track == "science" else made.relabeled
+        folder.mkdir(exist_ok=True)
+        pd.DataFrame(labels).to_parquet(folder / "labels.parquet", index=False)
     return made
 
 
@@ -76,6 +77,26 @@ def court_track(folder):
     }
     verdicts = [[(one, one == "7" or place == 0, "exact") for place, one in enumerate(of_seed)] for of_seed in answers]
     return write_track(folder, rows, texts, verdicts=verdicts, stage="rejudged", labels=labels)
+
+
+def science_track(folder):
+    """A track with a question that was voted on, a tie, and one that nobody answered; two solutions of each."""
+    names, answers = ("sure", "tie", "silent"), [("A", "B", None), ("A", "A", None)]
+    rows = [{"id": name, "problem": f"Which is {name}?", "options": ["one", "two"]} for name in names]
+    texts = [[f"<think>\nhm\n</think>\n\nIt is \\boxed{{{one}}}" for one in of_seed] for of_seed in answers]
+    labels = {
+        "id": names,
+        "expected_answer": ["A", "B", ""],
+        "votes": [2, 1, 0],
+        "seeds": 2,
+        "confidence": [0.9, 0.3, 0.0],
+        "tied": [False, True, False],
+        "reason": ["", "tied", "no_votes"],
+    }
+    verdicts = [
+        [(one, {0: True, 1: None, 2: None}[place], "vote") for place, one in enumerate(of_seed)] for of_seed in answers
+    ]
+    return write_track(folder, rows, texts, "science", verdicts, "voted", labels)
 
 
 @contextmanager

@@ -6,6 +6,7 @@
     keep: ["k", "Keep", "the reference is right"],
     discard: ["d", "Discard", "no answer is right"],
   };
+  const STAGES = { math: "relabeled", science: "voted" }; // the one that uses the decisions
   let docket = null, place = 0, problem = null, chosen = 0, run = null;
 
   const openCases = () => docket.cases.filter((position) => !docket.decided[position]).length;
@@ -13,7 +14,8 @@
   // Load the cases; show in the head how many are open.
   sdg.openCourt = async (about) => {
     run = about;
-    if (sdg.source.inFolder || run.track !== "math" || !(run.totals.relabeled + run.totals.undecided_labels)) return;
+    if (sdg.source.inFolder) return;
+    if (run.track === "code") { sdg.byId("to-court").hidden = false; return; }
     docket = await sdg.source.docket();
     if (!docket.cases.length) return;
     sdg.byId("to-court").hidden = false;
@@ -25,16 +27,21 @@
 
   // Go to a case and draw it.
   sdg.showCase = async (number = place) => {
-    if (!docket) return;
+    if (!docket) return sdg.byId("court").replaceChildren(noCourt());
     place = Math.min(Math.max(number, 0), docket.cases.length);
     if (place === docket.cases.length) return drawEnd();
     const wanted = place;
     const loaded = await sdg.source.problem(docket.cases[place]);
     if (wanted !== place) return;
     problem = loaded;
-    chosen = Math.max(0, candidates().findIndex((one) => problem.decision === "relabel" && one.correct));
+    chosen = Math.max(0, candidates().findIndex((one) => ["relabel", "voted"].includes(problem.decision) && one.correct));
     draw();
   };
+
+  const noCourt = () => sdg.el("section", { class: "card" }, sdg.el("h2", {}, "Code has no labels to decide on"),
+    sdg.el("p", {}, "Programs are judged by running the question's tests. Which answer most solutions gave plays no part, ",
+      "and one right program proves the tests. To find wrong tests, set the pass rate to 0 in the table and read what ",
+      "the programs that fail alike have in common; correct the tests in your source, and run the track in a new run."));
 
   // The answers that may replace the reference: those of the solutions, but not the reference itself.
   const candidates = () => problem.answers.filter((one) => !one.is_reference);
@@ -59,12 +66,13 @@
       progress(),
       sdg.el("section", { class: "card question" },
         sdg.el("header", {}, sdg.el("b", {}, `Problem ${sdg.number(problem.position + 1)}`), sdg.badge(problem.decision),
-          sdg.el("span", { class: "soft" }, `${problem.reason}, confidence ${sdg.percent(problem.confidence)}`),
+          sdg.el("span", { class: "soft" }, [problem.reason, `confidence ${sdg.percent(problem.confidence)}`].filter(Boolean).join(", ")),
           sdg.el("span", { class: "spacer" }),
           decided ? sdg.el("span", { class: "chip kept" }, `you decided: ${decided}`) : null),
-        sdg.longText(problem.problem, (start) => sdg.source.text(problem.position, null, "problem", start))),
+        sdg.longText(problem.problem, (start) => sdg.source.text(problem.position, null, "problem", start)),
+        sdg.options(problem)),
       sdg.el("div", { class: "sides" },
-        side("Reference", problem.reference, problem.solutions.filter((one) => !inCandidates(one) && one.predicted), {}),
+        problem.reference && side("Reference", problem.reference, problem.solutions.filter((one) => !inCandidates(one) && one.predicted), {}),
         rivals.map((one, number) => side(number === chosen ? "Chosen answer" : "Other answer", one.answer,
           problem.solutions.filter((solution) => one.seeds.includes(solution.seed)),
           { key: number + 1, pressed: number === chosen, choose: () => { chosen = number; draw(); } }))),
@@ -97,9 +105,9 @@
   };
 
   const buttons = (rivals) => sdg.el("div", { class: "verdicts" },
-    Object.entries(CHOICES).map(([choice, [key, word, meaning]]) => sdg.el("button", {
+    Object.entries(CHOICES).filter(([choice]) => choice !== "keep" || problem.reference).map(([choice, [key, word, meaning]]) => sdg.el("button", {
       type: "button", class: choice, onclick: () => decide(choice),
-      disabled: (choice === "confirm" && !rivals.length) || (choice === "keep" && !problem.reference),
+      disabled: choice === "confirm" && !rivals.length,
     }, sdg.el("kbd", {}, key), " ", sdg.el("b", {}, word), sdg.el("span", {}, meaning))),
     sdg.el("button", { type: "button", onclick: () => sdg.showCase(place + 1) },
       sdg.el("kbd", {}, "s"), " ", sdg.el("b", {}, "Skip"), sdg.el("span", {}, "decide later")));
@@ -116,12 +124,13 @@
     sdg.el("section", { class: "card" }, sdg.el("h2", {}, openCases() ? "The end of the list" : "All cases are decided"),
       sdg.el("p", {}, openCases() ? `${sdg.plural(openCases(), "case")} skipped. ` : "",
         "Your decisions are in the run's label_decisions.jsonl. To use them:"),
-      sdg.el("pre", {}, `sdg reset ${run.run} relabeled\nsdg run math --run ${run.run}`),
+      sdg.el("pre", {}, `sdg reset ${run.run} ${STAGES[run.track]}\nsdg run ${run.track} --run ${run.run}`),
       openCases() ? sdg.el("button", { type: "button", onclick: () =>
         sdg.showCase(docket.cases.findIndex((position) => !docket.decided[position])) }, "Go to the first open one") : null));
 
   // Keys of the court; returns whether the key was one.
   sdg.courtKey = (key) => {
+    if (!docket) return false;
     const atEnd = place === docket.cases.length;
     const choice = Object.keys(CHOICES).find((name) => CHOICES[name][0] === key);
     if (choice && !atEnd) decide(choice);

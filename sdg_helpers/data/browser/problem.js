@@ -13,7 +13,7 @@
   // Return the elements of a problem.
   sdg.problem = (problem, run) => [
     sdg.el("section", { class: "card question" },
-      sdg.longText(problem.problem, piece(problem, null, "problem")), options(problem), labelFacts(problem)),
+      sdg.longText(problem.problem, piece(problem, null, "problem")), sdg.options(problem), labelFacts(problem)),
     sdg.answers(problem),
     problem.failures.length ? failures(problem) : null,
     ...problem.solutions.map((solution) => sdg.solution(problem, solution)),
@@ -22,7 +22,8 @@
     more(problem),
   ].filter(Boolean);
 
-  const options = (problem) => {
+  // The options of a question as a list; null when it has none.
+  sdg.options = (problem) => {
     const listed = problem.more.options?.text;
     if (!listed) return null;
     try {
@@ -125,7 +126,7 @@
         sdg.longText(one.content, null))));
 
   const more = (problem) => {
-    const keys = Object.entries(problem.more).filter(([name]) => name !== "options" || !options(problem));
+    const keys = Object.entries(problem.more).filter(([name]) => name !== "options" || !sdg.options(problem));
     return keys.length ? sdg.el("details", { class: "card" }, sdg.el("summary", {}, "Other keys of the problem"),
       keys.map(([name, value]) => sdg.el("div", { class: "message" }, sdg.el("b", {}, sdg.bdi(name)),
         sdg.longText(value, null)))) : null;
