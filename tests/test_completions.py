@@ -15,7 +15,7 @@ import openai
 import psutil
 import pytest
 
-from sdg_helpers.completions import dispatch, engine
+from sdg_helpers.completions import engine, retrying
 from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.failed_attempts import RETRY, FailedAttempt
 from sdg_helpers.completions.replies import read_reply
@@ -226,7 +226,7 @@ def test_separate_reasoning_becomes_the_thinking(field):
 
 
 def test_many_faults_lose_and_alter_nothing(monkeypatch):
-    monkeypatch.setattr(dispatch, "backoff_s", lambda *_: random.uniform(0.01, 0.1))
+    monkeypatch.setattr(retrying, "backoff_s", lambda *_: random.uniform(0.01, 0.1))
     faults = "500=0.05,disconnect=0.05,truncated=0.05,cut_json=0.05,empty=0.05,429=0.1,duplicate=0.1,abort=0.02"
     requests = [request(number, seed=number % 3) for number in range(600)]
     with StandIn(faults=faults, latency="0.005", size=30000) as server:

@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 
-from sdg_helpers.completions import dispatch
+from sdg_helpers.completions import retrying
 from sdg_helpers.completions.cuts import CutWatch
 from sdg_helpers.completions.engine import complete
 from sdg_helpers.completions.event_streams import EventStream
@@ -37,7 +37,7 @@ FIELDS = ["temperature", "top_p", "max_tokens", "seed"]
 def environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    monkeypatch.setattr(dispatch, "backoff_s", lambda *_: random.uniform(0.01, 0.05))
+    monkeypatch.setattr(retrying, "backoff_s", lambda *_: random.uniform(0.01, 0.05))
 
 
 @pytest.fixture(scope="module")

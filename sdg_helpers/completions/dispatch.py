@@ -1,4 +1,4 @@
-"""Decide which request is sent next, what is retried, when to wait, and when to give up."""
+"""Decide which request is sent next and when, and pass on what comes back."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from collections.abc import Callable, Iterable
 
 from sdg_helpers.completions.backlog import Backlog, PendingRequest
 from sdg_helpers.completions.balancing import Balancer
-from sdg_helpers.completions.failed_attempts import BUSY, FATAL, REJECTED, RETRY, UNREACHABLE, UNUSABLE, FailedAttempt
-from sdg_helpers.completions.hints import is_about_length
+from sdg_helpers.completions.failed_attempts import REJECTED, FailedAttempt
 from sdg_helpers.completions.meter import Meter, Progress
-from sdg_helpers.completions.pacing import Pace, backoff_s
+from sdg_helpers.completions.outages import Outages
+from sdg_helpers.completions.pacing import Pace
+from sdg_helpers.completions.retrying import Retries
 from sdg_helpers.completions.transport import Transport
-from sdg_helpers.completions.types import Allowance, Completion, Failure, Limits, Request, ServerGone
-from sdg_helpers.errors import SdgError
-from sdg_helpers.formatting import format_duration
-
-_NO_RESPONSE = ("timeout", "disconnected")
-_LONG_WAITS = 3  # refusals in a row with a wait beyond the deadline that stop the run
-_HOPELESS = 24  # failures before the first completion that stop the run
+from sdg_helpers.completions.types import Allowance, Completion, Failure, Limits, Request
 
 
 class Dispatcher:
@@ -44,17 +39,14 @@ class Dispatcher:
         self._held = self._refused = False  # the allowance admits no request now, and with nothing in flight
         self._backlog = Backlog(requests, max(1000, 2 * limits.concurrency))
         self._transport, self._limits = transport, limits
-        self._on_completion, self._on_failure, self._on_progress = on_completion, on_failure, on_progress
+        self._on_completion, self._on_progress = on_completion, on_progress
         self._on_tick, self._ticking = on_tick, False
         self._pace, self._meter = Pace(limits.concurrency), Meter()
         self._idle: list[asyncio.Future[PendingRequest]] = []
-        self._in_flight = self._failed_in_a_row = self._long_waits = 0
-        self._first_detail = ""  # of the first failure
+        self._outages, server = Outages(transport.base_url), transport.base_url
+        self._retries = Retries(server, limits, self._backlog, self._pace, self._outages, self._meter, on_failure)
+        self._in_flight = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._since: dict[str, float] = {}  # kind of failure -> when it began; cleared by a completion
-        self._trouble, self._pause_until, self._pause_s = "", 0.0, 0.0
-        self._outage = False
-        self._scout: PendingRequest | None = None  # the one request in flight during an outage, to detect its end
         self._stopped, self._ended = False, asyncio.Event()
         self._error: BaseException | None = None
 
@@ -111,9 +103,8 @@ class Dispatcher:
                 self.stop(error)
 
     def _progress(self) -> Progress:
-        return self._meter.progress(
-            self._in_flight, self._backlog.waiting, int(self._pace.limit), self._trouble, self._transport.counts()
-        )
+        waiting, limit, trouble = self._backlog.waiting, int(self._pace.limit), self._outages.trouble
+        return self._meter.progress(self._in_flight, waiting, limit, trouble, self._transport.counts())
 
     # --- sending
 
@@ -122,7 +113,7 @@ class Dispatcher:
         if self._stopped or self._in_flight >= int(self._pace.limit):
             return None
         now = time.monotonic()
-        if now < self._pause_until or (self._outage and self._scout is not None):
+        if now < self._outages.pause_until or self._outages.scouting:
             return None
         pending = self._backlog.next(now)
         self._held = pending is not None and self._allowance is not None and not self._allowance.admits(pending.request)
@@ -133,8 +124,7 @@ class Dispatcher:
             self._in_flight += 1
             pending.sent += 1
             pending.probe = self._pace.sent(self._in_flight)
-            if self._outage:
-                self._scout = pending
+            self._outages.sent(pending)
         return pending
 
     def _pump(self) -> None:
@@ -156,8 +146,8 @@ class Dispatcher:
             if not self._in_flight:
                 self._refused = True
                 self.stop(self._allowance.refusal())
-        elif self._in_flight < int(self._pace.limit) and not (self._outage and self._scout):
-            wait = max(self._backlog.next_due, self._pause_until) - time.monotonic()
+        elif self._in_flight < int(self._pace.limit) and not self._outages.scouting:
+            wait = max(self._backlog.next_due, self._outages.pause_until) - time.monotonic()
             self._timer = self._loop.call_later(max(wait, 0.0) + 0.002, self._wake)
 
     def _wake(self) -> None:
@@ -175,16 +165,17 @@ class Dispatcher:
             self._allowance.ended(pending.request, outcome)
         if self._stopped:
             return
-        if self._scout is pending:
-            self._scout = None
+        self._outages.returned(pending)
         if isinstance(outcome, Completion):
             self._note_response(pending)
-            self._since.clear()
-            self._failed_in_a_row = self._long_waits = 0
+            self._outages.completed()
+            self._retries.completed()
             self._meter.reply(outcome)
             self._on_completion(pending.request, outcome)
         else:
-            self._handle(pending, outcome)
+            if outcome.kind == REJECTED:
+                self._note_response(pending)
+            self._retries.handle(pending, outcome, self._in_flight)
         if self._on_tick is not None and not self._ticking:
             self._ticking = True
             self._loop.call_soon(self._tick)
@@ -201,117 +192,4 @@ class Dispatcher:
         """Note that the server accepted this request and responded, successfully or not."""
         used = 2 * (self._in_flight + 1) >= self._pace.limit
         self._pace.accepted(pending.probe, grow=used and not self._backlog.crowded)
-        self._end_outage()
-
-    def _end_outage(self) -> None:
-        """The server responds: send at full pace again."""
-        self._outage, self._trouble, self._pause_until, self._pause_s = False, "", 0.0, 0.0
-
-    def _pause(self, at_least_s: float, trouble: str) -> None:
-        """Send nothing for a while, longer each time."""
-        self._pause_s = min(10.0, max(0.2, 2 * self._pause_s))
-        self._pause_until = time.monotonic() + max(at_least_s, backoff_s(1, self._pause_s))
-        self._trouble = f"{self._transport.base_url} {trouble}"
-
-    def _handle(self, pending: PendingRequest, failure: FailedAttempt) -> None:
-        if failure.kind == FATAL:
-            raise SdgError(failure.detail)
-        if failure.kind == UNREACHABLE:
-            self._handle_unreachable(pending, failure)
-        elif failure.kind == REJECTED:
-            self._note_response(pending)
-            self._give_up(pending, failure.reason, failure.detail)
-        elif failure.kind == BUSY:
-            self._handle_pushback(pending, failure)
-        else:
-            self._retry(pending, failure)
-
-    def _retry(self, pending: PendingRequest, failure: FailedAttempt) -> None:
-        pending.failures += 1
-        if failure.reason not in _NO_RESPONSE:
-            self._end_outage()
-        elif failure.reason == "disconnected":
-            pending.lost_at = time.monotonic()
-        else:
-            self._pace.refused(pending.probe)
-            self._check_outage(
-                RETRY,
-                self._limits.outage_deadline_s + 2 * (self._limits.timeout_s or 0.0),
-                f"does not answer in time ({failure.detail})",
-            )
-        retry_after_s = failure.retry_after_s or 0.0
-        allowed = self._limits.max_retries
-        if failure.kind == UNUSABLE:
-            allowed = min(allowed, self._limits.max_regenerations)
-        if pending.failures > allowed or retry_after_s > self._limits.pushback_deadline_s:
-            self._give_up(pending, failure.reason, failure.detail)
-        else:
-            self._meter.retried += 1
-            self._backlog.schedule(pending, max(retry_after_s, backoff_s(pending.failures)))
-
-    def _handle_pushback(self, pending: PendingRequest, failure: FailedAttempt) -> None:
-        now, self._outage = time.monotonic(), False
-        if (failure.retry_after_s or 0.0) > self._limits.pushback_deadline_s:
-            self._handle_long_wait(pending, failure)
-            return
-        self._pace.refused(pending.probe)
-        self._meter.pushed_back += 1
-        pending.pushbacks += 1
-        pending.first_pushback = pending.first_pushback or now
-        if not self._in_flight:
-            what = f"has no room for a single request ({failure.detail})"
-            self._check_outage(BUSY, self._limits.outage_deadline_s, what)
-            self._pause(min(failure.retry_after_s or 0.0, 60.0), what)
-        wait = max(failure.retry_after_s or 0.0, backoff_s(pending.pushbacks, 0.1, 5.0))
-        if now + wait > pending.first_pushback + self._limits.pushback_deadline_s:
-            self._give_up(pending, "pushed_back", failure.detail)
-        else:
-            self._backlog.schedule(pending, wait)
-
-    def _handle_long_wait(self, pending: PendingRequest, failure: FailedAttempt) -> None:
-        """A daily limit, for example: stop the run when several requests in a row are told to come back much later."""
-        self._long_waits += 1
-        if self._long_waits >= _LONG_WAITS:
-            raise ServerGone(
-                f"{self._transport.base_url} asks to wait for {format_duration(failure.retry_after_s or 0.0)} "
-                f"({failure.detail}). Finished requests are kept: run again then, to resume."
-            )
-        self._give_up(pending, "pushed_back", failure.detail)
-
-    def _handle_unreachable(self, pending: PendingRequest, failure: FailedAttempt) -> None:
-        """Begin or continue an outage: it costs requests no attempt, and one scout at a time detects its end."""
-        now, what = time.monotonic(), f"is unreachable ({failure.detail})"
-        if not self._outage:
-            self._outage, self._since[UNREACHABLE] = True, now
-            self._backlog.pardon_lost(now)
-        self._check_outage(UNREACHABLE, self._limits.outage_deadline_s, what)
-        if now >= self._pause_until:
-            self._pause(0.0, what)
-        pending.sent -= 1
-        self._backlog.schedule(pending, 0.0)
-
-    def _give_up(self, pending: PendingRequest, reason: str, detail: str) -> None:
-        self._meter.failed += 1
-        self._on_failure(pending.request, Failure(reason, detail, pending.sent))
-        self._failed_in_a_row += 1
-        hopeless = self._meter.done == 0 and self._is_same_cause(detail) and self._failed_in_a_row >= _HOPELESS
-        if hopeless or self._failed_in_a_row >= self._limits.max_failures_in_a_row:
-            raise SdgError(
-                f"{self._transport.base_url}: {self._failed_in_a_row} requests in a row failed, the last with {reason} "
-                f"({detail}). Finished requests are kept: fix the cause, then run again to resume."
-            )
-
-    def _is_same_cause(self, detail: str) -> bool:
-        """Return False when requests are too long, each in its own way: others may be shorter."""
-        same, self._first_detail = self._first_detail in ("", detail), self._first_detail or detail
-        return same or not is_about_length(detail)
-
-    def _check_outage(self, kind: str, allowed_s: float, what: str) -> None:
-        """Stop the run when this kind of failure has lasted too long without a completion."""
-        now = time.monotonic()
-        lasted = now - self._since.setdefault(kind, now)
-        if lasted > allowed_s:
-            raise ServerGone(
-                f"{self._transport.base_url} {what}, for {lasted:.0f} s now. Finished requests are kept: check the "
-                "server and its log, then run again to resume."
-            )
+        self._outages.responded()
