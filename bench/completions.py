@@ -31,7 +31,9 @@ from tests.helpers.standin import StandIn
 
 FLOOR, OWN = "bare", ("bare", "bare-uvloop", "ours", "stage")
 PROMPT = "Solve the following problem and put the answer in \\boxed{}.\n\nWhat is %d + %d? Explain every step."
-WARM_UP = 64  # requests of the run whose CPU time is subtracted
+WARM_UP = 128  # requests of the run whose CPU time is subtracted
+_ROUNDS_OF_SLOTS = 8  # requests for each in flight, at least: what is prepared before the first one is not counted
+_GIVE_UP_S = 3600
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Client:
 
     def run(self, setting: Setting, cores: Sequence[int] = (0, 1)) -> dict[str, float]:
         """Run once against a fresh server; return rps, cpu_s, peak_mb, in_flight (at most) and count."""
-        count = max(WARM_UP, round(setting.count * self.share))
+        count = max(round(setting.count * self.share), _ROUNDS_OF_SLOTS * setting.concurrency)
         with (
             tempfile.TemporaryDirectory() as folder,
             StandIn(size=setting.size, latency=f"{setting.latency_s:g}", no_track=True) as server,
@@ -71,13 +73,17 @@ class Client:
             rows = f"{folder}/out.jsonl"
             write_prompts(f"{folder}/in.jsonl", count)
             words = [self.name, "--url", server.base_url, "--input", f"{folder}/in.jsonl", "--output", rows]
-            done = subprocess.run(
-                [self.python, str(ROOT / "bench/clients.py"), *words, "--concurrency", str(setting.concurrency)],
-                env={**os.environ, "PYTHONPATH": str(self.package)},
-                capture_output=True,
-                text=True,
-                preexec_fn=lambda: os.sched_setaffinity(0, {cores[1]}),
-            )
+            try:
+                done = subprocess.run(
+                    [self.python, str(ROOT / "bench/clients.py"), *words, "--concurrency", str(setting.concurrency)],
+                    env={**os.environ, "PYTHONPATH": str(self.package)},
+                    capture_output=True,
+                    text=True,
+                    timeout=_GIVE_UP_S,
+                    preexec_fn=lambda: os.sched_setaffinity(0, {cores[1]}),
+                )
+            except subprocess.TimeoutExpired:
+                raise ClientFailed(f"{self.name}: not done after {_GIVE_UP_S} s") from None
             stats = server.stats()
             if done.returncode or stats["status"].get("200", 0) < count:
                 raise ClientFailed(f"{self.name}: {' '.join(done.stderr.split())[-500:] or stats['status']}")
@@ -107,7 +113,7 @@ def make_clients(options: argparse.Namespace, notes: list[str]) -> Iterator[Clie
             continue
         try:
             one = Client(name, str(python_of(name)), share=PEERS[name].share)
-            one.run(Setting(WARM_UP, 16, 0.0))
+            one.run(Setting(WARM_UP, WARM_UP // _ROUNDS_OF_SLOTS, 0.0))
         except (CannotInstall, ClientFailed) as error:
             notes.append(f"Skipped: {name}: {error}")
         else:
@@ -117,7 +123,7 @@ def make_clients(options: argparse.Namespace, notes: list[str]) -> Iterator[Clie
 
 
 def compare(clients: Sequence[Client], setting: Setting, rounds: int, start_cpu_s: Mapping[str, float]) -> list[Figure]:
-    """Return the figures of all clients, the floor among them, in one setting. start_cpu_s: of a run of 64 requests."""
+    """Return the figures of all clients, the floor among them, in one setting. start_cpu_s: of a run of WARM_UP."""
     runs: dict[str, list[dict[str, float]]] = {one.label: [] for one in clients}
     for _ in range(rounds):
         for one in clients:
@@ -153,11 +159,13 @@ def measure(quick: bool, options: argparse.Namespace | None = None) -> Part:
     count, rounds = (options.count // 5, 1) if quick else (options.count, options.rounds)
     part = Part()
     clients = list(make_clients(options, part.notes))
+    fewer = "".join(f", {one.label} {one.share:g} of them" for one in clients if one.share < 1)
     part.notes.append(
-        f"{count:,} requests ({', '.join(f'{one.label} {one.share:g} of them' for one in clients if one.share < 1)}), "
-        f"{options.size:,} characters a reply, medians of {rounds}."
+        f"{count:,} requests{fewer}, at least {_ROUNDS_OF_SLOTS} for each in flight; {options.size:,} characters a "
+        f"reply; medians of {rounds}."
     )
-    start_cpu_s = {one.label: one.run(Setting(WARM_UP, 16, 0.0, options.size))["cpu_s"] for one in clients}
+    first = Setting(WARM_UP, WARM_UP // _ROUNDS_OF_SLOTS, 0.0, options.size)
+    start_cpu_s = {one.label: statistics.median(one.run(first)["cpu_s"] for _ in range(rounds)) for one in clients}
     for latency_s in options.latency:
         for concurrency in options.concurrencies:
             setting = Setting(count, concurrency, latency_s, options.size)

@@ -23,9 +23,9 @@ class Peer:
 
 PEERS = {
     "datatrove": Peer(("datatrove[io]==0.10.1", "aiofiles", "aiosqlite", "httpx", "numpy<2.3"), "2026-11-01"),
-    "openai-httpx": Peer(("openai==2.8.0",), "2026-11-01", 0.2),
-    "openai-aiohttp": Peer(("openai[aiohttp]==2.8.0",), "2026-11-01", 0.2),
-    "curator": Peer(("bespokelabs-curator==0.1.31",), "2026-11-01", 0.2),
+    "openai-httpx": Peer(("openai==2.8.0",), "2026-11-01", 0.5),
+    "openai-aiohttp": Peer(("openai[aiohttp]==2.8.0",), "2026-11-01", 0.5),
+    "curator": Peer(("bespokelabs-curator==0.1.31",), "2026-11-01", 0.5),
     "distilabel": Peer(("distilabel[openai]==1.5.3",), "2025-03-01", 0.2),
 }
 

@@ -52,15 +52,19 @@ class Part:
 
 def describe_conditions() -> str:
     """Return date, commit, Python, machine and its load in one line."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
+    commit = _git("rev-parse", "--short", "HEAD") or "unknown"
+    if _git("status", "--porcelain", "--", "sdg_helpers", "tests/helpers", "bench/*.py"):
+        commit += "+changes"
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return (
-        f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, commit {commit or 'unknown'}, "
+        f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, commit {commit}, "
         f"Python {platform.python_version()}, {_processor()}, {os.cpu_count()} cores, {memory_gb:.0f} GB, "
         f"load {os.getloadavg()[0]:.1f} before"
     )
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def _processor() -> str:
