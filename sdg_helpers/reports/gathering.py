@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from sdg_helpers import runs
 from sdg_helpers.budgets.budget import GPU_HOURS, HOURS, TOKENS, format_amount
 from sdg_helpers.budgets.ledger import Ledger
+from sdg_helpers.formatting import format_duration, format_size
 from sdg_helpers.planning.measuring import measure_run
 from sdg_helpers.planning.stored import planned_lines
 from sdg_helpers.runs import history, status
@@ -72,7 +74,7 @@ def gather(folder: Path, track_name: str) -> RunFacts:
             for name, found in manifests.items()
             for reason, count in found["counts"]["dropped"].items()
         ],
-        [[name, *row] for name, row in zip(*_columns(folder, track_name), strict=True)],
+        _cost(folder, track_name),
         _spent_text(folder),
         manifests.get("relabeled", {}),
         _wrong_text(exported),
@@ -90,9 +92,20 @@ def _funnel(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, int]]
     return steps
 
 
-def _columns(folder: Path, track: str) -> tuple[list[str], list[list[Any]]]:
-    table = measure_run(folder, track)
-    return list(table.index), table.to_numpy().tolist()
+def _cost(folder: Path, track: str) -> list[list[Any]]:
+    """Return [stage, requests, generated tokens, time, server-hours, GPU-hours, size on disk]; "" or NaN if unknown."""
+    return [
+        [
+            one.Index,
+            int(one.requests),
+            int(one.tokens),
+            "" if math.isnan(one.hours) else format_duration(3600 * one.hours),
+            one.server_hours,
+            one.gpu_hours,
+            "" if math.isnan(one.megabytes) else format_size(int(1e6 * one.megabytes)),
+        ]
+        for one in measure_run(folder, track).itertuples()
+    ]
 
 
 def _spent_text(folder: Path) -> str:
