@@ -62,7 +62,7 @@ lint: $(VENV)/installed   ## style, layout and types; notebooks without outputs
 	$(BIN)/mypy
 	$(BIN)/nbstripout --verify $$(git ls-files 'notebooks/**.ipynb')
 
-bench: $(VENV)/installed  ## speed beside other libraries, growth, memory, fault schedules, against targets: an hour
+bench: $(VENV)/installed  ## speed beside other libraries, growth, memory, fault schedules, against targets: an hour or two
 	$(BIN)/python -m bench
 
 chaos: $(VENV)/installed  ## N seeded schedules of disasters on whole runs, from SEED on: 1,000 take an hour or two

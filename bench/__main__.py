@@ -1,8 +1,8 @@
 """All measurements of this project, beside floors and other libraries, against their targets.
 
-    make bench                                # everything: about an hour on two idle cores
+    make bench                                # everything: an hour or two on two idle cores
     python -m bench --only completions,stages # these parts
-    python -m bench --quick                   # smaller sizes, one round: a few minutes; nothing is kept
+    python -m bench --quick                   # smaller sizes, one round: about ten minutes; nothing is kept
 
 Prints the figures and whether each target is met; keeps them in bench/RESULTS.md, where a part that is measured again
 replaces its own section. The exit code is 1 when a target is missed or a part fails; a quick run, in which fixed costs
