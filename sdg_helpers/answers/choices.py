@@ -58,7 +58,7 @@ def offers_options(problem: str) -> bool:
     )
 
 
-def names_place_in_list(problem: str, one: Fraction, two: Fraction) -> bool:
+def names_place_in_list(problem: str, one: int | Fraction, two: int | Fraction) -> bool:
     """Return whether one number is the place of the other in a list of the problem: 2 for 29 in `21; 29; 33`."""
     problem = problem[:_MAX_PROBLEM]
     return any(
@@ -67,13 +67,13 @@ def names_place_in_list(problem: str, one: Fraction, two: Fraction) -> bool:
     )
 
 
-def _is_at(problem: str, place: int, value: Fraction) -> bool:
+def _is_at(problem: str, place: int, value: int | Fraction) -> bool:
     for match in _LIST.finditer(problem):
         numbers = _NUMBER.findall(match[0])
         if len(numbers) >= place and Fraction(numbers[place - 1]) == value:
             return True
     items = [match[1] or match[2] or "" for match in _ITEM.finditer(problem)]
-    if len(items) >= place and value in map(Fraction, _NUMBER.findall(items[place - 1])):
+    if len(items) >= place and any(Fraction(number) == value for number in _NUMBER.findall(items[place - 1])):
         return True
     labelled = re.finditer(rf"(?<![\d.]){place}[^\w+*/×^\-]{{1,6}}({_NUMBER.pattern})(?![\d.])", problem)
     return any(Fraction(match[1]) == value for match in labelled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from itertools import chain
+from typing import Any
 
 from sdg_helpers.answers.choices import names_place_in_list, offers_options
 from sdg_helpers.answers.forms import is_english
@@ -54,7 +55,8 @@ _MODULAR = mention(
 )
 _QUARTER_TURN = 90
 _LARGE = 100  # whole numbers from here on may differ by 1 through rounding
-_CLOSE, _ROUGHLY = Fraction(1, 100), Fraction(1, 30)
+_CLOSE, _ROUGH = Fraction(1, 100), 30  # one in a hundred, one in thirty
+_Number = Any  # an int if it is whole, for the speed, else a Fraction
 
 
 def surely_different(a: PlainNumber, b: PlainNumber, problem: str = "") -> bool:
@@ -65,17 +67,20 @@ def surely_different(a: PlainNumber, b: PlainNumber, problem: str = "") -> bool:
     """
     if a.padded or b.padded or "mixed" in (a.form, b.form) or offers_options(problem):
         return False
-    if names_place_in_list(problem, a.value, b.value):
+    values = [(_simplest(a.value), _simplest(b.value))]
+    if names_place_in_list(problem, *values[0]):
         return False
-    values = [(a.value, b.value)]
     if a.also is None or b.also is None:  # two numbers with a comma are read in the same way
-        values += [(x, b.value) for x in (a.also,) if x is not None] + [
-            (a.value, y) for y in (b.also,) if y is not None
-        ]
+        values += [(_simplest(x), values[0][1]) for x in (a.also,) if x is not None]
+        values += [(values[0][0], _simplest(y)) for y in (b.also,) if y is not None]
     return not any(_may_be_confused(x, y, a, b, problem) for x, y in values)
 
 
-def _may_be_confused(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, problem: str) -> bool:
+def _simplest(value: Fraction) -> _Number:
+    return value.numerator if value.denominator == 1 else value
+
+
+def _may_be_confused(x: _Number, y: _Number, a: PlainNumber, b: PlainNumber, problem: str) -> bool:
     if x == y:
         return True
     if x * y < 0:
@@ -124,30 +129,30 @@ def _asks_for_bare_measure(problem: str) -> bool:
     return _MEASURES.search(problem) and not _UNIT_ASKED.search(problem)
 
 
-def _differ_by_sign(x: Fraction, y: Fraction, problem: str) -> bool:
+def _differ_by_sign(x: _Number, y: _Number, problem: str) -> bool:
     """Return whether numbers of opposite signs may mean the same: a debt, an angle, a remainder."""
     if not problem or not is_english(problem) or _is_modular(problem):
         return True
     return x == -y or (x - y) % _QUARTER_TURN == 0
 
 
-def _is_rounding(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, problem: str) -> bool:
+def _is_rounding(x: _Number, y: _Number, a: PlainNumber, b: PlainNumber, problem: str) -> bool:
     """Return whether one number may be the other rounded or truncated, to any precision."""
     difference, size = abs(x - y), max(abs(x), abs(y))
     if (a.step or b.step) and difference <= max(_coarseness(a), _coarseness(b), size * _CLOSE):
         return True
-    if _may_round(problem) and difference <= max(size / 10, Fraction(1)):
+    if _may_round(problem) and difference * 10 <= max(size, 10):
         return True
     if difference < 1 and not x.denominator == y.denominator == 1:
-        return 1 in (x.denominator, y.denominator) or difference < size * _ROUGHLY
-    if difference >= size * _ROUGHLY:
+        return 1 in (x.denominator, y.denominator) or difference * _ROUGH < size
+    if difference * _ROUGH >= size:
         return False
     if difference * 2 <= max(_trailing_power(x), _trailing_power(y)):
         return True
     return difference == 1 and size >= _LARGE
 
 
-def _trailing_power(value: Fraction) -> int:
+def _trailing_power(value: _Number) -> int:
     """Return the largest power of ten that divides a whole number, 0 for any other number."""
     digits = str(abs(value.numerator))
     return 10 ** (len(digits) - len(digits.rstrip("0"))) if value and value.denominator == 1 else 0
@@ -158,19 +163,19 @@ def _coarseness(number: PlainNumber) -> Fraction:
     return number.step or Fraction(int(number.value.denominator == 1))
 
 
-def _are_readings(x: Fraction, y: Fraction, problem: str) -> bool:
+def _are_readings(x: _Number, y: _Number, problem: str) -> bool:
     """Return whether two numbers may be one time (5 and 17) or one temperature (25 and 77) on two scales."""
     low, high = sorted((x, y))
     if high - low == 12 and 1 <= low <= 12 < high <= 24 and _may_be_time(problem):
         return True
     if _may_be_temperature(problem):
-        return abs(low * 9 / 5 + 32 - high) <= 1 or abs(high - low - Fraction(273)) <= 1
+        return abs(low * 9 + 32 * 5 - high * 5) <= 5 or abs(high - low - 273) <= 1
     return False
 
 
-def _differ_by_a_unit(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, may_round: bool, problem: str) -> bool:
+def _differ_by_a_unit(x: _Number, y: _Number, a: PlainNumber, b: PlainNumber, may_round: bool, problem: str) -> bool:
     """Return whether x, the smaller, may be y in another unit: exactly, or after rounding (`0.17` for `16.67` %)."""
-    ratio = y / x
+    ratio = Fraction(y, x)
     digits = len(str(int(ratio)))
     powers = [Fraction(10**power) for power in (digits - 1, digits) if power >= 2]
     others = list[frozenset[Fraction]]()
@@ -180,7 +185,8 @@ def _differ_by_a_unit(x: Fraction, y: Fraction, a: PlainNumber, b: PlainNumber, 
         others.append(_SMALL_RATIOS)
     if not may_round:
         return ratio in _COMMON_RATIOS or ratio in powers or any(ratio in some for some in others)
-    slack = max(y / 100, _coarseness(b) / 2)
+    slack = max(y * _CLOSE, _coarseness(b) / 2)
     return any(
-        abs(x * unit - y) <= max(slack, min(a.step * unit / 2, y * _ROUGHLY)) for unit in (*_COMMON_RATIOS, *powers)
-    ) or any(abs(x * unit - y) <= y / 100 for unit in chain(*others))
+        abs(x * unit - y) <= max(slack, min(a.step * unit / 2, Fraction(y, _ROUGH)))
+        for unit in (*_COMMON_RATIOS, *powers)
+    ) or any(abs(x * unit - y) <= y * _CLOSE for unit in chain(*others))

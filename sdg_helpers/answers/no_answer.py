@@ -23,7 +23,7 @@ def is_no_answer(answer: Any) -> bool:
     if answer is None or answer != answer:  # NaN is the only value that differs from itself
         return True
     text = str(answer).strip()
-    if len(text) > 60:
+    if len(text) > 60 or text.isdecimal():
         return False
     text = _WRAPPER.sub(lambda match: match[1] or "", text).strip()
     return _FILLERS.issuperset(text) or bool(_NO_ANSWER.fullmatch(text.rstrip(".!")))
