@@ -71,11 +71,16 @@ def show_sft_rows(rows: Iterable[Mapping[str, Any]], also: Sequence[str] = (), l
 def show_table(
     rows: Iterable[Mapping[str, Any]] | pd.DataFrame, limit: int = 160, columns: Sequence[str] | None = None
 ) -> HTML:
-    """Show rows, or a DataFrame without its index, as a table; long texts are shortened to `limit` characters."""
+    """Show rows, or a DataFrame without its index, as a table; long texts are shortened to `limit` characters.
+
+    Without rows and `columns`, it says that there are none.
+    """
     if isinstance(rows, pd.DataFrame):
         rows = rows.to_dict("records")
     rows = list(rows)
     columns = list(columns or (rows[0] if rows else []))
+    if not columns:
+        return HTML("<p>No rows.</p>")
     sides = {name: _side([row.get(name) for row in rows]) for name in columns}
     head = "".join(_head(str(name), side, [row.get(name) for row in rows], limit) for name, side in sides.items())
     body = "".join(

@@ -333,6 +333,8 @@ def test_a_grid_shows_the_share_and_the_number_of_problems_of_each_pair():
 
 
 def test_words_are_not_broken_and_numbers_stand_to_the_right():
+    assert viewer.show_table([]).data == viewer.show_table(pd.DataFrame()).data == "<p>No rows.</p>"
+    assert ">a</th>" in viewer.show_table([], columns=["a"]).data
     page = viewer.show_table([{"decision": "undecided " * 3, "votes": 3}, {"decision": "x" * 99, "votes": 12}]).data
     assert '<th style="text-align:left;min-width:20ch">decision' in page
     assert '<th style="text-align:right;min-width:0ch">votes' in page and page.count('<td style="text-align:right') == 2
