@@ -11,7 +11,7 @@ import pytest
 
 from bench.adaptive_labels import compare, simulated
 from sdg_helpers import files
-from sdg_helpers.adaptive import AdaptiveRule, compare_with_uniform, rounds_store, savings, solve_problems
+from sdg_helpers.adaptive import AdaptiveRule, compare_with_uniform, first_round, rounds_store, savings, solve_problems
 from sdg_helpers.adaptive.pass_rates import PassRates, read_pass_rates, stopped_path
 from sdg_helpers.adaptive.rule import Prior, fit_prior
 from sdg_helpers.errors import SdgError
@@ -123,6 +123,7 @@ def test_each_problem_gets_as_many_solutions_as_it_needs(tmp_path, server):
     solved = pd.Series([row["id"] for row in read_solutions(run.track.solutions)]).value_counts()
     assert solved.to_dict() == table.set_index("id")["seeds"].to_dict()
     saved = savings(run.track.stage("solutions"), run.track.solutions / "rounds" / "verdicts.parquet", RULE)
+    assert first_round(run.track.stage("solutions")) == RULE.first
     assert saved["solutions generated"].to_dict() == {"uniform": 30 * CAP, "adaptive": table["seeds"].sum()}
     asked = server.stats()["requests"]
     run.solve()
@@ -197,6 +198,7 @@ def test_a_finished_uniform_run_is_replayed(tmp_path, server):
     generate_solutions(run.problems, run.track.stage("solutions"), **run.settings)
     run.judged(run.track.stage("judged"))
     saved = savings(run.track.stage("solutions"), run.track.judged / "verdicts.parquet", RULE)
+    assert first_round(run.track.stage("solutions")) is None
     generated, useful = saved.iloc[:, 0], saved.iloc[:, 1]
     assert generated["adaptive"] < generated["uniform"] == 30 * CAP and useful["adaptive"] > 0.8 * useful["uniform"]
 
