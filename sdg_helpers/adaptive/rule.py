@@ -43,7 +43,8 @@ class AdaptiveRule:
 
     min_rate: stop where the expected pass rate is below it: another right solution would cost 1 / min_rate others.
     settled: share of a problem's solutions, none of which matches the reference, that must agree on another answer to
-    stop, once `target` of them do. Labels are decided later, by more careful rules; this only saves tokens.
+    stop, once twice `target` of them do: fewer votes do not tell a wrong reference from a mistake that solvers repeat.
+    Labels are decided later, by more careful rules; this only saves tokens.
     """
 
     target: int = 4
@@ -71,11 +72,12 @@ class AdaptiveRule:
             return seeds, "target"
         if seeds >= cap:
             return seeds, "cap"
+        least = self.first // 2 if seeds == self.first else 1
         if not right and agreeing >= self.target and agreeing >= self.settled * seeds:
-            return seeds, "settled"
+            missing = 2 * self.target - agreeing
+            return (min(cap, seeds + max(least, missing)), "") if missing > 0 else (seeds, "settled")
         if prior.rate(seeds, right) < self.min_rate:
             return seeds, "too_hard"
-        least = self.first // 2 if seeds == self.first else 1
         return min(cap, seeds + max(least, self.target - right)), ""
 
 
