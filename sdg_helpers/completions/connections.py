@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.payload import BytesPayload
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
@@ -41,21 +40,6 @@ class _Protocol(ResponseHandler):
         else:
             self._connector.reuse = False
             self.close()
-
-
-class ClientRequest(aiohttp.ClientRequest):
-    """Writes a small body at once; aiohttp starts a task for every body (before Python 3.12 in any case)."""
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Write the request; return its response, which has not begun."""
-        body, protocol = self._body, conn.protocol
-        if not isinstance(body, BytesPayload) or protocol is None or protocol.writing_paused:
-            return await super().send(conn)
-        self._body = None  # the length is in the headers already
-        response = await super().send(conn)
-        if protocol.transport is not None:  # else the connection is lost, and the response will say so
-            protocol.transport.write(body._value)
-        return response
 
 
 class Connector(aiohttp.TCPConnector):

@@ -82,6 +82,8 @@ class Dispatcher:
             pending = self._take()
             while True:
                 if pending is None:
+                    if self._stopped:
+                        return
                     self._idle.append(place := self._loop.create_future())
                     self._schedule_wake()
                     pending = await place

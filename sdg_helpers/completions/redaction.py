@@ -45,6 +45,8 @@ class Redactor:
 
     def hide_in(self, reply: Completion) -> Completion:
         """Return a reply whose texts hold no keys; the same one if they hold none."""
+        if not self._secrets:
+            return reply
         text, finish_reason = self.hide(reply.text), self.hide(reply.finish_reason)
         if text == reply.text and finish_reason == reply.finish_reason:
             return reply

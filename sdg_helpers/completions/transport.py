@@ -18,9 +18,10 @@ from xxhash import xxh3_64_intdigest
 
 from sdg_helpers import network
 from sdg_helpers.completions.connection_errors import explain_connection
-from sdg_helpers.completions.connections import ClientRequest, Connector
+from sdg_helpers.completions.connections import Connector
 from sdg_helpers.completions.continuing import Attempt, Continuing, cut_at_limit
 from sdg_helpers.completions.cuts import CUT_STATUSES, CutWatch
+from sdg_helpers.completions.deadlines import Deadlines
 from sdg_helpers.completions.event_streams import EventStream, is_event_stream
 from sdg_helpers.completions.failed_attempts import FATAL, REJECTED, RETRY, FailedAttempt
 from sdg_helpers.completions.hints import add_fit
@@ -73,6 +74,7 @@ class Transport:
         self._fit, self._body = fit, BodyWriter(model, sampling, fit)
         self._client, self._proxy = client, network.proxy_for(base_url)
         self._headers, self._timeout = request_headers(client, fit), _timeout(client, timeout_s)
+        self._deadlines = Deadlines(self._timeout.total)
         self._redactor = Redactor(_secrets(client, self._headers))
         self._streaming = Streaming(fit.stream is not False, True)
         self._continuing = Continuing(texts, self._body.identity, self._redactor.hide) if texts is not None else None
@@ -89,8 +91,7 @@ class Transport:
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             headers=self._headers,
-            timeout=self._timeout,
-            request_class=ClientRequest,
+            timeout=aiohttp.ClientTimeout(sock_connect=self._timeout.sock_connect),  # deadlines.py has the total
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._url = f"{self.base_url}/chat/completions"
@@ -135,7 +136,8 @@ class Transport:
 
     async def get_models(self) -> tuple[int, bytes]:
         """Return the status and the body of the server's list of models. Raises aiohttp.ClientError or a timeout."""
-        async with self._session.get(f"{self.base_url}/models", **self._options) as response:
+        options = {**self._options, "timeout": self._timeout}
+        async with self._session.get(f"{self.base_url}/models", **options) as response:
             return response.status, await read_whole(response) or b""
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -152,14 +154,15 @@ class Transport:
         body = self._body.write(request, how.on, how.options, attempt)
         stream: EventStream | None
         data: bytes | None
-        response = await self._session.post(self._url, data=body, **self._options)
-        try:  # what `async with` does, at half its price
-            if response.status == 200 and response.content_type == "text/event-stream":
-                stream, data = await read_stream(response, attempt), b""
-            else:
-                stream, data = None, await read_whole(response)
-        finally:
-            response.release()
+        with self._deadlines.next():
+            response = await self._session.post(self._url, data=body, **self._options)
+            try:  # what `async with` does, at half its price
+                if response.status == 200 and response.content_type == "text/event-stream":
+                    stream, data = await read_stream(response, attempt), b""
+                else:
+                    stream, data = None, await read_whole(response)
+            finally:
+                response.release()
         seconds = time.perf_counter() - started
         if data is None:
             return FailedAttempt(RETRY, "too_long", f"the reply is longer than {REPLY_CAP_BYTES >> 20} MiB")
