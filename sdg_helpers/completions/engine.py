@@ -6,12 +6,13 @@
 
 How a request travels: `complete` starts an event loop in a thread, where the dispatcher (dispatch.py) pulls requests
 from the lazy input when the pace (pacing.py) has a slot free. A worker sends the request over HTTP (transport.py; with
-several servers, balancing.py chooses one) on a connection that can carry no other request's reply (connections.py), and
-reads the reply (replies.py, event_streams.py) as a completion or as a failed attempt. A completion is counted
-(meter.py) and passed to on_completion. A failed attempt goes back to the backlog (backlog.py) for a retry, or is given
-up and passed to on_failure (retrying.py); trouble of the server itself is remembered for all requests (outages.py).
-With kept texts (kept_texts.py), what has arrived of a reply outlives its attempt and the process, and the next attempt
-continues it (continuing.py). Every request ends in exactly one of the two callbacks, unless the run is stopped.
+several servers, balancing.py chooses one) on a connection that can carry no other request's reply (connections.py) and
+for a limited time (deadlines.py), and reads the reply (replies.py, event_streams.py) as a completion or as a failed
+attempt. A completion is counted (meter.py) and passed to on_completion. A failed attempt goes back to the backlog
+(backlog.py) for a retry, or is given up and passed to on_failure (retrying.py); trouble of the server itself is
+remembered for all requests (outages.py). With kept texts (kept_texts.py), what has arrived of a reply outlives its
+attempt and the process, and the next attempt continues it (continuing.py). Every request ends in exactly one of the two
+callbacks, unless the run is stopped.
 """
 
 from __future__ import annotations

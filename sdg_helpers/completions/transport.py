@@ -7,18 +7,17 @@ which handle about ten times as many requests per second as that client's transp
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from dataclasses import replace
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import aiohttp
 from xxhash import xxh3_64_intdigest
 
 from sdg_helpers import network
+from sdg_helpers.completions.client_settings import base_url_of, request_headers, secrets_of, timeout_of
 from sdg_helpers.completions.connection_errors import explain_connection
-from sdg_helpers.completions.connections import Connector
+from sdg_helpers.completions.connections import Connector, open_socket
 from sdg_helpers.completions.continuing import Attempt, Continuing, cut_at_limit
 from sdg_helpers.completions.cuts import CUT_STATUSES, CutWatch
 from sdg_helpers.completions.deadlines import Deadlines
@@ -28,12 +27,11 @@ from sdg_helpers.completions.hints import add_fit
 from sdg_helpers.completions.http_errors import classify_status, error_message
 from sdg_helpers.completions.kept_texts import KeptTexts
 from sdg_helpers.completions.model_lists import classify_not_found, listed_models
-from sdg_helpers.completions.redaction import Redactor, secrets_in
+from sdg_helpers.completions.redaction import Redactor
 from sdg_helpers.completions.replies import read_reply
 from sdg_helpers.completions.request_bodies import BodyWriter, RequestFit
 from sdg_helpers.completions.response_bodies import REPLY_CAP_BYTES, read_stream, read_whole
 from sdg_helpers.completions.types import Completion, Request, Sampling
-from sdg_helpers.errors import SdgError
 
 _STREAM_REFUSALS = (400, 404, 405, 415, 422, 501)
 _PASSING = 2  # "not found" before the first reply that may be passing
@@ -63,19 +61,12 @@ class Transport:
         texts: KeptTexts | None = None,
     ):
         """texts: keeps replies that are being written, if the server proves that it continues them."""
-        base_url = str(client.base_url).rstrip("/")
-        if urlsplit(base_url).scheme not in ("http", "https") or "@" in urlsplit(base_url).netloc:
-            raise SdgError(
-                "base_url must be http://host:port/v1 or https://host/v1 without user name and password, not "
-                f"{urlsplit(base_url)._replace(netloc=urlsplit(base_url).netloc.split('@')[-1]).geturl()!r}. Pass the "
-                "key as api_key."
-            )
-        self.base_url, self.model = base_url, model
+        self.base_url, self.model = base_url_of(client), model
         self._fit, self._body = fit, BodyWriter(model, sampling, fit)
-        self._client, self._proxy = client, network.proxy_for(base_url)
-        self._headers, self._timeout = request_headers(client, fit), _timeout(client, timeout_s)
+        self._client, self._proxy = client, network.proxy_for(self.base_url)
+        self._headers, self._timeout = request_headers(client, fit), timeout_of(client, timeout_s)
         self._deadlines = Deadlines(self._timeout.total)
-        self._redactor = Redactor(_secrets(client, self._headers))
+        self._redactor = Redactor(secrets_of(client, self._headers))
         self._streaming = Streaming(fit.stream is not False, True)
         self._continuing = Continuing(texts, self._body.identity, self._redactor.hide) if texts is not None else None
         self._cuts, self._completed, self._not_found = CutWatch(), 0, 0
@@ -85,7 +76,7 @@ class Transport:
         self._connector = Connector(
             limit=0,
             keepalive_timeout=4,
-            socket_factory=_socket,
+            socket_factory=open_socket,
             ssl=network.ssl_context() if self.base_url.startswith("https:") else True,
         )
         self._session = aiohttp.ClientSession(
@@ -234,39 +225,3 @@ class Transport:
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
             served = None
         return classify_not_found(self._url, self.model, served, message)
-
-
-def request_headers(client: Any, fit: RequestFit) -> dict[str, str]:
-    """Return the client's headers, without those that describe the openai library (unset ones are not strings)."""
-    headers = {**client.auth_headers, **client.default_headers, **fit.headers}
-    return {
-        "Accept-Encoding": "identity",
-        **{
-            name: value
-            for name, value in headers.items()
-            if isinstance(value, str) and not name.lower().startswith("x-stainless")
-        },
-    }
-
-
-def _secrets(client: Any, headers: dict[str, str]) -> list[str]:
-    """Return the keys that must not appear in a message: the client's, and those in its headers."""
-    key = getattr(client, "api_key", None)
-    return [*secrets_in(headers), *([key] if isinstance(key, str) else [])]
-
-
-def _timeout(client: Any, timeout_s: float | None) -> aiohttp.ClientTimeout:
-    own = client.timeout
-    if timeout_s is None:
-        timeout_s = getattr(own, "read", own)
-    return aiohttp.ClientTimeout(total=timeout_s, sock_connect=getattr(own, "connect", None) or 10.0)
-
-
-def _socket(address: Any) -> socket.socket:
-    """Return a socket with keep-alive, so that a lost machine is noticed in two minutes, not at the timeout."""
-    made = socket.socket(address[0], address[1], address[2])
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, name):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return made

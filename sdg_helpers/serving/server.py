@@ -70,7 +70,7 @@ class Server:
         """Return a plain HTTP client with the key, for what the openai client does not offer."""
         import httpx
 
-        from sdg_helpers.completions.transport import request_headers
+        from sdg_helpers.completions.client_settings import request_headers
 
         with self.blocking_client() as client:
             headers = request_headers(client, self.request)
