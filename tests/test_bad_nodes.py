@@ -79,7 +79,7 @@ def test_restarts_between_two_looks_count_and_later_waits_are_redirected(records
 def test_only_the_node_that_reported_itself_unfit_is_left_out(records, monkeypatch):
     monkeypatch.setattr("sdg_helpers.cluster.slurm.run_command", lambda *words: "n1 n2")
     for job in "12":
-        report = {"restart": 0, "unfit_node": "n2"}
+        report = {"job": job, "restart": 0, "unfit_node": "n2"}
         files.write_json(records.folder / "attempts" / f"0000-{job}-0-rank1.json", report)
     BadNodes(records).look([ran(records, job, "FAILED", "n[1-2]") for job in "12"])
     assert records.excluded == ["n2"]

@@ -16,7 +16,7 @@ from sdg_helpers.paths import PACKAGE
 
 
 def test_a_container_mounts_the_package_the_run_and_what_the_profile_adds(tmp_path, monkeypatch):
-    monkeypatch.setattr(slurm, "submit", lambda script, lock_fd, ignored: "7")
+    monkeypatch.setattr(slurm, "submit", lambda script, lock_fd, ignored, cluster: "7")
     stage = tmp_path / "outputs" / "run" / "math" / "solutions"
     stage.mkdir(parents=True)
     spec = JobSpec(where="slurm", container_image="img.sqsh", container_mounts=["/data:/data"], servers=1)

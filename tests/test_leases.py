@@ -144,6 +144,7 @@ def test_sixty_four_servers_find_their_blocks_in_few_steps(tmp_path, monkeypatch
 
 def test_the_job_of_an_owner():
     assert job_of("1764210000000000000-solve-123_4-2-0a1b2c3d") == "123_4"
+    assert job_of("1764210000000000000-solve-123_4@a-1-f-2-0a1b2c3d") == "123_4@a-1-f"
     assert job_of("1764210000000000000-solve-77-0-0a1b2c3d") == "77" and job_of("someone") == ""
 
 

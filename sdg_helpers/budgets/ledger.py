@@ -18,6 +18,7 @@ from typing import Any
 
 from sdg_helpers import files, processes
 from sdg_helpers.budgets.budget import GPU_HOURS, HOURS, TOKENS, TOTAL_TOKENS
+from sdg_helpers.cluster import this_job
 from sdg_helpers.errors import SdgError
 
 FOLDER = "spending"
@@ -114,7 +115,7 @@ class Entry:
     """The entry of this process, for one server or for the driver; `save` writes it."""
 
     def __init__(self, run: Path, **known: Any):
-        writer = f"{os.environ.get('SLURM_JOB_ID', '')}-{os.getpid()}".lstrip("-")
+        writer = f"{this_job.slurm_id()}-{os.getpid()}".lstrip("-")
         self.name = f"{writer}-{time.time_ns()}.json"
         self._path, self._started = run / FOLDER / self.name, time.time()
         here = {

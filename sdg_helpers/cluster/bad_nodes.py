@@ -11,6 +11,7 @@ from functools import cache
 
 from sdg_helpers import files
 from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.cluster_names import group_by_cluster, on_cluster, split_cluster
 from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.slurm_jobs import SlurmJob
 
@@ -40,12 +41,12 @@ class BadNodes:
             started, nodes = self._starts.get(job.job_id, (time.time() - job.seconds, job.nodes))
             if job.state == "RUNNING":
                 if time.time() - started > _AT_ONCE_S:
-                    self._healthy.update(_names(job.nodes or nodes))
+                    self._healthy.update(_names(job, job.nodes or nodes))
                 elif (again := time.time() - job.seconds) > started + _MARGIN_S:  # requeued between two looks
-                    self._failures.update(self._unfit(job) or _names(nodes))
+                    self._failures.update(self._unfit(job) or _names(job, nodes))
                     self._starts[job.job_id] = (again, job.nodes)
             elif self._has_failed(job, before.get("state", "")) and time.time() - started < _AT_ONCE_S:
-                self._failures.update(self._unfit(job) or _names(job.nodes or nodes))
+                self._failures.update(self._unfit(job) or _names(job, job.nodes or nodes))
             if job.state not in ("RUNNING", "COMPLETING"):
                 self._starts.pop(job.job_id, None)
         bad = {node for node, count in self._failures.items() if count >= _FAILURES}
@@ -56,11 +57,13 @@ class BadNodes:
     def _unfit(self, job: SlurmJob) -> set[str]:
         """Return the nodes of a job that reported themselves unfit at its last start: its other nodes may be fine."""
         reports = [
-            files.read_json(path) or {}
+            report
             for path in (self._records.folder / "attempts").glob(f"{job.index:04d}-{job.job_id}-*-rank*.json")
+            if (report := files.read_json(path) or {}).get("job") == job.job_id  # not of a cluster x-y, for cluster x
         ]
         last = max((report.get("restart", 0) for report in reports), default=0)
-        return {str(one["unfit_node"]) for one in reports if "unfit_node" in one and one.get("restart", 0) == last}
+        unfit = [one["unfit_node"] for one in reports if "unfit_node" in one and one.get("restart", 0) == last]
+        return {on_cluster(str(node), split_cluster(job.job_id)[1]) for node in unfit}
 
     def _has_failed(self, job: SlurmJob, before: str) -> bool:
         """Whether a job has ended since the last look, or has been requeued, by a trouble that its node may have."""
@@ -79,16 +82,22 @@ class BadNodes:
 
     def _redirect(self, pending: Iterable[SlurmJob]) -> None:
         """Keep jobs that wait for another start away from the bad nodes: each is told once of every node."""
-        bad = self._records.excluded
+        excluded = group_by_cluster(self._records.excluded)
         for job in pending:
+            bad = excluded.get(split_cluster(job.job_id)[1], [])
             if self._left_out.get(job.job_id, 0) < len(bad):
                 with suppress(slurm.SlurmUnavailable):
-                    slurm.run_command("scontrol", "update", f"JobId={job.job_id}", f"ExcNodeList={','.join(bad)}")
+                    slurm.exclude_nodes(job.job_id, bad)
                     self._left_out[job.job_id] = len(bad)
 
 
+def _names(job: SlurmJob, nodes: str) -> list[str]:
+    """Return the names in Slurm's list of a job's nodes, with the job's cluster."""
+    return [on_cluster(node, split_cluster(job.job_id)[1]) for node in _expand(nodes)]
+
+
 @cache
-def _names(nodes: str) -> tuple[str, ...]:
+def _expand(nodes: str) -> tuple[str, ...]:
     """Return the names in Slurm's list of nodes, such as n[1-2]."""
     if not nodes:
         return ()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers.cluster import preflight, this_job
+from sdg_helpers.cluster.cluster_names import JOB_CLUSTER, split_cluster
 from sdg_helpers.cluster.exit_codes import RAISED, RETURNED, TERMINATED, TIME_LIMIT
 from sdg_helpers.cluster.jobs import JobSpec
 from sdg_helpers.paths import PACKAGE
@@ -74,11 +75,11 @@ def _sbatch_parameters(
     if spec.reservation:
         more["reservation"] = spec.reservation
     if after:
-        more["dependency"] = f"afterany:{after}"
+        more["dependency"] = f"afterany:{split_cluster(after)[0]}"
     if spec.memory_gb is not None:
         more["mem"] = f"{round(spec.memory_gb * 1024)}M"
     return {
-        "job_name": name,
+        "job_name": split_cluster(name)[0],
         "account": spec.account,
         "partition": spec.partition,
         "qos": spec.qos,
@@ -98,14 +99,16 @@ def _sbatch_parameters(
 
 def _submission_number(name: str) -> str:
     """Return a submission's number, which ends its job name."""
-    return name.rpartition("-")[2]
+    return split_cluster(name)[0].rpartition("-")[2]
 
 
 def _shell_lines(spec: JobSpec, folder: Path) -> dict[str, list[str]]:
     """Return the lines of shell that run before and after the work, on the first node."""
     package = shlex.quote(str(PACKAGE.parent))
     setup = [f"export {name}={shlex.quote(value)}" for name, value in spec.environment.items()]
-    setup += [f"export {this_job.STOP_BEFORE_LIMIT}={spec.stop_before_limit_s}"]
+    setup += [f"export {this_job.STOP_BEFORE_LIMIT}={spec.stop_before_limit_s} {JOB_CLUSTER}={spec.cluster or ''}"]
+    if spec.cluster:  # here, Slurm's commands without a cluster are to ask this one
+        setup += ["unset SLURM_CLUSTERS"]
     if spec.gpus_per_node:
         setup += [f"export {preflight.GPUS}={spec.gpus_per_node} {preflight.GPU_MEMORY}={spec.gpu_memory_gb:g}"]
     setup += [*spec.setup, f"export PYTHONPATH={package}${{PYTHONPATH:+:$PYTHONPATH}}", "unset SDG_OWNER_PID"]

@@ -13,12 +13,13 @@ from pathlib import Path
 from sdg_helpers import notebooks, paths, planning
 from sdg_helpers.cluster import slurm
 from sdg_helpers.cluster.batch_script import batch_script, overriding_variables
+from sdg_helpers.cluster.cluster_names import cluster_option
 from sdg_helpers.cluster.job_failures import refusal_hints
 from sdg_helpers.cluster.jobs import Jobs, JobSpec
 from sdg_helpers.cluster.node_check import check_node, output_of
 from sdg_helpers.cluster.partition_limits import find_partition_misfit
 from sdg_helpers.cluster.server_checks import SERVER_ROLES, check_servers, make_row
-from sdg_helpers.errors import SdgError
+from sdg_helpers.errors import SdgError, did_you_mean
 from sdg_helpers.notebooks import values
 from sdg_helpers.processes import interrupt_on_signals
 from sdg_helpers.profiles import Profile
@@ -40,6 +41,7 @@ def check_cluster(profile: Profile, wait_min: float = 10) -> list[dict[str, str]
     rows = [_check_commands()]
     if rows[0]["ok"] == "no":
         return rows
+    rows += [_check_cluster(name) for name in sorted({profile.jobs.spec(role).cluster or "" for role in roles} - {""})]
     requests = [_check_request(role, profile.jobs.spec(role)) for role in roles]
     rows += [*requests, *_check_containers(profile, roles), *check_servers(profile, roles)]
     worth_a_job = all(row["ok"] == "yes" for row in rows)
@@ -63,18 +65,32 @@ def _check_commands() -> dict[str, str]:
     return make_row("Slurm answers", f"partitions {', '.join(known)}", True)
 
 
+def _check_cluster(name: str) -> dict[str, str]:
+    """Check that the site has a cluster of this name, whose controller answers."""
+    what = f"cluster {name}"
+    try:
+        if name not in (known := slurm.list_clusters()):
+            todo = f"set cluster under jobs: to one of these.{did_you_mean(name, known)}"
+            return make_row(what, f"unknown; clusters here: {', '.join(sorted(known))}", False, todo)
+        return make_row(what, f"partitions {', '.join(slurm.partitions(name))}", True)
+    except SdgError as error:
+        todo = f"see `sacctmgr show clusters` and `scontrol --clusters={name} ping`, or remove cluster under jobs:"
+        return make_row(what, str(error), False, todo)
+
+
 def _check_request(role: str, spec: JobSpec) -> dict[str, str]:
     """Check that sbatch would accept the role's jobs: partition, account, nodes, GPUs, memory, time limit."""
     what = (
         f"jobs of {role}: {spec.nodes} × {spec.gpus_per_node} GPUs, {spec.time_limit_min} min, partition "
-        f"{spec.partition or '(default)'}, account {spec.account or '(default)'}"
+        f"{spec.partition or '(default)'}, account {spec.account or '(default)'}, cluster {spec.cluster or '(default)'}"
     )
     ignored = overriding_variables(spec)
     env = {name: value for name, value in slurm.clean_environment().items() if name not in ignored}
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "job.sh"
         script.write_text(batch_script(spec, "sdg-check-0000", [0], Path(folder), Path(folder), Path(folder)))
-        done = subprocess.run(["sbatch", "--test-only", str(script)], env=env, capture_output=True, text=True)
+        command = ["sbatch", *cluster_option(spec.cluster), "--test-only", str(script)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
     message = " ".join(done.stderr.split()).removeprefix("sbatch: ")
     if done.returncode == 0 and not (misfit := find_partition_misfit(spec)):
         return make_row(what, message or "would be accepted", True)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sdg_helpers.cluster import slurm
 from sdg_helpers.cluster.bad_nodes import BadNodes
+from sdg_helpers.cluster.cluster_names import task_of
 from sdg_helpers.cluster.held_jobs import HeldJobs
 from sdg_helpers.cluster.job_failures import JobFailure, explain_failure
 from sdg_helpers.cluster.scaling import servers_wanted
@@ -147,7 +148,7 @@ class Driver:
             return None
         known = {job.name: job for job in own if job.index == number}
         last = submissions[-1]
-        return known.get(last.name) or SlurmJob(f"{last.job_id}_{number}", number, last.name, "GONE")
+        return known.get(last.name) or SlurmJob(task_of(last.job_id or "", number), number, last.name, "GONE")
 
     def _report_failures(self) -> None:
         """Raise SdgError when jobs failed whose work is still to be done."""

@@ -45,6 +45,6 @@ class HeldJobs:
             self._reported.add(job.job_id)
             warnings.warn(
                 f"job {job.job_id} is held ({job.reason}) and does not start until it is released: "
-                f"scontrol release {job.job_id}",
+                f"{' '.join(slurm.release_command(job.job_id))}",
                 stacklevel=2,
             )

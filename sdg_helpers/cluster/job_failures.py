@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sdg_helpers import files
 from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.cluster_names import array_of
 from sdg_helpers.cluster.exit_codes import RAISED
 from sdg_helpers.cluster.job_records import JobRecords
 from sdg_helpers.cluster.jobs import JobSpec
@@ -59,8 +60,7 @@ def explain_failure(job: SlurmJob, records: JobRecords, number: int) -> JobFailu
 def _last_report(attempts: Path, number: int, job_id: str) -> str:
     """Return what the job reported last about its end; of reports at the same time, the first rank's."""
     reports = [files.read_json(path) or {} for path in attempts.glob(f"{number:04d}-*-rank*.json")]
-    array_id = job_id.partition("_")[0]
-    reports = [report for report in reports if str(report.get("job", "")).partition("_")[0] == array_id]
+    reports = [report for report in reports if array_of(str(report.get("job", ""))) == array_of(job_id)]
     last = max(reports, key=lambda report: (report.get("at", 0), -report.get("rank", 0)), default={})
     return str(last.get("error") or last.get("why") or "")
 
@@ -83,6 +83,8 @@ def refusal_hints(message: str, spec: JobSpec) -> list[str]:
     """Return what a message of sbatch is about: the profile's keys, their values, and the valid choices."""
     message, hints = message.lower(), []
     try:
+        if "cluster" in message and spec.cluster:
+            hints.append(_cluster_hint(spec.cluster))
         if "partition" in message:
             hints.append(_partition_hint(spec))
         if "account" in message or "qos" in message:
@@ -97,8 +99,13 @@ def refusal_hints(message: str, spec: JobSpec) -> list[str]:
     return hints
 
 
+def _cluster_hint(cluster: str) -> str:
+    known = slurm.list_clusters()
+    return f"jobs: cluster is {cluster!r}.{did_you_mean(cluster, known)} Clusters here: {', '.join(sorted(known))}"
+
+
 def _partition_hint(spec: JobSpec) -> str:
-    known = slurm.partitions()
+    known = slurm.partitions(spec.cluster)
     unknown = [name for name in (spec.partition or "").split(",") if name not in known]
     return (
         f"jobs: partition is {spec.partition!r}.{''.join(did_you_mean(name, known) for name in unknown)} "
@@ -107,6 +114,6 @@ def _partition_hint(spec: JobSpec) -> str:
 
 
 def _account_hint(spec: JobSpec) -> str:
-    known = slurm.accounts()
+    known = slurm.accounts(spec.cluster)
     accounts, qos = (", ".join(sorted(known[kind])) or "unknown" for kind in ("account", "qos"))
     return f"jobs: account is {spec.account!r}, qos is {spec.qos!r}. Your accounts: {accounts}; your qos: {qos}"

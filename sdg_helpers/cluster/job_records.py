@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers import files
+from sdg_helpers.cluster.cluster_names import on_cluster
 from sdg_helpers.errors import SdgError
 from sdg_helpers.locks import Lock, open_lockable
 
@@ -74,7 +75,7 @@ class JobRecords:
         self.token, self.begun_in = "", self.stage
         self.submissions: list[Submission] = []
         self.states: dict[str, dict[str, Any]] = {}  # job id -> its latest state event
-        self.excluded: list[str] = []  # nodes that later submissions leave out
+        self.excluded: list[str] = []  # nodes that later submissions leave out, as n1 or n1@dusk
         self._log: files.AppendLog | None = None
         for event in files.read_log(self.path):
             self._apply(event)
@@ -103,7 +104,12 @@ class JobRecords:
         self._apply(row)
 
     def new_submission(
-        self, numbers: Sequence[int], count: int, log_folder: Path | None, shared: bool = False
+        self,
+        numbers: Sequence[int],
+        count: int,
+        log_folder: Path | None,
+        shared: bool = False,
+        cluster: str | None = None,
     ) -> Submission:
         """Record that these jobs are about to be submitted, under a job name that is used once."""
         existing = (self.folder / "submissions").glob("[0-9]*")
@@ -117,7 +123,7 @@ class JobRecords:
         self.append(
             "submitting",
             submission=number,
-            name=f"{self.prefix}-{number:04d}",
+            name=on_cluster(f"{self.prefix}-{number:04d}", cluster),
             chunks=list(numbers),
             num_chunks=count,
             logs=str(logs),

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from sdg_helpers.cluster.cluster_names import CLUSTER_NAME
 from sdg_helpers.errors import SdgError, did_you_mean
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -36,6 +37,7 @@ class JobSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     where: Literal["local", "slurm"] = "local"
     # what is requested from Slurm
+    cluster: Annotated[str | None, _Sets("clusters", "M")] = None
     account: Annotated[str | None, _Sets("account")] = None
     partition: Annotated[str | None, _Sets("partition")] = None
     qos: Annotated[str | None, _Sets("qos")] = None
@@ -80,6 +82,13 @@ class JobSpec(BaseModel):
         others = {key: value for key, value in content.items() if key not in ("num_chunks", "max_parallel")}
         servers = content.get("max_parallel") or content.get("num_chunks")
         return {**({"servers": servers} if servers else {}), **others}
+
+    @field_validator("cluster")
+    @classmethod
+    def _check_cluster(cls, value: str | None) -> str | None:
+        if value is not None and not CLUSTER_NAME.fullmatch(value):
+            raise ValueError(f"expected the name of one cluster (`sacctmgr show clusters`), found {value!r}")
+        return value
 
     @field_validator("sbatch")
     @classmethod
@@ -158,6 +167,13 @@ class Jobs(BaseModel):
                     f"{role}.stop_before_limit_s: {spec.stop_before_limit_s} must be less than the time limit, "
                     f"{limit_s} s (time_limit_min)"
                 )
+        on_slurm = [role for role in type(self).model_fields if role != "all" and self.spec(role).where == "slurm"]
+        without = [role for role in on_slurm if not self.spec(role).cluster]
+        if without and len(without) < len(on_slurm):
+            raise ValueError(
+                f"cluster: {', '.join(without)} has none, but other roles do. Name a cluster for every role that runs "
+                "on Slurm, or for none: the default depends on the machine where a command runs"
+            )
         return self
 
     def spec(self, role: str) -> JobSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from sdg_helpers.cluster import slurm
+from sdg_helpers.cluster.cluster_names import cluster_option
 from sdg_helpers.cluster.jobs import JobSpec
 
 
@@ -15,7 +16,7 @@ def find_partition_misfit(spec: JobSpec) -> str:
 
 
 def _misfit(spec: JobSpec, partition: str | None) -> str:
-    found = _settings_of(partition)
+    found = _settings_of(partition, spec.cluster)
     name, allowed, denied = (
         found.get("PartitionName", ""),
         found.get("AllowAccounts", "ALL"),
@@ -27,7 +28,7 @@ def _misfit(spec: JobSpec, partition: str | None) -> str:
         return f"time limit {spec.time_limit_min} min is over that of partition {name}, {limit}"
     if (most := found.get("MaxNodes", "")).isdigit() and spec.nodes > int(most):
         return f"{spec.nodes} nodes are more than the {most} that partition {name} allows a job"
-    mine = {spec.account} if spec.account else slurm.accounts()["account"]
+    mine = {spec.account} if spec.account else slurm.accounts(spec.cluster)["account"]
     if mine and (allowed != "ALL" and not mine & {*allowed.split(",")} or mine <= {*denied.split(",")}):
         return f"partition {name} is not open to account {', '.join(sorted(mine))}; it allows {allowed}"
     return ""
@@ -43,9 +44,9 @@ def to_minutes(limit: str) -> float:
     return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
 
 
-def _settings_of(name: str | None) -> dict[str, str]:
+def _settings_of(name: str | None, cluster: str | None) -> dict[str, str]:
     """Return the settings of a partition, by default the default one; {} when there is none."""
-    lines = slurm.run_command("scontrol", "--oneliner", "show", "partition").splitlines()
+    lines = slurm.run_command("scontrol", *cluster_option(cluster), "--oneliner", "show", "partition").splitlines()
     for row in (dict(field.split("=", 1) for field in line.split() if "=" in field) for line in lines):
         if row.get("PartitionName") == name if name else row.get("Default") == "YES":
             return row

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sdg_helpers.cluster.cluster_names import cluster_option, group_by_cluster, on_cluster, split_cluster
 from sdg_helpers.cluster.slurm_jobs import ENDED, SlurmJob
 from sdg_helpers.errors import SdgError
 
@@ -36,9 +37,9 @@ _KEPT_VARIABLES = {
     "SBATCH_RESERVATION",
     "SBATCH_CONSTRAINT",
     "SBATCH_WCKEY",
-    "SBATCH_CLUSTERS",
 }
 _SLURM_VARIABLE = re.compile(r"(SLURM|SLURMD|SBATCH|SQUEUE|SACCT|SINFO|SCANCEL|SUBMITIT|SRUN)_")
+_UNKNOWN_OR_DOWN = "can't be reached now, or it is an invalid entry"  # of a cluster: Slurm does not tell which
 _NO_SUCH_JOB = re.compile(r"invalid job id|job \S+ not found", re.IGNORECASE)  # the second: a task of an array
 _SQUEUE_FORMAT = "%i|%A|%K|%j|%T|%N|%M|%r"
 _COMMAND_TIMEOUT_S = 60
@@ -62,12 +63,13 @@ class SlurmUnavailable(SdgError):
     """Slurm does not answer, so nothing is known about any job."""
 
 
-def submit(script: Path, lock_fd: int, ignore: Iterable[str] = ()) -> str | None:
+def submit(script: Path, lock_fd: int, ignore: Iterable[str] = (), cluster: str | None = None) -> str | None:
     """Run sbatch on a script and return the job's id, or None when sbatch printed none.
 
     sbatch writes to `sbatch.out` and `sbatch.err` beside the script, so the id is on disk even if this process is
     killed in the meantime. lock_fd: a locked file descriptor that sbatch inherits; the lock is free once sbatch has
-    ended. ignore: environment variables (SBATCH_…) to drop because they would override the script.
+    ended. ignore: environment variables (SBATCH_…) to drop because they would override the script. cluster: where the
+    job is to run; None: Slurm's default.
     Raises SubmissionRefused, or SlurmUnavailable when the controller cannot be reached: the job may still have been
     accepted.
     """
@@ -76,7 +78,7 @@ def submit(script: Path, lock_fd: int, ignore: Iterable[str] = ()) -> str | None
     with open(script.with_name("sbatch.out"), "wb") as out, open(script.with_name("sbatch.err"), "wb") as err:
         try:
             sbatch = subprocess.Popen(
-                ["sbatch", "--parsable", str(script)],
+                ["sbatch", "--parsable", *cluster_option(cluster), str(script)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -87,19 +89,21 @@ def submit(script: Path, lock_fd: int, ignore: Iterable[str] = ()) -> str | None
         except FileNotFoundError:
             raise _command_not_found("sbatch") from None
         sbatch.wait()
-    job_id = read_job_id(script.parent)
+    job_id = read_job_id(script.parent, cluster)
     if job_id is None and sbatch.returncode:
         message = read_sbatch_error(script.parent)
-        transient = any(text in message.lower() for text in _TRANSIENT_ERRORS)
+        transient = any(text in message.lower() for text in _TRANSIENT_ERRORS) or (
+            _UNKNOWN_OR_DOWN in message and cluster in list_clusters()
+        )
         raise SlurmUnavailable(message) if transient else SubmissionRefused(message)
     return job_id
 
 
-def read_job_id(folder: Path) -> str | None:
-    """Return the job id that sbatch wrote into a submission's folder, or None."""
+def read_job_id(folder: Path, cluster: str | None) -> str | None:
+    """Return the job id that sbatch wrote into the folder of a submission to this cluster, or None."""
     out = folder / "sbatch.out"
     found = re.match(r"(\d+)(;\S+)?\n", out.read_text(errors="replace")) if out.exists() else None
-    return found[1] if found else None
+    return on_cluster(found[1], cluster) if found else None
 
 
 def read_sbatch_error(folder: Path) -> str:
@@ -114,10 +118,13 @@ def list_jobs(names: Sequence[str]) -> list[SlurmJob]:
 
     Raises SlurmUnavailable.
     """
-    if not names:
-        return []
+    return [job for cluster, here in group_by_cluster(names).items() for job in _list_jobs(here, cluster)]
+
+
+def _list_jobs(names: Sequence[str], cluster: str) -> list[SlurmJob]:
     output = run_command(
         "squeue",
+        *cluster_option(cluster),
         "--noheader",
         "--array",
         "--states=all",
@@ -129,14 +136,16 @@ def list_jobs(names: Sequence[str]) -> list[SlurmJob]:
     for line in output.splitlines():
         job_id, _, index, name, state, nodes, elapsed, reason = line.split("|", 7)
         number = int(index) if index.isdigit() else 0
+        job_id, name = on_cluster(job_id, cluster), on_cluster(name, cluster)
         jobs.append(SlurmJob(job_id, number, name, state, nodes, elapsed, "" if reason == "None" else reason))
     return jobs
 
 
 def is_live(job_id: str) -> bool:
     """Ask for one job, past squeue: whether it is pending or running. Raises SlurmUnavailable."""
+    plain, cluster = split_cluster(job_id)
     try:
-        output = run_command("scontrol", "--oneliner", "show", "job", job_id)
+        output = run_command("scontrol", *cluster_option(cluster), "--oneliner", "show", "job", plain)
     except SlurmUnavailable as error:
         if _NO_SUCH_JOB.search(str(error)):
             return False
@@ -147,7 +156,19 @@ def is_live(job_id: str) -> bool:
 
 def release(job_id: str) -> None:
     """Release a held job. Raises SlurmUnavailable when Slurm does not let us, too."""
-    run_command("scontrol", "release", job_id)
+    run_command(*release_command(job_id))
+
+
+def release_command(job_id: str) -> list[str]:
+    """Return the command that releases a held job."""
+    plain, cluster = split_cluster(job_id)
+    return ["scontrol", *cluster_option(cluster), "release", plain]
+
+
+def exclude_nodes(job_id: str, nodes: Sequence[str]) -> None:
+    """Keep a pending job off these nodes. Raises SlurmUnavailable."""
+    plain, cluster = split_cluster(job_id)
+    run_command("scontrol", *cluster_option(cluster), "update", f"JobId={plain}", f"ExcNodeList={','.join(nodes)}")
 
 
 def list_ended_jobs(names: Sequence[str], since: float) -> list[SlurmJob]:
@@ -155,10 +176,15 @@ def list_ended_jobs(names: Sequence[str], since: float) -> list[SlurmJob]:
 
     since: seconds since the epoch, of the first submission. The query starts a day earlier because clocks differ.
     """
+    return [job for cluster, here in group_by_cluster(names).items() for job in _list_ended_jobs(here, cluster, since)]
+
+
+def _list_ended_jobs(names: Sequence[str], cluster: str, since: float) -> list[SlurmJob]:
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 86400))
     try:
         output = run_command(
             "sacct",
+            *cluster_option(cluster),
             "--noheader",
             "--allocations",
             "--parsable2",
@@ -174,6 +200,7 @@ def list_ended_jobs(names: Sequence[str], since: float) -> list[SlurmJob]:
         job_id, name, full_state, exit_code, nodes, elapsed = line.split("|")
         state, _, reason = full_state.partition(" ")  # "CANCELLED by 1000"
         index = int(job_id.partition("_")[2] or 0)
+        job_id, name = on_cluster(job_id, cluster), on_cluster(name, cluster)
         jobs.append(SlurmJob(job_id, index, name, state, nodes, elapsed, reason, exit_code))
     return jobs
 
@@ -193,26 +220,35 @@ def with_end_details(job: SlurmJob) -> SlurmJob:
 
 def cancel(job_ids: Sequence[str]) -> None:
     """Cancel jobs; those that have ended in the meantime are skipped."""
-    for start in range(0, len(job_ids), _CANCEL_BATCH):
-        try:
-            run_command("scancel", "--quiet", *job_ids[start : start + _CANCEL_BATCH])
-        except SlurmUnavailable as error:
-            if "Invalid job id" not in str(error):
-                raise
+    for cluster, ids in group_by_cluster(job_ids).items():
+        for start in range(0, len(ids), _CANCEL_BATCH):
+            try:
+                run_command("scancel", *cluster_option(cluster), "--quiet", *ids[start : start + _CANCEL_BATCH])
+            except SlurmUnavailable as error:
+                if "Invalid job id" not in str(error):
+                    raise
 
 
-def partitions() -> dict[str, str]:
-    """Return the cluster's partitions with their limits: name -> "time limit 10-00:00:00, 4 nodes, 64 CPUs, gpu:8"."""
-    output = run_command("sinfo", "--noheader", "--format=%R|time limit %l, %D nodes, %c CPUs, %m MB, %G")
+def list_clusters() -> list[str]:
+    """Return the names of the site's clusters, from the accounting database. Raises SlurmUnavailable."""
+    return run_command("sacctmgr", "--noheader", "--parsable2", "show", "clusters", "format=cluster").split()
+
+
+def partitions(cluster: str | None = None) -> dict[str, str]:
+    """Return a cluster's partitions with their limits: name -> "time limit 10-00:00:00, 4 nodes, 64 CPUs, gpu:8"."""
+    output = run_command(
+        "sinfo", *cluster_option(cluster), "--noheader", "--format=%R|time limit %l, %D nodes, %c CPUs, %m MB, %G"
+    )
     return dict(line.split("|", 1) for line in output.splitlines())
 
 
-def accounts() -> dict[str, set[str]]:
-    """Return the names of this user's accounts ("account") and qualities of service ("qos").
+def accounts(cluster: str | None = None) -> dict[str, set[str]]:
+    """Return the names of this user's accounts ("account") and qualities of service ("qos") on a cluster, or on any.
 
     Both are empty where there is no accounting database.
     """
     associations = ["show", "associations", f"user={_user_name()}", "format=account,qos"]
+    associations += [f"cluster={cluster}"] if cluster else []
     try:
         output = run_command("sacctmgr", "--noheader", "--parsable2", *associations)
     except SdgError:
@@ -258,8 +294,9 @@ def _user_name() -> str:
 
 def _show_job(job_id: str) -> dict[str, str]:
     """Return the fields of `scontrol show job`; {} when Slurm has forgotten the job."""
+    plain, cluster = split_cluster(job_id)
     try:
-        output = run_command("scontrol", "--oneliner", "show", "job", job_id)
+        output = run_command("scontrol", *cluster_option(cluster), "--oneliner", "show", "job", plain)
     except SdgError:
         return {}
     return dict(re.findall(r"\b(\w+)=(\S*)", output.splitlines()[0] if output else ""))

@@ -12,6 +12,7 @@ from typing import Any
 
 from sdg_helpers.cluster import slurm
 from sdg_helpers.cluster.batch_script import batch_script, overriding_variables
+from sdg_helpers.cluster.cluster_names import array_of, group_by_cluster, split_cluster
 from sdg_helpers.cluster.job_failures import explain_refusal
 from sdg_helpers.cluster.job_records import JobRecords, Submission
 from sdg_helpers.cluster.jobs import JobSpec
@@ -75,7 +76,7 @@ class Submitter:
             )
         with self.records.sbatch_lock() as lock_fd:
             logs = Path(self.spec.log_folder).expanduser() if self.spec.log_folder else None
-            submission = self.records.new_submission(numbers, count, logs, self.shared)
+            submission = self.records.new_submission(numbers, count, logs, self.shared, self.spec.cluster)
             folder = submission.folder
             self.names.add(submission.name)
             cloudpickle_dump((self.function, count), folder / "work.pkl")
@@ -85,7 +86,7 @@ class Submitter:
             spec = self._without_bad_nodes()
             script.write_text(batch_script(spec, submission.name, numbers, run, folder, submission.log_folder, after))
             try:
-                job_id = slurm.submit(script, lock_fd, overriding_variables(self.spec))
+                job_id = slurm.submit(script, lock_fd, overriding_variables(self.spec), self.spec.cluster)
             except slurm.SubmissionRefused as error:
                 self.records.append("refused", submission=submission.number, said=error.message)
                 raise
@@ -100,9 +101,10 @@ class Submitter:
     def _without_bad_nodes(self) -> JobSpec:
         """Return the settings, leaving out the nodes on which jobs failed at once."""
         nodes = [str(self.spec.sbatch["exclude"])] if "exclude" in self.spec.sbatch else []
-        if not self.records.excluded:
+        excluded = group_by_cluster(self.records.excluded).get(self.spec.cluster or "", [])
+        if not excluded:
             return self.spec
-        exclude = ",".join([*nodes, *self.records.excluded])
+        exclude = ",".join([*nodes, *excluded])
         return self.spec.model_copy(update={"sbatch": {**self.spec.sbatch, "exclude": exclude}})
 
     def recover(self) -> None:
@@ -111,7 +113,7 @@ class Submitter:
             if submission.fate != "submitting":
                 continue
             with self.records.sbatch_lock():  # an sbatch that is still running holds this lock
-                job_id = slurm.read_job_id(submission.folder)
+                job_id = slurm.read_job_id(submission.folder, split_cluster(submission.name)[1])
             if job_id is not None:
                 self.records.append("submitted", submission=submission.number, job=job_id)
             else:
@@ -121,8 +123,7 @@ class Submitter:
         """Ask Slurm for the submission's job by name. If there is none, abandon the submission."""
         found = self.list_jobs([submission.name])
         if found:
-            job_id = found[0].job_id.partition("_")[0]
-            self.records.append("submitted", submission=submission.number, job=job_id)
+            self.records.append("submitted", submission=submission.number, job=array_of(found[0].job_id))
         else:
             submission.abandon()
             self.records.append("abandoned", submission=submission.number)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sdg_helpers.cluster.cluster_names import JOB_CLUSTER, on_cluster
+
 STOP_BEFORE_LIMIT = "SDG_STOP_BEFORE_LIMIT_S"  # environment variable: seconds from SIGUSR2 to the time limit
 _UNWIND_S = 30  # of these that work which does not end by itself needs to stop
 _drain: Callable[[], None] | None = None
@@ -13,9 +15,17 @@ _drains = False
 
 
 def job_name() -> str:
-    """Return the id of this job, as in 123_4; outside Slurm, that of the process."""
-    array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID", str(os.getpid()))
-    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job
+    """Return the id of this job, as in 123_4 or 123_4@dusk; outside Slurm, that of the process."""
+    array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID")
+    if not job:
+        return str(os.getpid())
+    return on_cluster(f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job, os.environ.get(JOB_CLUSTER))
+
+
+def slurm_id() -> str:
+    """Return the number that Slurm gives this job, which no other task of its array has; "" outside Slurm."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    return on_cluster(job, os.environ.get(JOB_CLUSTER)) if job else ""
 
 
 def attempt_name() -> str:

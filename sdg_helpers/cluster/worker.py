@@ -36,13 +36,13 @@ def main(folder: Path) -> int:
     job = submitit.JobEnvironment()
     os.environ["SDG_OWNER_PID"] = str(os.getpid())  # servers that the work starts end with this process
     restart = int(os.environ.get("SLURM_RESTART_COUNT", 0))
-    attempt = Attempt(folder, int(job.array_task_id or 0), job.job_id, restart, job.global_rank)
+    attempt = Attempt(folder, int(job.array_task_id or 0), this_job.job_name(), restart, job.global_rank)
     try:
         _stop_on_signals(first_rank=job.global_rank == 0)
         work = _load_work(folder)
         if work is None:
             return RETURNED
-        with ranks.join(folder / "ranks" / f"{job.job_id}-{restart}", job.global_rank, job.num_tasks) as group:
+        with ranks.join(folder / "ranks" / this_job.attempt_name(), job.global_rank, job.num_tasks) as group:
             group.listen(_stop_with_other_rank)
             code = attempt.run(*work)
             if code == RETURNED and this_job.drains():
@@ -65,7 +65,7 @@ class Attempt:
         self.report: dict[str, Any] = {
             "chunk": number,
             "job": job_id,
-            "slurm_id": os.environ.get("SLURM_JOB_ID", ""),  # of a task of an array, too
+            "slurm_id": this_job.slurm_id(),  # of a task of an array, too
             "restart": restart,
             "rank": rank,
             "host": socket.gethostname(),

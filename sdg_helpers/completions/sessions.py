@@ -34,7 +34,7 @@ class Session:
 
     def __init__(self, folder: Path, more: Callable[[], Mapping[str, Any]] = dict):
         """more: returns further fields to save."""
-        job, self._more = os.environ.get("SLURM_JOB_ID", ""), more
+        job, self._more = this_job.slurm_id(), more
         self._path = folder / f"session-{job or os.getpid()}-{time.time_ns()}.json"
         self._saved_at, self._timeline = 0.0, Timeline()
         self._who = {

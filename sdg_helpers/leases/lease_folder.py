@@ -38,7 +38,7 @@ from sdg_helpers.temporary_files import temporary_path
 _FOLDERS = ("free", "taken", "done", "beats", "drain")
 _WINDOW = 8  # an owner takes one of the first blocks, or of the first eighth, at random: few try for the same one
 _MISSES = 8  # blocks that others have taken, before the folder is listed again
-_JOB = re.compile(r"-(\d+(?:_\d+)?)-(\d+)-[0-9a-f]+")
+_JOB = re.compile(r"-(\d+(?:_\d+)?(?:@[\w-]+)?)-(\d+)-[0-9a-f]+")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from pathlib import Path
 _PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scontrol", "unshare")
 _ACCOUNTING_PROGRAMS = ("slurmdbd", "sacctmgr", "sacct", "mariadbd", "mariadb-install-db")
 _CONF = """\
-ClusterName=tests
+ClusterName={name}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
 SlurmUser=root
@@ -33,7 +33,7 @@ SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
 # a requeued job may start again only when its old credential has expired: 5 s instead of 120
-AuthInfo=socket={folder}/run/munge.socket,cred_expire=5
+AuthInfo=socket={munge},cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/run/slurmctld.pid
@@ -89,10 +89,10 @@ _ACCOUNTING = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={dbd_port}
-AccountingStoragePass={folder}/run/munge.socket"""
+AccountingStoragePass={munge}"""
 _DBD_CONF = """\
 AuthType=auth/munge
-AuthInfo=socket={folder}/run/munge.socket
+AuthInfo=socket={munge}
 DbdHost=localhost
 DbdAddr=127.0.0.1
 DbdPort={dbd_port}
@@ -131,9 +131,21 @@ class PrivateSlurm:
     """start(), stop(), and a cluster's accidents: cut_power(node), start_node(node). Partitions: main, low and high
     (high preempts low by requeueing it), short (5 minutes at most), closed (to everyone)."""
 
-    def __init__(self, folder: Path | str, nodes: int = 4, accounting: bool = False, memory_s: int = 600):
-        """memory_s: seconds for which slurmctld remembers an ended job."""
+    def __init__(
+        self,
+        folder: Path | str,
+        nodes: int = 4,
+        accounting: bool = False,
+        memory_s: int = 600,
+        name: str = "tests",
+        beside: PrivateSlurm | None = None,
+    ):
+        """memory_s: seconds for which slurmctld remembers an ended job. name: the cluster's.
+
+        beside: a running cluster with accounting, whose database and munge this one shares; -M then names either.
+        """
         self.folder, self.accounting, self.memory_s = Path(folder).resolve(), accounting, memory_s
+        self.name, self.beside = name, beside
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.conf = self.folder / "etc" / "slurm.conf"
         self.environment = {**os.environ, "SLURM_CONF": str(self.conf)}
@@ -142,9 +154,12 @@ class PrivateSlurm:
         """Start every daemon and wait until all nodes are idle."""
         self._write_files()
         try:
-            self._start_munge()
+            if not self.beside:
+                self._start_munge()
             if self.accounting:
                 self._start_accounting()
+            if self.accounting or self.beside:
+                self._run("sacctmgr", "-i", "add", "cluster", self.name)
             self._run("slurmctld")
             self._await(lambda: "UP" in self._run("scontrol", "ping", check=False), "slurmctld does not answer")
             for node in self.nodes:
@@ -199,16 +214,18 @@ class PrivateSlurm:
         self.folder.chmod(0o755)
         (self.folder / "munge").chmod(0o700)
         port = _free_ports(len(self.nodes) + 3)
-        self._sql_port = port + 2
+        self._dbd_port, self._sql_port = self.beside._dbd_port if self.beside else port + 1, port + 2
         given = {
+            "name": self.name,
             "host": socket.gethostname(),
             "folder": self.folder,
+            "munge": (self.beside or self).folder / "run" / "munge.socket",
             "port": port,
-            "dbd_port": port + 1,
-            "sql_port": port + 2,
+            "dbd_port": self._dbd_port,
+            "sql_port": self._sql_port,
             "memory_s": self.memory_s,
         }
-        given["accounting"] = (_ACCOUNTING if self.accounting else _NO_ACCOUNTING).format(**given)
+        given["accounting"] = (_ACCOUNTING if self.accounting or self.beside else _NO_ACCOUNTING).format(**given)
         nodes = [
             _NODE.format(name=node, host=given["host"], port=port + 3 + number)
             for number, node in enumerate(self.nodes)
@@ -282,7 +299,6 @@ class PrivateSlurm:
             lambda: not self._run("sacctmgr", "-n", "show", "cluster", check=None).startswith("!"),
             "slurmdbd does not answer",
         )
-        self._run("sacctmgr", "-i", "add", "cluster", "tests")
 
     def _idle(self) -> int:
         return self._run("sinfo", "-h", "-N", "-p", "main", "-t", "idle", "-o", "%N", check=False).count("\n")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdg_helpers import files
+from sdg_helpers.cluster import this_job
 from sdg_helpers.cluster.ranks import Group
 from sdg_helpers.completions.redaction import Redactor
 from sdg_helpers.errors import SdgError
@@ -43,7 +44,7 @@ class NodeServers:
         self.parts = {part.server: part for part in command_lines.layout(spec, group.num_nodes)[group.rank]}
         self._processes: dict[int, _Process] = {}
         self._key = ""
-        self.name = f"sglang-{os.environ.get('SLURM_JOB_ID') or f'{socket.gethostname()}-{os.getpid()}'}"
+        self.name = f"sglang-{this_job.slurm_id() or f'{socket.gethostname()}-{os.getpid()}'}"
 
     def free_ports(self) -> list[int]:
         """Return free ports of this node for one part: for HTTP, and where the nodes of a server meet."""
