@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.helpers.private_slurm import PrivateSlurm, why_not
 
-CLUSTER_FIXTURES = {"slurm", "accounting"}
+CLUSTER_FIXTURES = {"slurm", "accounting", "dusk"}
 CLUSTER_FILES = "tests/cluster/"
 
 
