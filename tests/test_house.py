@@ -93,6 +93,7 @@ def find_circle(graph: dict[str, set[str]]) -> list[str]:
     return next((circle for name in graph if (circle := visit(name, []))), [])
 
 
+@pytest.mark.slow
 def test_every_module_imports_alone():
     modules = [name for name in PATHS if not name.endswith("__main__")]
     assert len(modules) > 100
