@@ -450,6 +450,17 @@ def test_reading_parameters_loads_no_papermill():
     assert done.stdout.endswith("\n[]\n")
 
 
+def test_starting_papermill_builds_no_grammar_of_addresses():
+    code = (
+        "import sys\nfrom sdg_helpers.notebooks.discovery import without_address_grammar\n"
+        "with without_address_grammar():\n    import papermill.execute\n"
+        "print('jsonschema' in sys.modules, 'lark' in sys.modules)\n"
+        "import rfc3987_syntax\nprint('lark' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False", "True"]
+
+
 def test_a_finished_run_fetches_no_weights(clone, run, monkeypatch):
     fetched = []
     monkeypatch.setattr("sdg_helpers.cli.run.fetch_weights", fetched.append)

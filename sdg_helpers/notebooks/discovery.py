@@ -8,7 +8,8 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -132,3 +133,19 @@ def silence_library_warnings() -> None:
         warnings.filterwarnings("ignore", module=r"(jupyter|papermill|nbclient|nbformat|zmq|traitlets).*")
         for name in ("papermill", "traitlets", "nbclient"):
             logging.getLogger(name).addHandler(logging.NullHandler())
+
+
+@contextmanager
+def without_address_grammar() -> Iterator[None]:
+    """Keep jsonschema, if it is first imported in this block, from building a grammar of web addresses.
+
+    That takes 1.6 s of CPU time. JupyterLab brings the package that does it; checking a notebook does not use it.
+    """
+    absent = "rfc3987_syntax" not in sys.modules
+    if absent:
+        sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # None: cannot be imported
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["rfc3987_syntax"]

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from sdg_helpers.errors import SdgError, did_you_mean
-from sdg_helpers.notebooks.discovery import Notebook, escape_braces, silence_library_warnings
+from sdg_helpers.notebooks.discovery import (
+    Notebook,
+    escape_braces,
+    silence_library_warnings,
+    without_address_grammar,
+)
 from sdg_helpers.notebooks.failures import explain_failure
 from sdg_helpers.notebooks.kernels import SharedKernel, register_engine
 
@@ -37,7 +42,8 @@ def execute(
                 f"Its parameters: {', '.join(notebook.parameters) or 'none'}."
             )
     silence_library_warnings()
-    from papermill.execute import execute_notebook
+    with without_address_grammar():
+        from papermill.execute import execute_notebook
 
     executed.parent.mkdir(parents=True, exist_ok=True)
     at = {"cell": 0, "cells": 0}

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from sdg_helpers.notebooks.discovery import Notebook, without_address_grammar
 
-from sdg_helpers.notebooks.discovery import Notebook
+with without_address_grammar():
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = """\
