@@ -242,6 +242,16 @@ def test_input_and_output_larger_than_a_pipe(folder):
 
 
 @needs_sandbox
+def test_debugging_output_does_not_count_as_output(folder):
+    megabytes = SHORT.output_mb
+    (folder / "main.py").write_text(
+        f"import sys\nfor out in (sys.stdout, sys.stderr):\n    out.write('x' * (3 * {megabytes} << 18))"
+    )
+    outcome = OURS.run([OURS.python, "-I", "/program/main.py"], folder, SHORT)
+    assert (outcome.reason, len(outcome.stdout)) == ("", 3 * megabytes << 18)
+
+
+@needs_sandbox
 def test_an_abandoned_sandbox_ends_by_itself(folder):
     (folder / "main.py").write_text("import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(60)")
     command = OURS._command([OURS.python, "/program/main.py"], folder, RunLimits(seconds=0.5), False, ())

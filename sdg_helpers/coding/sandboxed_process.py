@@ -40,7 +40,7 @@ class RunLimits:
 
     seconds: processor time; the limit on elapsed time is twice that plus 2 s. memory_mb: for each process, and for all
     processes together. processes: running at the same time. files_mb: written to its working folder. output_mb:
-    printed to stdout and stderr together.
+    printed to stdout, and as much to stderr.
     """
 
     seconds: float = 5.0
@@ -108,7 +108,7 @@ class _Pipes:
             raise ValueError("the process needs pipes for stdin, stdout and stderr")
         self._stdin, self._stdout = process.stdin, process.stdout
         self._unwritten = memoryview(data)
-        self.stdout, self.stderr, self.bytes_read = bytearray(), bytearray(), 0
+        self.stdout, self.stderr, self.stderr_bytes = bytearray(), bytearray(), 0
         self.selector = selectors.DefaultSelector()
         for pipe, event in (
             (process.stdin, selectors.EVENT_WRITE),
@@ -150,10 +150,10 @@ class _Pipes:
         if not portion:
             self.selector.unregister(key.fileobj)
             return
-        self.bytes_read += len(portion)
         if key.fileobj is self._stdout:
             self.stdout += portion
         else:
+            self.stderr_bytes += len(portion)
             self.stderr[:] = (self.stderr + portion)[-_STDERR_TAIL_BYTES:]
 
     def drain(self) -> None:
@@ -183,7 +183,7 @@ def _wait(process: subprocess.Popen[bytes], pipes: _Pipes, limits: RunLimits, st
         else:  # it has closed its outputs and is still running
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_S)
-        if pipes.bytes_read > limits.output_mb << 20:
+        if max(len(pipes.stdout), pipes.stderr_bytes) > limits.output_mb << 20:
             return "output_limit"
         now = time.monotonic()
         if now > deadline:
