@@ -11,6 +11,7 @@ PACKAGE = -c constraints.txt -e '.[demo,lab,dev]'
 UV = $(BIN)/uv pip install --quiet --python $(BIN)/python $(PACKAGE)# ten times as fast as pip
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PACKAGE)# where only pip's own settings lead to an index
 PARALLEL = -n $(WORKERS)
+unexport PYTHONDONTWRITEBYTECODE# set in some images: every process would compile its libraries anew
 QUICK := not slow and not cluster and not browser and not bench
 
 .PHONY: demo test test-cluster test-browser test-all test-sglang test-sglang-arguments test-newest-openai lab lint bench chaos lock help
