@@ -11,6 +11,17 @@ from tests.helpers.private_slurm import PrivateSlurm, why_not
 
 CLUSTER_FIXTURES = {"slurm", "accounting", "dusk"}
 CLUSTER_FILES = "tests/cluster/"
+LONG_FILES = (
+    "tests/test_sharding.py",
+    "tests/test_supervision.py",
+    "tests/test_notebooks_runner.py",
+    "tests/test_leases.py",
+    "tests/test_completions.py",
+    "tests/test_sandbox.py",
+    "tests/test_budgets.py",
+    "tests/test_batches.py",
+    "tests/test_continuing.py",
+)
 
 
 def pytest_configure(config):
@@ -22,11 +33,18 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests that need a cluster. Start the longest files first: the cluster's, then runs of whole tracks."""
+    """Mark the tests that need a cluster. Start the longest files first, so that no process ends long after the others:
+    the cluster's, then runs of whole tracks, then LONG_FILES."""
     for item in items:
         if CLUSTER_FIXTURES.intersection(item.fixturenames):
             item.add_marker(pytest.mark.cluster)
-    items.sort(key=lambda item: (not item.nodeid.startswith(CLUSTER_FILES), "chain" not in item.fixturenames))
+    items.sort(
+        key=lambda item: (
+            not item.nodeid.startswith(CLUSTER_FILES),
+            "chain" not in item.fixturenames,
+            not item.nodeid.startswith(LONG_FILES),
+        )
+    )
 
 
 class ByFile(LoadScopeScheduling):
