@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 20
 _TAIL_BYTES = 1 << 16
-_RELEASE_BYTES = 8 << 20  # of a file that is not cached: how often the system is told
+_RELEASE_BYTES = 8 << 20  # of a file that is not cached: how often the system learns of it
 _WINDOW_BYTES = 64 << 20  # how long writing to the disk may take
 
 

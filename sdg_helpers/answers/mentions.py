@@ -1,4 +1,4 @@
-"""Search a text for one of many phrases, at the cost of looking for plain words where there is none."""
+"""Search a text for one of many phrases, at the cost of looking for plain words in a text without any."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class State:
 
 
 class Undecided(Exception):
-    """It cannot be told yet whether a batch has been created."""
+    """It is not known yet whether a batch has been created."""
 
 
 class BatchApi(ABC):

@@ -13,7 +13,7 @@ _SETTINGS = ("model", "prompt_name", "temperature", "top_p", "max_tokens", "num_
 
 
 class Requests:
-    """Fill the prompt of a track's solutions. Before they were begun there is none."""
+    """Fill the prompt of a track's solutions. Before they were begun, there is no prompt."""
 
     def __init__(self, track: Track):
         stage = track.stage("solutions")

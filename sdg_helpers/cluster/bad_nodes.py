@@ -29,7 +29,7 @@ class BadNodes:
         self._failures: Counter[str] = Counter()
         self._healthy: set[str] = set()
         self._starts: dict[str, tuple[float, str]] = {}  # job -> since when it has run, and where
-        self._left_out: dict[str, int] = {}  # job that was submitted before -> how many nodes it has been told to avoid
+        self._left_out: dict[str, int] = {}  # job that was submitted before -> how many nodes it was changed to avoid
 
     def look(self, jobs: Iterable[SlurmJob]) -> None:
         """Compare jobs with what is recorded of them; call it before the changes are recorded. Warns of a bad node."""
@@ -81,7 +81,7 @@ class BadNodes:
         )
 
     def _redirect(self, pending: Iterable[SlurmJob]) -> None:
-        """Keep jobs that wait for another start away from the bad nodes: each is told once of every node."""
+        """Keep jobs that wait for another start away from the bad nodes: each is changed once for every node."""
         excluded = group_by_cluster(self._records.excluded)
         for job in pending:
             bad = excluded.get(split_cluster(job.job_id)[1], [])

@@ -7,7 +7,7 @@
     logs/                     one log a job
 
 A submission is recorded under a unique job name before sbatch is called. A driver that finds a submission without a
-job id (its driver was killed) waits until that sbatch has ended and reads its output; if there is none, it asks Slurm
+job id (its driver was killed) waits until that sbatch has ended and reads its output; without one, it asks Slurm
 for a job of that name.
 """
 

@@ -45,7 +45,7 @@ def to_minutes(limit: str) -> float:
 
 
 def _settings_of(name: str | None, cluster: str | None) -> dict[str, str]:
-    """Return the settings of a partition, by default the default one; {} when there is none."""
+    """Return the settings of a partition, by default the default one; {} without one."""
     lines = slurm.run_command("scontrol", *cluster_option(cluster), "--oneliner", "show", "partition").splitlines()
     for row in (dict(field.split("=", 1) for field in line.split() if "=" in field) for line in lines):
         if row.get("PartitionName") == name if name else row.get("Default") == "YES":

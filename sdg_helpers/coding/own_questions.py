@@ -100,7 +100,7 @@ def _digest(question: CodeQuestion) -> int:
 
 
 def _read_question(row: Row | BadRow, parameters: dict[str, Any]) -> CodeQuestion:
-    """Return the question in a row of a user's file. Raises ValueError, saying why, when there is none."""
+    """Return the question in a row of a user's file. Raises ValueError, saying why, if the row has none."""
     if isinstance(row, BadRow):
         raise ValueError(row.reason)
     row = {key: unmarked(value) for key, value in row.items()}

@@ -37,7 +37,7 @@ def read_pairs(value: Any) -> tuple[list[tuple[Any, Any]], str]:
 
 
 def looks_like_tests(row: Mapping[str, Any]) -> str:
-    """Return the first other column that may hold tests, "" if there is none."""
+    """Return the first other column that may hold tests, "" without one."""
     return next(
         (
             name

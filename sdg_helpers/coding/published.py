@@ -157,7 +157,7 @@ def _pairs(inputs: Any, outputs: Any) -> list[tuple[Any, Any]]:
 
 
 def _amount(value: Any, units: Mapping[str, float]) -> float:
-    """Read a limit such as "2.0 seconds"; 0 if there is none."""
+    """Read a limit such as "2.0 seconds"; 0 without one."""
     if isinstance(value, (int, float)):
         return float(value)
     match = _AMOUNT.fullmatch(value) if isinstance(value, str) else None

@@ -111,7 +111,7 @@ class Dispatcher:
     # --- sending
 
     def _take(self) -> PendingRequest | None:
-        """Return the next request to send, counted as in flight; None when there is none, or none may be sent now."""
+        """Return the next request to send, counted as in flight; None when nothing is left, or none may be sent now."""
         if self._stopped or self._in_flight >= int(self._pace.limit):
             return None
         now = time.monotonic()

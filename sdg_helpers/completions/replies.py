@@ -199,7 +199,7 @@ def load_json(data: bytes) -> Any:
 
 
 def error_text(body: Any, error: Any = None) -> str:
-    """Return the message in an error body, in any of the usual shapes; "" when there is none.
+    """Return the message in an error body, in any of the usual shapes; "" without one.
 
     error: the body's error, where it is not at the top.
     """

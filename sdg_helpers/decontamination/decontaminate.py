@@ -32,7 +32,7 @@ _FIRST_WORD = re.compile(
 
 
 def compare_candidates(candidates: Path, stage: Stage, **how: Any) -> dict[str, Any]:
-    """Ask a model about every row of candidates.jsonl; no server is opened when there is none.
+    """Ask a model about every row of candidates.jsonl; no server is opened without one.
 
     how: keyword arguments of generate_solutions. Returns the manifest.
     """

@@ -106,7 +106,7 @@ class LeaseFolder:
         return bool(self.free()) or any(job_of(lease.owner) == job for lease in self.taken())
 
     def take(self, owner: str) -> Lease | None:
-        """Take a free block; None when there is none. Raises SdgError when the disk is full."""
+        """Take a free block; None without one. Raises SdgError when the disk is full."""
         tried: set[str] = set()  # in this call: an old listing may show for a minute what others have taken
         while True:
             for _ in range(min(_MISSES, len(self._candidates))):

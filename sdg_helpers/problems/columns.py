@@ -99,7 +99,7 @@ def unused_answers(rows: Sequence[Mapping[str, Any]], columns: Columns) -> list[
 
 
 def unread_answers(rows: Sequence[Mapping[str, Any]], columns: Columns) -> str:
-    """Return why no answer is read in a column that is named like one and is not empty, "" if there is none."""
+    """Return why no answer is read in a column that is named like one and is not empty, "" without such a column."""
     for name in dict.fromkeys(name for row in rows for name in row):
         if name.lower() in ANSWER_NAMES and name not in (columns.problem, columns.expected_answer):
             for row in rows:

@@ -13,7 +13,7 @@ _GSM8K = "####"  # GSM8K writes its answer behind this mark, after the solution
 
 
 def find_value(row: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a column, or of a key of the object in it (`column.key`); None if there is none."""
+    """Return the value of a column, or of a key of the object in it (`column.key`); None without one."""
     if name in row or not name:
         return row.get(name)
     column, _, key = name.partition(".")
@@ -24,7 +24,7 @@ def find_value(row: Mapping[str, Any], name: str) -> Any:
 def read_problem(row: Mapping[str, Any], name: str) -> str:
     """Return a problem's text: also that of a chat's last user message, or of an instruction with its input.
 
-    Raises ValueError when there is none.
+    Raises ValueError without one.
     """
     value = find_value(row, name)
     if isinstance(value, list):  # a chat, as in verl's data

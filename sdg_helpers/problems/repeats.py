@@ -73,7 +73,7 @@ class Repeats:
         """Give the problems of a file the answers of their later copies; return how many have conflicting answers.
 
         A problem with conflicting answers gets them as `conflicting_answers`, and as its answer the one that more than
-        half of its labelled copies have, "" if there is none.
+        half of its labelled copies have, "" without one.
         """
         if not self._later:
             return 0

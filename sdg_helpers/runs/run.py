@@ -36,7 +36,7 @@ def run_folder(name: str) -> Path:
 
 
 def existing_run(name: str) -> Path:
-    """Return the folder of a run that has begun. Raises SdgError, with the closest name, when there is none."""
+    """Return the folder of a run that has begun. Raises SdgError, with the closest name, for another one."""
     folder = run_folder(name)
     if not (folder / "run.yaml").exists():
         known = all_runs()

@@ -48,11 +48,11 @@ def _read_json(text: str) -> list[str]:
     values = _values(options)
     if not isinstance(row.get("question"), str) or values is None:
         return []
-    told = [f"Answer: {row[key]}" for key in _ANSWER_KEYS if row.get(key)]
+    answers = [f"Answer: {row[key]}" for key in _ANSWER_KEYS if row.get(key)]
     return [
         f"Question: {row['question'].strip()}",
         *(f"{letter}. {' '.join(value.split())}" for letter, value in zip(LETTERS, values, strict=False)),
-        *told,
+        *answers,
     ]
 
 

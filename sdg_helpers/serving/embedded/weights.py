@@ -68,7 +68,7 @@ def fetch(name: str, on_progress: OnProgress | None = None) -> Path:
 
 
 def find(name: str) -> Weights:
-    """Return the catalogue's entry of that name. Raises SdgError, with the known names, when there is none."""
+    """Return the catalogue's entry of that name. Raises SdgError, with the known names, for another one."""
     if name not in CATALOGUE:
         raise SdgError(
             f"unknown embedded model {name!r}.{did_you_mean(name, CATALOGUE)} Known: {', '.join(CATALOGUE)}. To use "

@@ -147,7 +147,7 @@ def _make_room(top: Path, needed: int, max_bytes: int) -> None:
 
 
 def _remove_oldest(top: Path) -> bool:
-    """Remove the copy that has been unused for longest; return False when there is none."""
+    """Remove the copy that has been unused for longest; return False without one."""
     for mark in sorted(top.glob("*.used"), key=lambda path: path.stat().st_mtime):
         with mark.open("ab") as file, suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
